@@ -1,0 +1,131 @@
+"""What happens beside the steps: checkpoints, panels, and lines where there is no terminal."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from hdrlab.stages.base import Stage
+from hdrlab.stages.panels import PanelSample, draw_panel
+
+
+class Checkpoints(pl.Callback):
+    """Keeps ``last.ckpt``, and ``best.ckpt`` by the validation loss, after every validation.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best = math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best validation loss so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the best validation loss of before."""
+        self.best = state_dict["best"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save both, the best only where it is one."""
+        if trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics.get("val/loss", math.inf))
+        improved = loss < self.best or not (self.folder / "best.ckpt").is_file()
+        self.best = min(loss, self.best)
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+        if improved:
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+
+
+class Panels(pl.Callback):
+    """Draws the first validation pictures after every validation, as ``panels/step_….png``.
+
+    Args:
+        folder: The run folder.
+        num: Pictures in a panel.
+    """
+
+    def __init__(self, folder: Path, num: int) -> None:
+        self.folder, self.num = folder / "panels", num
+        self.samples: list[PanelSample] = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what is to be drawn of a usable sample."""
+        assert isinstance(pl_module, Stage)
+        if outputs is not None and len(self.samples) < self.num and trainer.is_global_zero:
+            self.samples.append(pl_module.panel(batch, outputs))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the panel and hand it to the loggers that take pictures."""
+        if not self.samples:
+            return
+        assert isinstance(pl_module, Stage)
+        path = self.folder / f"step_{trainer.global_step:07d}.png"
+        draw_panel(self.samples, path, f"{pl_module.name}, step {trainer.global_step}")
+        self.samples = []
+        for logger in trainer.loggers:
+            _log_picture(logger, path, trainer.global_step)
+
+
+def _log_picture(logger: Any, path: Path, step: int) -> None:
+    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+
+    if isinstance(logger, WandbLogger):
+        logger.log_image("panel", [str(path)], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        from hdrlab.io import read_image
+
+        logger.experiment.add_image("panel", read_image(path).pixels, step, dataformats="HWC")
+
+
+class Lines(pl.Callback):
+    """Prints a line now and then, where a live bar would only fill a log file.
+
+    Args:
+        every: Steps between lines.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.begun = (0.0, 0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.begun = (time.monotonic(), trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print the losses, the speed and the remaining time."""
+        step = trainer.global_step
+        if step % self.every and step != trainer.max_steps:
+            return
+        seconds = (time.monotonic() - self.begun[0]) / max(1, step - self.begun[1])
+        terms = "  ".join(
+            f"{name.removeprefix('train/')} {float(value):.4g}"
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("train/")
+        )
+        left = int(seconds * (trainer.max_steps - step))
+        print(f"step {step}/{trainer.max_steps}  {terms}  {seconds:.2f} s/step  {left // 60}:{left % 60:02d} left")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the validation figures."""
+        figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)

@@ -1,0 +1,316 @@
+"""Turns a composed configuration into the schema's classes, and finds everything that is wrong with it.
+
+All problems are collected before anything is reported, so that a user mends them in one go.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hdrlab.config.schema import (
+    HalConfig,
+    HdrSynthConfig,
+    LoggerConfig,
+    PrepareConfig,
+    StageConfig,
+    SynthConfig,
+    TrainConfig,
+    WandbConfig,
+)
+from hdrlab.config.stages import DATA, STAGES
+
+Config = TypeVar("Config")
+
+LOGGERS: dict[str, type[LoggerConfig]] = {
+    "csv": LoggerConfig,
+    "none": LoggerConfig,
+    "tensorboard": LoggerConfig,
+    "wandb": WandbConfig,
+}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; ``problems`` holds one line each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Name the most similar legal word as ``"; did you mean X?"``, or nothing where none is similar."""
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+# ----------------------------------------------------------------------------------- schema of a choice
+
+
+def schema_of(declared: type, values: Any) -> type:
+    """Return the class that describes a group's section: the chosen stage's, data set's or logger's own."""
+    name = str(values.get("name")) if isinstance(values, Mapping) else ""
+    if declared is StageConfig and name in STAGES:
+        return STAGES[name].schema
+    if declared is SynthConfig and name in DATA:
+        return DATA[name].schema
+    if declared is LoggerConfig and name in LOGGERS:
+        return LOGGERS[name]
+    return declared
+
+
+def _choices_of(walked: str) -> Mapping[str, type]:
+    rows: dict[str, Mapping[str, type]] = {
+        "stage.": {name: row.schema for name, row in STAGES.items()},
+        "data.": {name: row.schema for name, row in DATA.items()},
+        "logger.": LOGGERS,
+    }
+    return rows.get(walked, {})
+
+
+def _names(schema: type) -> set[str]:
+    assert is_dataclass(schema)
+    return {described.name for described in fields(schema)}
+
+
+def without_none(annotation: Any) -> tuple[Any, bool]:
+    """Split ``X | None`` into X and whether None is allowed."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [m for m in get_args(annotation) if m is not type(None)]
+        return members[0], True
+    return annotation, False
+
+
+def find_key(declared: type, values: Mapping[str, Any], dotted: str) -> str | None:
+    """Return what is wrong with a dotted key, or None if the schema knows it.
+
+    Args:
+        declared: Schema class of the whole configuration.
+        values: The configuration as composed so far; tells which stage, data set and logger are chosen.
+        dotted: The key, for example ``stage.loss.tv``.
+    """
+    cls, inside, walked = declared, values, ""
+    for part in dotted.split("."):
+        known = {f.name: f for f in fields(cls)} if is_dataclass(cls) else {}
+        if part not in known:
+            close = difflib.get_close_matches(part, list(known), n=1, cutoff=0.6)
+            if close:
+                return f"{dotted}: no such key; did you mean {walked}{close[0]}?"
+            owners = [name for name, schema in _choices_of(walked).items() if part in _names(schema)]
+            if owners:
+                return f"{dotted}: a key of {' or '.join(walked[:-1] + '=' + name for name in owners)} only"
+            return f"{dotted}: no such key; {walked[:-1] or 'the configuration'} has {', '.join(known)}"
+        cls, _ = without_none(get_type_hints(cls)[part])
+        inside = inside.get(part) or {} if isinstance(inside, Mapping) else {}
+        cls = schema_of(cls, inside)
+        walked += part + "."
+    return None
+
+
+# --------------------------------------------------------------------------------------- types and limits
+
+
+@dataclass(frozen=True)
+class _Limits:
+    choices: tuple[str, ...] | None
+    above: float | None
+    least: float | None
+    most: float | None
+
+    def __str__(self) -> str:
+        said = [("above {}", self.above), ("at least {}", self.least), ("at most {}", self.most)]
+        return ", ".join(text.format(number) for text, number in said if number is not None)
+
+    def admit(self, value: Any) -> bool:
+        if self.choices is not None:
+            return value in self.choices
+        if not isinstance(value, (int, float)):
+            return True
+        return (
+            (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+        )
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word or path"}
+
+
+def _wanted(kind: type, limits: _Limits, optional: bool) -> str:
+    text = " | ".join(limits.choices) if limits.choices else _WORDS[kind]
+    return text + (f" {limits}" if str(limits) else "") + (", or null" if optional else "")
+
+
+def _scalar(kind: type, value: Any, limits: _Limits, optional: bool, where: str, problems: list[str]) -> Any:
+    if value is None and optional:
+        return None
+    if kind is str and limits.choices and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)  # trainer.precision=32 reads as a number
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and value == value
+    if not fits or not limits.admit(value):
+        hint = nearest(str(value), limits.choices) if limits.choices else ""
+        shown = "not set" if value is None else f"got {value!r}"
+        problems.append(f"{where}: {shown}, must be {_wanted(kind, limits, optional)}{hint}")
+    return value
+
+
+def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], where: str = "") -> Config:
+    """Make an object of a schema class from plain values, appending to ``problems`` what does not fit.
+
+    Args:
+        cls: Schema class.
+        values: Plain resolved values, as from ``OmegaConf.to_container``.
+        problems: List to append to, one line a problem.
+        where: Dotted prefix of the section, for the messages.
+    """
+    assert is_dataclass(cls)
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in fields(cls)}
+    for name in values:
+        if name not in known:
+            problems.append(f"{where}{name}: no such key{nearest(str(name), known)}")
+    made: dict[str, Any] = {}
+    for name, described in known.items():
+        kind, optional = without_none(hints[name])
+        value = values.get(name)
+        if is_dataclass(kind):
+            if isinstance(value, Mapping):
+                made[name] = build(schema_of(kind, value), value, problems, f"{where}{name}.")
+            elif value is None and optional:
+                made[name] = None
+            else:
+                problems.append(f"{where}{name}: got {value!r}, must be a section of keys")
+        else:
+            meta = described.metadata
+            limits = _Limits(*(meta.get(limit) for limit in ("choices", "above", "least", "most")))
+            made[name] = _scalar(kind, value, limits, optional, where + name, problems)
+    return cls(**{name: made.get(name) for name in known})
+
+
+# ------------------------------------------------------------------------------------------ cross-field rules
+
+
+def check_train(values: Mapping[str, Any]) -> TrainConfig:
+    """Check a composed training configuration and return it as an object.
+
+    Args:
+        values: Plain resolved values of the whole configuration.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(TrainConfig, values, problems)
+    if not problems:  # rules across keys can only be judged on values of the right kind
+        problems += [*_stage_rules(config), *_data_rules(config.data), *_run_rules(config)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def check_prepare(values: Mapping[str, Any]) -> PrepareConfig:
+    """Check a composed ``prepare`` configuration and return it as an object.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(PrepareConfig, values, problems)
+    if not problems and not isinstance(config.data, HdrSynthConfig):
+        problems.append(f"data={config.data.name}: nothing to prepare; use data=hdr_synth")
+    if not problems:
+        source = Path(config.source)
+        if not source.is_dir():
+            problems.append(f"source={config.source}: no such folder")
+        elif Path(config.root).resolve() == source.resolve():
+            problems.append("root: must be another folder than source, which stays as it is")
+        problems += _source_rules(config.data)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _stage_rules(config: TrainConfig) -> Iterable[str]:
+    stage, row = config.stage, STAGES[config.stage.name]
+    missing = set(row.batch_keys) - set(DATA[config.data.name].batch_keys)
+    if missing:
+        yield f"stage={stage.name} needs {', '.join(sorted(missing))}, which data={config.data.name} has not"
+    if stage.patch % 32:
+        yield f"stage.patch={stage.patch}: must be a multiple of 32, for example {-(-stage.patch // 32) * 32}"
+    if config.experiment and config.experiment.stage != stage.name:
+        yield (
+            f"experiment={config.experiment.name} is made for stage={config.experiment.stage}, "
+            f"not for stage={stage.name}"
+        )
+    weights = getattr(stage, "loss", None)
+    if weights is not None and not any(getattr(weights, f.name) for f in fields(weights)):
+        yield "stage.loss: every weight is 0, so nothing would be learnt"
+    yield from _file_rules(
+        ("stage.init", stage.init), ("stage.encoder_weights", getattr(stage, "encoder_weights", None))
+    )
+    basis = getattr(stage, "basis", "builtin")
+    yield from _file_rules(("stage.basis", None if basis == "builtin" else basis))
+    if isinstance(stage, HalConfig) and stage.loss.perceptual:
+        yield from _perceptual_rules(config, stage.perceptual.weights)
+
+
+def _perceptual_rules(config: TrainConfig, weights: str) -> Iterable[str]:
+    if weights == "random":
+        return
+    if weights != "auto":
+        yield from _file_rules(("stage.perceptual.weights", weights))
+    elif config.paths.vgg16 is not None:
+        yield from _file_rules(("paths.vgg16", config.paths.vgg16))
+    elif config.data.name != "tiny" and config.trainer.name != "smoke":
+        yield (
+            "stage.perceptual.weights=auto: no VGG-16 file is configured; set paths.vgg16 (or HDRLAB_VGG16) to a "
+            "torchvision .pth, vgg16.npy, vgg16_places365_weights.npy or .safetensors file, or choose "
+            "stage.perceptual.weights=random or stage.loss.perceptual=0"
+        )
+
+
+def _data_rules(data: SynthConfig) -> Iterable[str]:
+    if data.val_crop is not None and (data.val_crop % 32 or data.val_crop > data.short_side):
+        yield f"data.val_crop={data.val_crop}: must be a multiple of 32, at most data.short_side={data.short_side}"
+    if data.short_side % 32:
+        yield f"data.short_side={data.short_side}: must be a multiple of 32"
+    yield from _file_rules(("data.curves", None if data.curves == "builtin" else data.curves))
+    if isinstance(data, HdrSynthConfig):
+        if data.root is None:
+            yield "data.root: not set; the folder of HDR pictures (.hdr, .exr, .tif, .pfm), prepared or not"
+        elif not Path(data.root).is_dir():
+            yield f"data.root={data.root}: no such folder"
+        yield from _source_rules(data)
+
+
+def _source_rules(data: HdrSynthConfig) -> Iterable[str]:
+    if data.manifest is not None and data.lists is not None:
+        yield "data.manifest and data.lists: give one of them, not both"
+    yield from _file_rules(("data.manifest", data.manifest))
+    if data.lists is not None:
+        yield from _file_rules(("data.lists.train", data.lists.train), ("data.lists.test", data.lists.test))
+
+
+def _run_rules(config: TrainConfig) -> Iterable[str]:
+    if config.resume not in ("auto", "never"):
+        yield from _file_rules(("resume", config.resume))
+    ranks = config.trainer.devices * config.trainer.num_nodes
+    if config.stage.batch_size % ranks:
+        yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of the {ranks} devices"
+    if config.data.jpeg_quality == "positional" and config.stage.batch_size == 1:
+        yield "data.jpeg_quality=positional: needs stage.batch_size of at least 2"
+    if config.logger.name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        yield "logger=tensorboard: the package is missing; pip install 'hdrlab[tensorboard]'"
+
+
+def _file_rules(*named: tuple[str, str | None]) -> Iterable[str]:
+    for name, path in named:
+        if path is not None and not Path(path).is_file():
+            yield f"{name}={path}: no such file"

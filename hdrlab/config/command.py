@@ -1,0 +1,218 @@
+"""From the words of a command line to a checked configuration, in well under a second.
+
+Hydra composes and sweeps; what it would answer to a wrong word is replaced by one line per problem, all of
+them at once. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, NoReturn, TypeVar
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hdrlab.config.check import ConfigError, find_key, nearest
+from hdrlab.config.folder import CONF, choices
+from hdrlab.config.menu import key_lines
+
+Config = TypeVar("Config")
+
+@dataclass(frozen=True)
+class Command(Generic[Config]):
+    """One of the project's commands.
+
+    Attributes:
+        config_name: File in ``conf/`` that the command composes.
+        schema: Schema class of the whole configuration.
+        check: Turns plain values into a schema object, or raises ConfigError.
+        run: Does the work; its exit code is the command's.
+        menu: The text of ``--help``.
+        required: Keys without which the menu is printed instead.
+    """
+
+    config_name: str
+    schema: type[Config]
+    check: Callable[[Mapping[str, Any]], Config]
+    run: Callable[[Config], int]
+    menu: Callable[[], str]
+    required: tuple[str, ...]
+
+    def main(self, argv: Sequence[str] | None = None) -> NoReturn:
+        """Carry out the command line and exit: 0 done, 2 wrong use, else what ``run`` answered."""
+        words = list(sys.argv[1:] if argv is None else argv)
+        try:
+            if _asks_help(words):
+                print(self._help(words))
+                raise SystemExit(0)
+            arguments = get_args_parser().parse_args(words)
+            overrides = list(arguments.overrides)
+            self._check_words(overrides, sweeping=arguments.multirun)
+            if arguments.cfg or arguments.info or arguments.multirun:
+                raise SystemExit(self._hand_to_hydra(words))
+            config = self.compose(overrides)
+        except ConfigError as error:
+            _refuse(error, self.menu() if self._lacks_choice(words) else None)
+        raise SystemExit(self._carry_out(config))
+
+    def _carry_out(self, config: Config) -> int:
+        try:
+            return self.run(config)
+        except ValueError as error:
+            if not type(error).__module__.startswith("hdrlab."):
+                raise  # ours are what a user can cause; any other is a mistake of the program
+            _print_problems(getattr(error, "problems", (str(error),)))
+            return 2
+
+    def compose(self, overrides: Sequence[str]) -> Config:
+        """Compose and check a configuration.
+
+        Raises:
+            ConfigError: With every problem found.
+        """
+        return self.check(self._plain(_compose(self.config_name, overrides)))
+
+    def _help(self, words: Sequence[str]) -> str:
+        """The menu; with a choice made, every key of it and its meaning."""
+        overrides = [word for word in words if not word.startswith("-")]
+        if not overrides:
+            return self.menu()
+        self._check_words(overrides, sweeping=False)
+        return "\n".join(key_lines(self.schema, asdict(self.compose(overrides))))
+
+    # ------------------------------------------------------------------------------------ the words
+
+    def _lacks_choice(self, words: Sequence[str]) -> bool:
+        given = {word.lstrip("+").partition("=")[0] for word in words}
+        return not given & {*self.required, "experiment"}
+
+    def _check_words(self, overrides: Sequence[str], *, sweeping: bool) -> None:
+        problems: list[str] = []
+        parsed = [p for p in (_parse(word, problems) for word in overrides) if p is not None]
+        groups = [o for o in parsed if self._is_group(o)]
+        for override in groups:
+            problems += _unknown_choices(override)
+        if self._lacks_choice(overrides):
+            problems.append(f"{self.required[0]}: not set; {self.required[0]}=NAME chooses what to do")
+        if problems:
+            raise ConfigError(problems)
+        base = _compose(self.config_name, [f"{o.key_or_group}={_elements(o)[0]}" for o in groups])
+        plain = OmegaConf.to_container(base, resolve=False)
+        assert isinstance(plain, dict)
+        good = [_first(o) for o in groups]
+        for override in parsed:
+            if override in groups or override.key_or_group.startswith("hydra"):
+                continue
+            problem = find_key(self.schema, plain, override.key_or_group)
+            if problem is None and override.is_sweep_override() and not sweeping:
+                problem = f"{override.input_line}: several values; add -m to run one after the other"
+            if problem is None and override.is_delete():
+                problem = f"{override.input_line}: keys cannot be removed; set a value"
+            if problem:
+                problems.append(problem)
+            else:
+                good.append(_first(override))
+        self._check_values(good, [o for o in parsed if o.is_sweep_override()], problems)
+
+    def _check_values(self, good: list[str], swept: list[Override], problems: list[str]) -> None:
+        """Judge the values together; those of a sweep each once, the rest of the sweep at its first."""
+        trials = [good] + [[*good, f"{o.key_or_group}={value}"] for o in swept for value in _elements(o)[1:]]
+        for trial in trials:
+            try:
+                self.compose(trial)
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(dict.fromkeys(problems))
+
+    @staticmethod
+    def _is_group(override: Override) -> bool:
+        return (CONF / override.key_or_group).is_dir()
+
+    def _plain(self, config: DictConfig) -> Mapping[str, Any]:
+        try:
+            plain = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError([f"{error.full_key}: {str(error).splitlines()[0]}"]) from error
+        assert isinstance(plain, dict)
+        return plain
+
+    # ------------------------------------------------------------------------------------ the sweep
+
+    def _hand_to_hydra(self, words: Sequence[str]) -> int:
+        """Let Hydra print the configuration or run the jobs of a sweep; answer the worst exit code."""
+        codes = [0]
+
+        def job(config: DictConfig) -> int:
+            try:
+                codes.append(self._carry_out(self.check(self._plain(config))))
+            except ConfigError as error:
+                _print_problems(error.problems)
+                codes.append(2)
+            return codes[-1]
+
+        sys.argv[1:] = words
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(job)()
+        return max(codes)
+
+
+def _asks_help(words: Sequence[str]) -> bool:
+    return not words or any(word in ("-h", "--help") for word in words)
+
+
+def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        try:
+            # Keys were judged before; a leading + lets optional sections, null by default, be filled.
+            return hydra.compose(config_name, [_additive(word) for word in overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError([str(error).splitlines()[0]]) from error
+
+
+def _additive(word: str) -> str:
+    is_group = (CONF / word.lstrip("+").partition("=")[0]).is_dir()
+    return word.lstrip("+") if is_group else "++" + word.lstrip("+")
+
+
+def _parse(word: str, problems: list[str]) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        problems.append(f"{word}: not understood; write key=value, with quotes round blanks and commas")
+        return None
+
+
+def _elements(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [str(element) for element in override.sweep_string_iterator()]
+    return [override.get_value_element_as_str()]
+
+
+def _first(override: Override) -> str:
+    return f"{override.key_or_group}={_elements(override)[0]}"
+
+
+def _unknown_choices(override: Override) -> list[str]:
+    group = override.key_or_group
+    legal = choices(group)
+    wrong = [name for name in _elements(override) if name not in legal and name != "null"]
+    return [f"{group}={name}: must be {' | '.join(legal)}{nearest(name, legal)}" for name in wrong]
+
+
+def _refuse(error: ConfigError, menu: str | None) -> NoReturn:
+    _print_problems(error.problems)
+    if menu:
+        print("", menu, sep="\n", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _print_problems(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)

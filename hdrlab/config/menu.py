@@ -1,0 +1,77 @@
+"""The text of ``--help``, made from the tables and the schema so that it cannot fall behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from hdrlab.config.check import schema_of, without_none
+from hdrlab.config.folder import choices
+from hdrlab.config.stages import DATA, STAGES
+
+
+def train_menu() -> str:
+    """Return what ``python -m hdrlab.train --help`` prints."""
+    stages = "\n".join(f"  {name:<12} {row.summary}" for name, row in STAGES.items())
+    data = "\n".join(f"  {name:<12} {row.summary}" for name, row in DATA.items())
+    return f"""Train one stage of an HDR system.
+
+usage: python -m hdrlab.train stage=NAME [key=value ...]
+
+stage=
+{stages}
+
+data=
+{data}
+
+trainer=     {" | ".join(choices("trainer"))}   (smoke: two steps, to see that a command works)
+logger=      {" | ".join(choices("logger"))}
+experiment=  {" | ".join(choices("experiment"))}
+
+examples
+  python -m hdrlab.train stage=hal stage.width=0.25
+  python -m hdrlab.train stage=deq data=hdr_synth data.root=~/hdr_pictures
+  python -m hdrlab.train -m stage=lin stage.lr=1e-3,1e-4     (one run after the other)
+
+  python -m hdrlab.train stage=hal --cfg job                 (every key and its value)
+  python -m hdrlab.train stage=hal --help                    (every key and its meaning)"""
+
+
+def prepare_menu() -> str:
+    """Return what ``python -m hdrlab.prepare --help`` prints."""
+    return """Check a folder of HDR pictures and write an index and fast files for training.
+
+usage: python -m hdrlab.prepare data=hdr_synth source=FOLDER root=FOLDER [key=value ...]
+
+  source=            the pictures (.hdr, .exr, .tif, .pfm; searched in all subfolders); stays as it is
+  root=              the folder to write; give it as data.root to hdrlab.train
+  data.manifest=     CSV with columns file and split (train, val, test)
+  data.lists.train=  published lists instead: text files, one relative path a line
+  data.lists.test=
+  data.short_side=   pictures are resized to this short side (512)
+  data.skip_bad=     true leaves out pictures that fail the check instead of stopping
+
+Interrupt it whenever you like: the same command goes on where it was."""
+
+
+def key_lines(declared: type, values: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Describe every key of a composed configuration: ``key = value   meaning``.
+
+    Args:
+        declared: Schema class.
+        values: Composed plain values, interpolations unresolved.
+        where: Dotted prefix of the section.
+    """
+    hints = get_type_hints(declared)
+    for described in fields(declared):
+        kind, _ = without_none(hints[described.name])
+        value = values.get(described.name)
+        if is_dataclass(kind) and isinstance(kind, type):
+            if isinstance(value, Mapping):
+                yield from key_lines(schema_of(kind, value), value, f"{where}{described.name}.")
+        else:
+            limits = described.metadata.get("choices")
+            legal = f" [{' | '.join(limits)}]" if limits else ""
+            shown = "null" if value is None else value
+            yield f"  {where}{described.name} = {shown}\n      {described.metadata['help']}{legal}"

@@ -1,0 +1,251 @@
+"""The keys of the configuration: names, types, limits and meanings.
+
+The values live in ``conf/``; what is written here is what may stand there. ``hdrlab.config.check`` turns a
+composed configuration into these classes and reports everything that does not fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def key(
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Describe one key: its meaning, and the values it may take."""
+    return field(metadata={"help": help, "choices": choices, "above": above, "least": least, "most": most})
+
+
+# ---------------------------------------------------------------------------------------------- stages
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What every stage is told."""
+
+    name: str = key("the stage's name; chosen with stage=NAME")
+    max_steps: int = key("optimiser steps of the whole training", least=1)
+    batch_size: int = key("samples per optimiser step, over all devices together", least=1)
+    patch: int = key("side of the square training patches in pixels; a multiple of 32", least=32)
+    width: float = key("factor on the nets' channel counts; 1 is the paper's net", above=0, most=4)
+    lr: float = key("Adam's learning rate", above=0)
+    adam_epsilon: str = key(
+        "where Adam adds its epsilon: torch, or tf as the reference programs", choices=("torch", "tf")
+    )
+    init: str | None = key("a checkpoint of this stage to start from, instead of fresh weights")
+
+
+@dataclass(frozen=True)
+class DeqLoss:
+    """Weights of the dequantization stage's loss terms."""
+
+    l2: float = key("squared error of C against the unquantised L", least=0)
+
+
+@dataclass(frozen=True)
+class DeqConfig(StageConfig):
+    """Dequantization: undo 8 bits and JPEG."""
+
+    loss: DeqLoss
+
+
+@dataclass(frozen=True)
+class LinLoss:
+    """Weights of the linearization stage's loss terms."""
+
+    l2: float = key("squared error of the linear image B", least=0)
+    curve: float = key("squared error of the inverse response curve", least=0)
+
+
+@dataclass(frozen=True)
+class LinConfig(StageConfig):
+    """Linearization: estimate and undo the camera's response curve."""
+
+    input: str = key(
+        "what the net sees: ldr, the clean L as the authors; or jpeg, the 8-bit I", choices=("ldr", "jpeg")
+    )
+    basis: str = key("inverse response basis: builtin, or the path of EMoR's invemor.txt")
+    bn_momentum: float = key("batch norm's running-average momentum", above=0, most=1)
+    curve_reduction: str = key(
+        "authors_broadcast: the reference's cross-sample accident",
+        choices=("per_sample", "authors_broadcast"),
+    )
+    loss: LinLoss
+
+
+@dataclass(frozen=True)
+class PerceptualConfig:
+    """The frozen VGG-16 behind a perceptual loss."""
+
+    weights: str = key("auto, random, or a file: VGG-16 as .pth, .npy or .safetensors")
+
+
+@dataclass(frozen=True)
+class HalLoss:
+    """Weights of the hallucination stage's loss terms."""
+
+    log_l1: float = key("absolute error of the log-encoded HDR picture", least=0)
+    perceptual: float = key("absolute error of VGG-16 features; 0 needs no VGG", least=0)
+    tv: float = key("total variation of the log-encoded result", least=0)
+
+
+@dataclass(frozen=True)
+class HalConfig(StageConfig):
+    """Hallucination: restore what the sensor clipped."""
+
+    mask_width: float = key("width of the highlight mask's ramp below 1", above=0, most=1)
+    encoder_weights: str | None = key("VGG-16 weights the encoder starts from (the paper: places365)")
+    perceptual: PerceptualConfig
+    loss: HalLoss
+
+
+# ------------------------------------------------------------------------------------------------ data
+
+
+@dataclass(frozen=True)
+class ShortRun:
+    """What stages take for their length and size on a data set made for short runs."""
+
+    max_steps: int = key("default of stage.max_steps", least=1)
+    batch_size: int = key("default of stage.batch_size", least=1)
+    patch: int = key("default of stage.patch", least=32)
+    bn_momentum: float = key("default of stage.bn_momentum", above=0, most=1)
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """Photographs synthesised from HDR pictures by the camera model."""
+
+    name: str = key("the data set's name; chosen with data=NAME")
+    short_side: int = key("pictures are resized to this short side in pixels", least=64)
+    val_crop: int | None = key("validate on central squares of this side; null: on whole patches", least=32)
+    val_pictures: int = key("how many pictures a validation looks at", least=1)
+    exposures: int = key("length of the training exposure list, 2^-3 to 2^3", least=1)
+    curves: str = key("response curves: builtin, or the path of dorfCurves.txt")
+    noise: str = key(
+        "sensor noise; authors: both terms correlated", choices=("independent", "authors", "none")
+    )
+    jpeg_quality: str = key(
+        "random in 90..100, or positional in the batch as the authors", choices=("random", "positional")
+    )
+    resize_filter: str = key(
+        "filter that resizes the pictures; bilinear as the authors", choices=("area", "bilinear")
+    )
+    workers: int = key("loader processes; 0 loads in the main one", least=0, most=256)
+
+
+@dataclass(frozen=True)
+class TinyConfig(SynthConfig):
+    """HDR scenes that the project renders itself."""
+
+    short_run: ShortRun
+
+
+@dataclass(frozen=True)
+class ListsConfig:
+    """Published split lists: text files, one relative path a line."""
+
+    train: str = key("list of training pictures")
+    test: str = key("list of test pictures")
+
+
+@dataclass(frozen=True)
+class HdrSynthConfig(SynthConfig):
+    """A folder of HDR pictures, prepared or not."""
+
+    root: str | None = key("folder of HDR pictures, or one that hdrlab.prepare wrote")
+    manifest: str | None = key("CSV with columns file and split (train, val, test); role=hdr where present")
+    lists: ListsConfig | None = key("data.lists.train and data.lists.test, instead of a manifest")
+    skip_bad: bool = key("leave out pictures that fail the check instead of stopping")
+
+
+# ------------------------------------------------------------------------------------------------ rest
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How a run is carried out; none of it changes what a step computes, but for precision."""
+
+    name: str = key("fit, or smoke for two steps")
+    max_steps: int = key("steps of this run; refers to stage.max_steps", least=1)
+    accelerator: str = key("where to compute", choices=("auto", "cpu", "gpu", "mps"))
+    devices: int = key("devices on this machine", least=1)
+    num_nodes: int = key("machines", least=1)
+    precision: str = key("arithmetic of the nets; losses stay in 32 bits", choices=("64", "32", "bf16", "16"))
+    val_every: int | None = key("steps between validations; null: a tenth of the run", least=1)
+    log_every: int = key("steps between logged training losses", least=1)
+    val_pictures: int = key("pictures of a validation; refers to data.val_pictures", least=1)
+
+
+@dataclass(frozen=True)
+class LoggerConfig:
+    """Where the numbers go."""
+
+    name: str = key("the logger's name; chosen with logger=NAME")
+
+
+@dataclass(frozen=True)
+class WandbConfig(LoggerConfig):
+    """Weights & Biases; the key comes from the environment only."""
+
+    project: str = key("project name")
+    entity: str | None = key("user or team")
+    group: str | None = key("group; null: the stage's name")
+    online: bool = key("send while training; false keeps an offline run")
+
+
+@dataclass(frozen=True)
+class CallbacksConfig:
+    """What a person watches."""
+
+    progress: str = key("auto: a live bar in a terminal, else lines", choices=("auto", "bar", "lines", "none"))
+    panels: int = key("validation pictures drawn in each panel; 0 draws none", least=0, most=16)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """A named study, pinned to its stage."""
+
+    name: str = key("the study's name")
+    stage: str = key("the stage it was made for")
+
+
+@dataclass(frozen=True)
+class PathsConfig:
+    """Where things are written, and what is found where."""
+
+    runs: str = key("folder of run folders and slots")
+    data: str = key("folder of prepared data and caches")
+    vgg16: str | None = key("VGG-16 weights for perceptual losses; or set HDRLAB_VGG16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything ``hdrlab.train`` is told."""
+
+    stage: StageConfig
+    data: SynthConfig
+    trainer: TrainerConfig
+    logger: LoggerConfig
+    callbacks: CallbacksConfig
+    paths: PathsConfig
+    seed: int = key("seed of weights, order, augmentation and camera", least=0, most=2**32 - 1)
+    preset: str = key("which of the nets' published forms", choices=("default", "official", "tf2"))
+    resume: str = key("auto continues the same command's run; never starts anew; or a checkpoint's path")
+    experiment: ExperimentConfig | None = key("the named study, if one was chosen")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Everything ``hdrlab.prepare`` is told."""
+
+    data: SynthConfig
+    paths: PathsConfig
+    source: str = key("folder of HDR pictures")
+    root: str = key("folder to write: the index and the fast files")

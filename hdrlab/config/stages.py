@@ -1,0 +1,73 @@
+"""The one table of stages and data sets: what a name on the command line stands for.
+
+Stages and data sets never import each other. They meet in the batch, a dictionary of these keys
+(all B×…, float32):
+
+======== ============== ==========================================================================
+key      shape          meaning
+======== ============== ==========================================================================
+jpeg     B, 3, H, W     I: display-encoded photograph after 8 bits and JPEG, in [0, 1]
+ldr      B, 3, H, W     L: display-encoded photograph before quantisation, in [0, 1]
+lin      B, 3, H, W     H_c: scene-linear picture clipped at the sensor's white, in [0, 1]
+hdr      B, 3, H, W     H_t: scene-linear picture, at least 0, unbounded; 1 = the sensor's white
+curve    B, 1024        the camera's response curve on a uniform grid over [0, 1]
+inv_curve B, 1024       its inverse
+mask     B, 1, 1, 1     1, or 0 for a sample that is mostly black or mostly white
+======== ============== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hdrlab.config.schema import (
+    DeqConfig,
+    HalConfig,
+    HdrSynthConfig,
+    LinConfig,
+    StageConfig,
+    SynthConfig,
+    TinyConfig,
+)
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage: what it learns, its schema, its class and the batch keys it reads."""
+
+    summary: str
+    schema: type[StageConfig]
+    cls: str
+    batch_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """A data set: what it is, its schema and the batch keys it provides."""
+
+    summary: str
+    schema: type[SynthConfig]
+    batch_keys: tuple[str, ...]
+
+
+SYNTH_KEYS = ("jpeg", "ldr", "lin", "hdr", "curve", "inv_curve", "mask")
+
+STAGES = {
+    "deq": StageRow(
+        "undo 8-bit quantisation and JPEG", DeqConfig, "hdrlab.stages.deq:DeqStage", ("jpeg", "ldr", "mask")
+    ),
+    "lin": StageRow(
+        "undo the camera's response curve",
+        LinConfig,
+        "hdrlab.stages.lin:LinStage",
+        ("jpeg", "ldr", "lin", "inv_curve", "mask"),
+    ),
+    "hal": StageRow(
+        "restore clipped highlights", HalConfig, "hdrlab.stages.hal:HalStage", ("lin", "hdr", "mask")
+    ),
+}
+
+DATA = {
+    "tiny": DataRow("scenes the project renders itself (the default)", TinyConfig, SYNTH_KEYS),
+    "hdr_synth": DataRow("a folder of HDR pictures: data.root=FOLDER", HdrSynthConfig, SYNTH_KEYS),
+}

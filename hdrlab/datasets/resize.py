@@ -1,0 +1,60 @@
+"""Resizing of HDR pictures in NumPy: the same bits in every process, whatever the number of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def resize(
+    image: Floats, height: int, width: int, *, method: str = "area", window: tuple[slice, slice] | None = None
+) -> Floats:
+    """Resize a picture, or compute a window of the resized picture only.
+
+    Args:
+        image: Picture [H, W, C], linear.
+        height: Height of the whole result in pixels.
+        width: Width of the whole result in pixels.
+        method: ``area``, the mean over each new pixel's footprint when shrinking (linear interpolation when
+            enlarging); or ``bilinear``, two taps always, which aliases when shrinking by more than 2.
+        window: Rows and columns of the result that are wanted; all by default.
+
+    Returns:
+        The resized picture, or its window, [H', W', C] in float32.
+    """
+    rows, columns = window or (slice(0, height), slice(0, width))
+    shrunk = _along_rows(image, height, rows, method)
+    turned = _along_rows(shrunk.swapaxes(0, 1), width, columns, method)
+    return np.ascontiguousarray(turned.swapaxes(0, 1))
+
+
+def _along_rows(image: Floats, size: int, wanted: slice, method: str) -> Floats:
+    old = image.shape[0]
+    if old == size:
+        return image[wanted]
+    positions = np.arange(size)[wanted]
+    taps, weights = (_area if method == "area" and size < old else _linear)(positions, old / size)
+    taps = np.clip(taps, 0, old - 1)
+    result = np.zeros((len(positions), *image.shape[1:]), np.float32)
+    for tap, weight in zip(taps.T, weights.T.astype(np.float32), strict=True):
+        result += weight[:, None, None] * image[tap]
+    return result
+
+
+def _area(positions: NDArray[np.int64], step: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Overlap of each new pixel's footprint [p·step, (p+1)·step] with the old pixels, as a share."""
+    start = positions * step
+    taps = np.floor(start).astype(np.int64)[:, None] + np.arange(int(np.ceil(step)) + 1)
+    overlap = np.minimum(taps + 1, (start + step)[:, None]) - np.maximum(taps, start[:, None])
+    weights = np.maximum(overlap, 0)
+    return taps, weights / weights.sum(1, keepdims=True)
+
+
+def _linear(positions: NDArray[np.int64], step: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Linear interpolation at half-pixel centres, edges repeated."""
+    centre = (positions + 0.5) * step - 0.5
+    first = np.floor(centre).astype(np.int64)
+    share = centre - first
+    return np.stack([first, first + 1], 1), np.stack([1 - share, share], 1)

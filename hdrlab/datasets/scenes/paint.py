@@ -1,0 +1,177 @@
+"""Noise, masks, colours and textures from which the scenes are painted.
+
+Points come as flat arrays of N values, colours as [3, N] or [3, 1] arrays of scene-linear Rec. 709 RGB. Every edge is
+a ramp about one pixel wide: it antialiases, and it keeps rounding differences between processors from flipping pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+Array = NDArray[np.float64]
+
+
+def rgb(red: float, green: float, blue: float) -> Array:
+    """A colour as a [3, 1] array."""
+    return np.array([[red], [green], [blue]])
+
+
+def kelvin(temperature: float) -> Array:
+    """The approximate colour of a black body, [3, 1], with its largest channel near 1."""
+    knots = [1800.0, 2700.0, 4000.0, 6500.0, 12000.0]
+    channels = [1.0, 1.0, 1.0, 0.96, 0.60], [0.35, 0.57, 0.80, 0.97, 0.76], [0.04, 0.20, 0.54, 1.0, 1.25]
+    return np.array([[np.interp(temperature, knots, channel)] for channel in channels])
+
+
+def any_hue(rng: np.random.Generator, saturation: float, value: float = 1.0) -> Array:
+    """A colour of random hue, [3, 1]: channels between value·(1 − saturation) and value."""
+    phase = rng.random() + np.array([[0.0], [1 / 3], [2 / 3]])
+    return value * (1.0 - saturation * (0.5 + 0.5 * np.cos(2 * np.pi * phase)))
+
+
+def mix(first: Array, second: Array, weight: Array | float) -> Array:
+    """First where the weight is 0, second where it is 1."""
+    return first + (second - first) * weight
+
+
+def smooth(x: Array, width: Array | float) -> Array:
+    """A smooth step from 0 to 1, centred where x = 0 and ``width`` wide."""
+    s = np.clip(x / width + 0.5, 0.0, 1.0)
+    return s * s * (3.0 - 2.0 * s)
+
+
+def inside(x: Array, half: Array | float, width: Array | float) -> Array:
+    """1 where |x| < half and 0 outside, with soft edges."""
+    return smooth(half - np.abs(x), width)
+
+
+def fractal_tile(rng: np.random.Generator, slope: float, size: int = 512) -> Array:
+    """Periodic noise [size, size] of zero mean, unit deviation and amplitude spectrum 1/f^slope."""
+    spectrum = fft.rfft2(rng.random((size, size)))
+    frequency = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size)[None, :])
+    frequency[0, 0] = np.inf
+    tile: Array = fft.irfft2(spectrum * frequency**-slope, (size, size))
+    return tile / tile.std()
+
+
+def sample(tile: Array, u: Array, v: Array | float) -> Array:
+    """The tile at (u, v) by bilinear interpolation; its period is 1 in both directions."""
+    size = len(tile)
+    x, y = np.broadcast_arrays(u * size, v * size)
+    left, top = np.floor(x), np.floor(y)
+    x, y = x - left, y - top
+    column, row = left.astype(np.int64) % size, top.astype(np.int64) % size * size
+    right, below = (column + 1) % size, (row + size) % size**2
+    flat = tile.ravel()
+    first, second = flat[row + column], flat[below + column]
+    first += (flat[row + right] - first) * x
+    second += (flat[below + right] - second) * x
+    mixed: Array = first + (second - first) * y
+    return mixed
+
+
+def cell_random(i: Array, j: Array | float, salt: int) -> Array:
+    """Uniform values in [0, 1) that depend only on the integers i, j and salt."""
+    column, row = np.broadcast_arrays(i, j)
+    with np.errstate(over="ignore"):
+        h = column.astype(np.int64).astype(np.uint32) * np.uint32(0x9E3779B1)
+        h ^= row.astype(np.int64).astype(np.uint32) * np.uint32(0x85EBCA77) ^ np.uint32(
+            salt * 0x27D4EB2F & 0xFFFFFFFF
+        )
+        for shift, factor in ((15, 0x2C1B3C6D), (12, 0x297A2D39), (15, 1)):
+            h = (h ^ (h >> np.uint32(shift))) * np.uint32(factor)
+    return h / 2.0**32
+
+
+def wood(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, plank: float = 0.16) -> Array:
+    """Planks along v with grain, joints and a shade of their own."""
+    row = np.floor(u / plank)
+    shade = cell_random(row, np.floor(v / 1.7 + cell_random(row, 0, 1)), 2)
+    grain = sample(tile, u * 1.3 + shade, v * 0.11 + shade)
+    fine = sample(tile, u * 5.1, v * 0.35 + shade) / (1.0 + 60.0 * pixel)
+    joint = inside(u / plank - row - 0.5, 0.485, pixel / plank + 0.02)
+    return colour * ((0.55 + 0.6 * shade) * np.exp(0.22 * grain + 0.16 * fine) * (0.25 + 0.75 * joint))
+
+
+def bricks(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.24) -> Array:
+    """Bricks in running bond with pale mortar."""
+    row = np.floor(v / (0.4 * size))
+    along = u / size + 0.5 * (row % 2)
+    column = np.floor(along)
+    face = inside(along - column - 0.5, 0.47, pixel / size + 0.03)
+    face = face * inside(v / (0.4 * size) - row - 0.5, 0.42, pixel / (0.4 * size) + 0.06)
+    rough = np.exp(0.25 * sample(tile, u * 0.9, v * 0.9))
+    brick = colour * (0.55 + 0.7 * cell_random(column, row, 3)) * rough
+    return mix(rgb(0.4, 0.38, 0.34) * rough, brick, face)
+
+
+def checker(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.4) -> Array:
+    """Glazed tiles, dark and light in turn, with thin joints."""
+    wave = np.sin(np.pi * u / size) * np.sin(np.pi * v / size)
+    light = smooth(wave, 3.0 * pixel / size + 0.02)
+    line = smooth(np.abs(wave) - 0.03, 0.04 + 3.0 * pixel / size)
+    return mix(0.15 * colour, colour, light) * (
+        np.exp(0.12 * sample(tile, u * 0.4, v * 0.4)) * (0.6 + 0.4 * line)
+    )
+
+
+def fabric(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.03) -> Array:
+    """A coarse weave with worn patches."""
+    weave = np.sin(2 * np.pi * u / size) * np.sin(2 * np.pi * v / size) / (1.0 + (8.0 * pixel / size) ** 2)
+    return colour * (1.0 + 0.35 * weave) * np.exp(0.2 * sample(tile, u * 0.5, v * 0.5))
+
+
+def plaster(tile: Array, u: Array, v: Array, pixel: Array, colour: Array) -> Array:
+    """Painted plaster: faint stains and a fine grain."""
+    return colour * np.exp(0.09 * sample(tile, u * 0.2, v * 0.2) + 0.05 * sample(tile, u * 1.7, v * 1.7))
+
+
+def wallpaper(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.35) -> Array:
+    """Stripes with a row of dots on every second one."""
+    stripe = smooth(np.sin(2 * np.pi * u / size), 6.0 * pixel / size + 0.15)
+    dots = smooth(np.sin(2 * np.pi * u / size) * np.cos(4 * np.pi * v / size) - 0.6, 0.3)
+    return plaster(tile, u, v, pixel, colour) * (0.55 + 0.45 * stripe) * (1.0 - 0.45 * dots)
+
+
+def painting(tile: Array, u: Array, v: Array, salt: int) -> Array:
+    """An abstract picture: bands of saturated colour along the noise's contours."""
+    field = sample(tile, u * 0.25 + 0.1 * salt, v * 0.25)
+    phase = np.array([[0.0], [0.9], [2.1]]) + 0.7 * salt
+    return 0.25 + 0.23 * np.sin(phase + 3.0 * field) + 0.04 * sample(tile, u, v)
+
+
+def window_panes(u: Array, v: Array, pixel: Array) -> Array:
+    """The mask of the panes [N] in a grid of windows with glazing bars, one window per unit cell."""
+    x, y, soft = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5, pixel + 0.03
+    bars = smooth(np.abs(x) - 0.02, soft) * smooth(np.abs(y - 0.1) - 0.02, soft)
+    return inside(x, 0.27, soft) * inside(y, 0.33, soft) * (0.3 + 0.7 * bars)
+
+
+def lit_windows(u: Array, v: Array, pixel: Array, lit: float, salt: int) -> Array:
+    """The light [3, N] out of the panes of such a grid: some lit, warm or cool, partly behind curtains."""
+    column, row = np.floor(u), np.floor(v)
+    x, y = u - column - 0.5, v - row - 0.5
+    warmth = cell_random(column, row, salt + 1)
+    power = (cell_random(column, row, salt) < lit) * np.exp(2.0 * cell_random(column, row, salt + 2) - 0.8)
+    curtain = 1.0 - 0.75 * smooth(np.abs(x) - 0.27 * cell_random(column, row, salt + 3), 0.05 + pixel)
+    lamp = 0.5 + np.exp(-((x / 0.2) ** 2) - ((y - 0.1) / 0.2) ** 2)
+    light = power * curtain * lamp * window_panes(u, v, pixel)
+    return mix(kelvin(2300.0), kelvin(6000.0), warmth**3) * light
+
+
+def glare(image: Array) -> Array:
+    """What the lens does to an image [3, H, W]: a soft core and faint skirts around highlights; energy is kept."""
+    core: Array = ndimage.gaussian_filter(image, (0.0, 0.55, 0.55))
+    height, width = image.shape[1:]
+    squared = (np.pi * np.arange(height)[:, None] / height) ** 2 + (np.pi * np.arange(width) / width) ** 2
+    skirts = (
+        (0.03, 2.5),
+        (0.006, 9.0),
+        (0.0012, 45.0),
+    )  # share of the light, radius in pixels of a 512-pixel width
+    transfer = sum(a * np.exp(-0.5 * (s * width / 512.0) ** 2 * squared) for a, s in skirts)
+    # The cosine transform continues the image by reflection, so nothing leaks in from the opposite border.
+    wide = fft.idctn(fft.dctn(core, axes=(1, 2)) * transfer, axes=(1, 2))
+    return np.maximum((1.0 - sum(a for a, _ in skirts)) * core + wide, 0.0)

@@ -1,0 +1,203 @@
+"""HDR-Synth: photographs made from HDR pictures by the camera model, sample by sample.
+
+A sample is one of patches × response curves × exposures. Which one a step draws, and everything random about
+it, follows from the seed and a global counter alone; so order, workers, ranks and resumes change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hdrlab.camera import CameraNoise, ResponseCurves, synthesize
+from hdrlab.camera.sampling import (
+    NoiseMode,
+    camera_generator,
+    exposure_list,
+    positional_qualities,
+    sample_noise,
+)
+from hdrlab.datasets.index import Index, Picture
+from hdrlab.datasets.order import sample_index
+from hdrlab.datasets.resize import resize
+from hdrlab.ops.response import invert_response
+
+_AUGMENT_STREAM = 0  # of the counter-based generators; the camera has its own
+QUALITIES = (90, 100)
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The choices of which a sample's camera is made.
+
+    Attributes:
+        curves: Response curves [N, 1024].
+        inverses: Their inverses [N, 1024].
+        exposures: Factors on the normalised scene [E].
+    """
+
+    curves: Tensor
+    inverses: Tensor
+    exposures: Floats
+
+    @classmethod
+    def of(cls, curves: ResponseCurves, split: str, num_exposures: int) -> Camera:
+        """Take a split of a set of response curves, and exposures 2^-3 to 2^3."""
+        chosen = torch.from_numpy(curves.curves[curves.split(split)])  # type: ignore[arg-type]
+        return cls(chosen, invert_response(chosen), exposure_list(num_exposures))
+
+
+def square_patch(picture: Floats, side: int, second: bool) -> Floats:
+    """Cut the first (left or top) or second (right or bottom) square of a picture and set its mean to 0.5.
+
+    Args:
+        picture: Linear samples [H, W, 3] whose short side is ``side``.
+        side: Side of the square in pixels.
+        second: Which of the two.
+
+    Returns:
+        Samples [side, side, 3], linear, at least 0.
+
+    Source:
+        SingleHDR, data preparation: two crops an image, H ← 0.5·H / (mean(H) + 1e-6).
+    """
+    height, width = picture.shape[:2]
+    top, left = (height - side, width - side) if second else (0, 0)
+    patch = picture[top : top + side, left : left + side]
+    return patch * np.float32(0.5 / (float(patch.mean(dtype=np.float64)) + 1e-6))
+
+
+def photograph(
+    hdr: Floats, camera: Camera, curve: int, exposure: float, noise: CameraNoise | None, quality: int
+) -> dict[str, Tensor]:
+    """Take one photograph of a scene [H, W, 3]; the batch's keys without the batch dimension."""
+    scene = torch.from_numpy(np.ascontiguousarray(hdr.transpose(2, 0, 1)))[None]
+    response = camera.curves[curve]
+    taken = synthesize(scene, torch.tensor([exposure]), response[None], noise, [quality])
+    return {
+        "jpeg": taken.jpeg[0],
+        "ldr": taken.ldr[0],
+        "lin": taken.clipped[0],
+        "hdr": taken.hdr_t[0],
+        "curve": response,
+        "inv_curve": camera.inverses[curve],
+        "mask": taken.loss_mask[0],
+    }
+
+
+class SynthTraining(Dataset[dict[str, Tensor]]):
+    """Training samples by global counter, endless: full permutations of the index space one after the other.
+
+    Args:
+        index: The pictures.
+        camera: Curves and exposures to choose from.
+        patch: Side of the samples in pixels.
+        batch_size: Global batch; only positional JPEG qualities depend on it.
+        seed: The run's seed.
+        noise: Kind of sensor noise.
+        positional_quality: JPEG quality by the position in the batch, as the authors, instead of random.
+
+    Source:
+        SingleHDR, data preparation: scale 0.5 to 2, crop, rotations by 90°, flips.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        camera: Camera,
+        *,
+        patch: int,
+        batch_size: int,
+        seed: int,
+        noise: NoiseMode = "independent",
+        positional_quality: bool = False,
+    ) -> None:
+        self.index, self.camera, self.patch, self.seed, self.noise = index, camera, patch, seed, noise
+        self.pictures = index.split("train")
+        self.side = int(index.settings["short_side"])
+        self.method = str(index.settings["resize_filter"])
+        self.qualities = positional_qualities(batch_size) if positional_quality else None
+        if self.side < patch:
+            raise ValueError(f"patches of {patch} pixels do not fit pictures of short side {self.side}")
+
+    def __len__(self) -> int:
+        """Size of the index space: patches × curves × exposures."""
+        return 2 * len(self.pictures) * len(self.camera.curves) * len(self.camera.exposures)
+
+    def __getitem__(self, counter: int) -> dict[str, Tensor]:
+        rest, patch = divmod(sample_index(counter, len(self), self.seed), 2 * len(self.pictures))
+        exposure, curve = divmod(rest, len(self.camera.curves))
+        square = square_patch(self.index.load(self.pictures[patch // 2]), self.side, bool(patch % 2))
+        hdr = self.augment(square, camera_generator(self.seed, counter, _AUGMENT_STREAM))
+        draws = camera_generator(self.seed, counter)
+        quality = int(draws.integers(*QUALITIES, endpoint=True))
+        if self.qualities:
+            quality = self.qualities[counter % len(self.qualities)]
+        noise = sample_noise(draws, hdr.shape[:2], self.noise)
+        return photograph(hdr, self.camera, curve, float(self.camera.exposures[exposure]), noise, quality)
+
+    def augment(self, square: Floats, draws: np.random.Generator) -> Floats:
+        """Scale, crop, rotate and flip a square [S, S, 3] to a sample [patch, patch, 3]."""
+        side = max(self.patch, round(self.side * draws.uniform(0.5, 2)))
+        top, left = (int(draws.integers(0, max(1, side - self.patch))) for _ in range(2))
+        window = slice(top, top + self.patch), slice(left, left + self.patch)
+        sample = np.rot90(resize(square, side, side, method=self.method, window=window), draws.integers(4))
+        upside, mirrored = draws.random(2) < 0.5
+        sample = sample[::-1] if upside else sample
+        return sample[:, ::-1] if mirrored else sample
+
+
+class SynthValidation(Dataset[dict[str, Tensor]]):
+    """A fixed set of photographs from a split, the same in every run of the same data.
+
+    Pictures are spread evenly over the split; curves that training never sees and exposures take turns.
+
+    Args:
+        index: The pictures.
+        camera: Curves and exposures.
+        split: val or test.
+        num: Photographs, at most two a picture; None makes all of these.
+        crop: Side of a central crop in pixels, or None for whole patches.
+        noise: Kind of sensor noise.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        camera: Camera,
+        split: str,
+        *,
+        num: int | None = None,
+        crop: int | None = None,
+        noise: NoiseMode = "independent",
+    ) -> None:
+        self.index, self.camera, self.crop, self.noise = index, camera, crop, noise
+        patches = [(picture, second) for second in (False, True) for picture in index.split(split)]
+        num = min(num or len(patches), len(patches))
+        self.patches = [patches[i * len(patches) // num] for i in range(num)]
+        self.side = int(index.settings["short_side"])
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def picture(self, number: int) -> Picture:
+        """Return the picture a photograph is made from."""
+        return self.patches[number][0]
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        picture, second = self.patches[number]
+        square = square_patch(self.index.load(picture), self.side, second)
+        if self.crop:
+            start = (self.side - self.crop) // 2
+            square = square[start : start + self.crop, start : start + self.crop]
+        draws = camera_generator(0, number)
+        quality = int(draws.integers(*QUALITIES, endpoint=True))
+        exposure = float(self.camera.exposures[number % len(self.camera.exposures)])
+        noise = sample_noise(draws, square.shape[:2], self.noise)
+        return photograph(square, self.camera, number % len(self.camera.curves), exposure, noise, quality)

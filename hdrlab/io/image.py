@@ -1,0 +1,167 @@
+"""What a picture is once it is in memory, and the one error that reading or writing it can raise."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Domain = Literal["linear", "display"]
+PathLike = str | os.PathLike[str]
+
+DEFAULT_MAX_PIXELS = 400_000_000
+
+
+class ImageError(ValueError):
+    """A picture file that cannot be read or written.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it and, where there is one, the remedy.
+    """
+
+    # The reason has a default because torch rebuilds a worker's exception from its message alone.
+    def __init__(self, path: PathLike | None, reason: str = "") -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in (self.path, self.reason) if part)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture in memory; `numpy.asarray(image)` gives its pixels.
+
+    Attributes:
+        pixels: [H, W, C] RGB, or C = 1. float32 proportional to scene radiance when `domain` is "linear";
+            uint8 or uint16 when it is "display".
+        domain: "linear" for scene-linear light, "display" for encoded (sRGB-like) values.
+        format: The file format it came from ("exr", "hdr", "pfm", "tiff", "png", "jpeg").
+        path: The file it came from.
+        metadata: Header entries, and notes on what reading changed (alpha, icc_profile, sanitized, ...).
+    """
+
+    pixels: NDArray[Any]
+    domain: Domain
+    format: str = ""
+    path: Path | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        allowed = ("float32",) if self.domain == "linear" else ("uint8", "uint16")
+        if self.domain not in ("linear", "display"):
+            raise ImageError(self.path, f"domain {self.domain!r} is neither 'linear' nor 'display'")
+        if self.pixels.dtype.name not in allowed:
+            found = self.pixels.dtype.name
+            raise ImageError(self.path, f"{self.domain} pixels are {' or '.join(allowed)}, these are {found}")
+        if self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3) or 0 in self.pixels.shape:
+            raise ImageError(self.path, f"pixels are [H, W, 3] or [H, W, 1], not {list(self.pixels.shape)}")
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width, channels."""
+        return self.pixels.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels: float32, uint8 or uint16."""
+        return self.pixels.dtype
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a picture file's header says.
+
+    Attributes:
+        height: Rows of the picture as `read_image` returns it (turned upright, display window).
+        width: Its columns.
+        format: As in `Image`.
+        domain: As in `Image`.
+    """
+
+    height: int
+    width: int
+    format: str
+    domain: Domain
+
+
+def check_size(path: PathLike, width: int, height: int, max_pixels: int) -> None:
+    """Refuses a size that is not positive or above `max_pixels`, before anything is allocated for it."""
+    if width < 1 or height < 1:
+        raise ImageError(path, f"its header declares {width} × {height} pixels")
+    if width * height > max_pixels:
+        raise ImageError(
+            path,
+            f"its header declares {width} × {height} pixels, the limit is {max_pixels}: "
+            "raise max_pixels if the file is genuine",
+        )
+
+
+def as_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    """[H, W, 1] or [H, W, 3] -> [H, W, 3], grey replicated."""
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Applies an Exif (or TIFF) orientation 1..8 to [H, W, C]; any other number counts as 1."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _check_name(path: PathLike) -> None:
+    if "\0" in os.fspath(path):
+        raise ImageError(path, "has a null byte in its name")
+
+
+@contextmanager
+def open_regular(path: PathLike) -> Iterator[BinaryIO]:
+    """Opens a regular file for reading; anything else (a folder, a pipe) is an error at once."""
+    _check_name(path)
+    try:
+        with open(path, "rb", opener=_open_regular) as file:
+            yield file
+    except OSError as error:
+        raise ImageError(path, error.strerror or str(error)) from error
+
+
+def _open_regular(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "is not a regular file")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder that becomes `path` on success and vanishes on failure."""
+    _check_name(path)
+    # The name does not contain the final one, which may be as long as the file system allows.
+    temporary = path.parent / f".{uuid.uuid4().hex}{path.suffix}"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ImageError(path, f"cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

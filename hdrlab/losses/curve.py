@@ -1,0 +1,49 @@
+"""Loss on inverse response curves."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from hdrlab.losses.reduction import full_precision, masked_mean, per_sample_mean, require_same_shape
+
+CurveReduction = Literal["per_sample", "authors_broadcast"]
+
+
+def curve_loss(
+    pred_curve: Tensor,
+    true_curve: Tensor,
+    mask: Tensor | None = None,
+    reduction: CurveReduction = "per_sample",
+) -> Tensor:
+    """Mean squared error of inverse response curves.
+
+    Args:
+        pred_curve: Curves [B, K] from 0 to 1.
+        true_curve: The same shape and domain.
+        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        reduction: `per_sample` masks each curve by its own weight. `authors_broadcast` repeats the
+            accidental broadcast of the reference code, in which every unmasked sample is charged with the
+            mean error of the whole batch, masked samples included: mean(m) · mean(e).
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: Shapes differ, the mask does not hold one value per sample, or the reduction is unknown.
+
+    Source: SingleHDR, section 3.2; `authors_broadcast` for parity with its training code only.
+    """
+    require_same_shape(pred_curve, true_curve)
+    pred_curve, true_curve = full_precision(pred_curve, true_curve)
+    errors = per_sample_mean((pred_curve - true_curve).square())
+    match reduction:
+        case "per_sample":
+            return masked_mean(errors, mask)
+        case "authors_broadcast":
+            return masked_mean(errors.mean().expand_as(errors), mask)
+        case _:
+            raise ValueError(
+                f"curve reduction {reduction!r} is unknown: use 'per_sample' or 'authors_broadcast'"
+            )

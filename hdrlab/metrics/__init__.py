@@ -1,0 +1,68 @@
+"""Image metrics as pure functions on tensors or arrays; one value per picture.
+
+A metric knows nothing of alignment or anchoring: these are functions of their own, applied before it.
+"""
+
+from __future__ import annotations
+
+from hdrlab.metrics.curve import curve_mse
+from hdrlab.metrics.photometry import (
+    ANCHOR_LUMINANCE,
+    CLIP_THRESHOLD,
+    PEAK_LUMINANCE,
+    Display,
+    DisplayMode,
+    align_scale,
+    alignment_mask,
+    anchor_luminance,
+    clipped_mask,
+)
+from hdrlab.metrics.pixel_errors import (
+    PSNR_CAP,
+    log10_rmse,
+    log_l1,
+    log_l2,
+    mean_psnr,
+    psnr,
+    psnr_mu,
+)
+from hdrlab.metrics.pu21 import (
+    PU21_PEAK,
+    PU21Variant,
+    ms_ssim_pu21,
+    psnr_pu21,
+    psnr_pu21_y,
+    pu21_decode,
+    pu21_encode,
+    ssim_pu21,
+)
+from hdrlab.metrics.response_correction import crf_correct
+
+__all__ = [
+    "ANCHOR_LUMINANCE",
+    "CLIP_THRESHOLD",
+    "PEAK_LUMINANCE",
+    "PSNR_CAP",
+    "PU21_PEAK",
+    "Display",
+    "DisplayMode",
+    "PU21Variant",
+    "align_scale",
+    "alignment_mask",
+    "anchor_luminance",
+    "clipped_mask",
+    "crf_correct",
+    "curve_mse",
+    "log10_rmse",
+    "log_l1",
+    "log_l2",
+    "mean_psnr",
+    "ms_ssim_pu21",
+    "psnr",
+    "psnr_mu",
+    "psnr_pu21",
+    "psnr_pu21_y",
+    "pu21_decode",
+    "pu21_encode",
+    "ssim_pu21",
+]

@@ -1,0 +1,175 @@
+"""What the nets share: their base class, input checks, weight assignment, initialisers and one batch norm."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class WeightsError(ValueError):
+    """Weights cannot be read or do not fit; the message lists everything that is wrong with them."""
+
+
+class Net(nn.Module):
+    """A net that knows what it is; `build_net` fills the attributes.
+
+    Attributes:
+        name: Its name in `build_net`.
+        preset: The preset it was built with.
+        options: The options that were given beyond the preset.
+    """
+
+    name: str = ""
+    preset: str = ""
+    options: Mapping[str, object] = {}
+
+
+def require_choice(kind: str, value: str, allowed: Collection[str]) -> None:
+    """Refuse a word that is not among the allowed ones, naming the nearest.
+
+    Args:
+        kind: What the word chooses, for the message.
+        value: The word.
+        allowed: The legal words.
+
+    Raises:
+        ValueError: The word is not allowed.
+    """
+    if value in allowed:
+        return
+    near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"unknown {kind} {value!r}: choose one of {', '.join(allowed)}{hint}")
+
+
+def require_maps(x: Tensor, channels: int, multiple: int = 1, least: int = 1) -> None:
+    """Refuse tensors that a net cannot take.
+
+    Args:
+        x: The tensor, to be [B, channels, H, W].
+        channels: Number of channels.
+        multiple: H and W must be multiples of this.
+        least: Smallest H and W.
+
+    Raises:
+        ValueError: The shape does not fit.
+    """
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"expected a tensor [B, {channels}, H, W], got {list(x.shape)}")
+    height, width = x.shape[-2:]
+    if min(height, width) < least or height % multiple or width % multiple:
+        rule = f"multiples of {multiple}" if multiple > 1 else f"at least {least}"
+        raise ValueError(f"height and width must be {rule}, got {height}×{width}: pad or resize the picture")
+
+
+def scaled(channels: int, width: float) -> int:
+    """Scale a channel count of a paper, keeping at least 4.
+
+    Args:
+        channels: Channels at width 1.
+        width: Factor > 0.
+
+    Returns:
+        The scaled count.
+
+    Raises:
+        ValueError: The factor is not positive and finite.
+    """
+    if not (width > 0 and math.isfinite(width)):
+        raise ValueError(f"width={width}: the factor on channel counts must be above 0; 1 is the paper's net")
+    return max(4, round(channels * width))
+
+
+def glorot_init(module: nn.Module) -> None:
+    """Draw every convolution and dense layer below `module` as Keras does: Glorot uniform, biases 0.
+
+    Args:
+        module: Changed in place.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def truncated_normal_init(conv: nn.Conv2d, std: float) -> None:
+    """Draw the kernel from a normal cut off at two deviations, bias 0.
+
+    Args:
+        conv: Changed in place.
+        std: Deviation before the cut.
+    """
+    nn.init.trunc_normal_(conv.weight, std=std, a=-2 * std, b=2 * std)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
+def require_shapes(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor], what: str) -> None:
+    """Refuse weights in which names are missing or shapes differ.
+
+    Args:
+        targets: Tensors of the expected shapes, by name; meta tensors will do.
+        sources: The weights by name; further names are allowed.
+        what: What they should be, for the message.
+
+    Raises:
+        WeightsError: Something does not fit; the message lists all of it.
+    """
+    problems = []
+    for name, target in targets.items():
+        if name not in sources:
+            problems.append(f"{name} is missing, expected {list(target.shape)}")
+        elif sources[name].shape != target.shape:
+            problems.append(f"{name} has {list(sources[name].shape)}, expected {list(target.shape)}")
+    if problems:
+        summary = f"{len(problems)} of {len(targets)} weights do not fit {what}:"
+        raise WeightsError("\n  ".join([summary, *problems]))
+
+
+@torch.no_grad()
+def assign_tensors(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor], what: str) -> None:
+    """Copy tensors by name, all or none.
+
+    Args:
+        targets: Tensors to overwrite, by name; their dtype and device are kept.
+        sources: Values by name; further names are allowed.
+        what: What is loaded, for the message.
+
+    Raises:
+        WeightsError: Names are missing or shapes differ; the message lists all of them.
+    """
+    require_shapes(targets, sources, what)
+    for name, target in targets.items():
+        target.copy_(sources[name])
+
+
+class BiasedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose running variance averages the biased batch variance (÷ N), as TensorLayer's does.
+
+    PyTorch normalises with the biased variance but averages the unbiased one (÷ (N − 1)); the difference
+    shows where a batch has few cells, such as 1/32 resolution.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise maps [B, C, H, W]."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        # Autograd keeps the tensors given to batch_norm, so the buffers themselves are changed afterwards.
+        mean, var = self.running_mean.clone(), self.running_var.clone()
+        out = F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
+        with torch.no_grad():
+            count = x.numel() // x.shape[1]
+            self.running_mean.copy_(mean)
+            self.running_var.mul_((1 - self.momentum) / count).add_(var, alpha=(count - 1) / count)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        return out

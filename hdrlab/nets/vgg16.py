@@ -1,0 +1,152 @@
+"""VGG-16: the encoder of Hallucination-Net, and the frozen features of the perceptual losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdrlab.nets.layers import assign_tensors, scaled
+
+CHANNELS = (64, 128, 256, 512, 512)
+"""Channels of the five stages."""
+
+DEPTHS = (2, 2, 3, 3, 3)
+"""Convolutions of the five stages."""
+
+CAFFE_MEANS = (123.68, 116.779, 103.939)
+"""Mean R, G, B on a scale of 255 that Caffe's VGG-16 subtracts."""
+
+PREPROCESSING = {
+    "caffe": ((255.0, 255.0, 255.0), CAFFE_MEANS),
+    "torchvision": (
+        (1 / 0.229, 1 / 0.224, 1 / 0.225),
+        (0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225),
+    ),
+}
+"""What turns RGB in [0, 1] into the input a set of weights was trained with: the (R, G, B) scales to multiply
+by and the offsets to subtract afterwards."""
+
+
+def conv_names(num_stages: int = 5) -> list[str]:
+    """Name the convolutions, from conv1_1 on.
+
+    Args:
+        num_stages: How many of the five stages.
+
+    Returns:
+        Names in the order of computation.
+    """
+    return [f"conv{stage + 1}_{i + 1}" for stage in range(num_stages) for i in range(DEPTHS[stage])]
+
+
+class VGG16(nn.Module):
+    """The convolutions of VGG-16: 3×3, ReLU, a 2×2 maximum after each stage.
+
+    Args:
+        num_stages: How many of the five stages.
+        width: Factor on the channel counts.
+
+    Source: Simonyan and Zisserman, "Very Deep Convolutional Networks", configuration D.
+    """
+
+    def __init__(self, num_stages: int = 5, width: float = 1.0) -> None:
+        super().__init__()
+        self.num_stages = num_stages
+        self.channels = [scaled(channels, width) for channels in CHANNELS[:num_stages]]
+        cin = 3
+        for name in conv_names(num_stages):
+            cout = self.channels[int(name[4]) - 1]
+            self.add_module(name, nn.Conv2d(cin, cout, 3, padding=1))
+            cin = cout
+
+    def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Compute each stage's maps before and after its pool.
+
+        Args:
+            x: Pictures [B, 3, H, W] in whatever form the weights take.
+
+        Returns:
+            For each stage, maps [B, C, h, w] and their maxima [B, C, ceil(h/2), ceil(w/2)].
+        """
+        stages = []
+        for stage in range(self.num_stages):
+            for i in range(DEPTHS[stage]):
+                x = F.relu(self.get_submodule(f"conv{stage + 1}_{i + 1}")(x))
+            # An odd last row is kept, as TensorFlow's SAME pool does.
+            stages.append((x, F.max_pool2d(x, 2, ceil_mode=True)))
+            x = stages[-1][1]
+        return stages
+
+
+class VGG16Features(nn.Module):
+    """Frozen feature maps pool1 to pool`num_stages` of VGG-16.
+
+    Args:
+        weights: As `hdrlab.weights.load_vgg16` returns them: kernels for RGB, with the `scale` and `offset`
+            of the input they were trained with. None draws He-normal weights from a fixed seed, the same in
+            every run: good enough to exercise a loss, not to judge pictures.
+        num_stages: How many of the five stages.
+
+    Raises:
+        WeightsError: Weights are missing or have another shape.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, weights: Mapping[str, Tensor] | None = None, num_stages: int = 3) -> None:
+        super().__init__()
+        self.trunk = VGG16(num_stages)
+        self.register_buffer("scale", torch.empty(3))
+        self.register_buffer("offset", torch.empty(3))
+        targets = {**self.trunk.state_dict(), "scale": self.scale, "offset": self.offset}
+        assign_tensors(targets, random_vgg16() if weights is None else weights, "VGG-16")
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Compute the maps.
+
+        Args:
+            x: RGB pictures [B, 3, H, W], nominally in [0, 1].
+
+        Returns:
+            Maps [B, 64, H/2, W/2], [B, 128, H/4, W/4], [B, 256, H/8, W/8], …; odd sizes round up.
+        """
+        x = x * self.scale.view(3, 1, 1) - self.offset.view(3, 1, 1)
+        return [pooled for _, pooled in self.trunk(x)]
+
+
+def random_vgg16(seed: int = 0) -> dict[str, Tensor]:
+    """Draw He-normal VGG-16 weights, the same for the same seed.
+
+    Args:
+        seed: Seed of the draw.
+
+    Returns:
+        The form of `hdrlab.weights.load_vgg16`, with Caffe's preprocessing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = preprocessing_tensors("caffe")
+    for name, tensor in VGG16().state_dict().items():
+        if tensor.ndim == 4:
+            noise = torch.randn(tensor.shape, generator=generator)
+            weights[name] = noise * (2 / tensor[0].numel()) ** 0.5
+        else:
+            weights[name] = torch.zeros_like(tensor)
+    return weights
+
+
+def preprocessing_tensors(preprocessing: str) -> dict[str, Tensor]:
+    """Give the input transform as tensors.
+
+    Args:
+        preprocessing: `caffe` or `torchvision`.
+
+    Returns:
+        `scale` and `offset`, [3] each.
+    """
+    scale, offset = PREPROCESSING[preprocessing]
+    return {"scale": torch.tensor(scale), "offset": torch.tensor(offset)}

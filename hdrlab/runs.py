@@ -1,0 +1,181 @@
+"""Run folders and slots: where a training writes, and where the next stage finds its result.
+
+::
+
+    runs/<stage>/<hash>-<n>/    config.yaml, metrics.csv, panels/, last.ckpt, best.ckpt, finished.json
+    runs/slots/<data>/          <stage>.ckpt and <stage>.json, its manifest
+
+The hash leaves out what does not change the result, so the same command line finds its own folder again.
+``python -m hdrlab.runs`` lists what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hdrlab.config.schema import TrainConfig
+
+# Keys that change how long, where or how visibly a run computes, but not what a step computes.
+_FREE_KEYS = {
+    "stage": {"max_steps"},
+    "data": {"root", "manifest", "lists", "workers", "val_pictures", "val_crop", "short_run", "skip_bad"},
+    "trainer": {"max_steps", "accelerator", "devices", "num_nodes", "val_every", "log_every", "val_pictures"},
+}
+_FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "experiment"}
+
+
+class RunError(ValueError):
+    """A run that cannot be continued as asked."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        folder: Where the run writes.
+        resume_from: Checkpoint to go on from, or None.
+        finished_step: Step at which an earlier call finished, or None.
+    """
+
+    folder: Path
+    resume_from: Path | None
+    finished_step: int | None
+
+    @property
+    def name(self) -> str:
+        """Stage and folder, for example ``hal/3fa2b1c9-1``."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    def mark_finished(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write that the run ended as it should."""
+        _write_json(self.folder / "finished.json", {"step": step, "figures": dict(figures)})
+
+
+def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -> str:
+    """Return 8 hexadecimal digits of everything that changes what a training computes.
+
+    Args:
+        config: The configuration.
+        fingerprint: Digest of the data.
+        inputs: Digests of the files it starts from, by key.
+    """
+    kept: dict[str, Any] = {}
+    for name, section in asdict(config).items():
+        if name in _FREE_SECTIONS:
+            continue
+        free = _FREE_KEYS.get(name, set())
+        kept[name] = {k: v for k, v in section.items() if k not in free} if isinstance(section, dict) else section
+    text = json.dumps([kept, fingerprint, dict(inputs)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -> Run:
+    """Find the run folder of a configuration, or make a new one, and write the configuration into it.
+
+    Args:
+        config: The configuration; ``resume`` chooses between going on and starting anew.
+        fingerprint: Digest of the data.
+        inputs: Digests of the files it starts from.
+
+    Raises:
+        RunError: If checkpoints lie in the folder but none can be gone on from.
+    """
+    parent = Path(config.paths.runs) / config.stage.name
+    name = run_hash(config, fingerprint, inputs)
+    numbers = sorted(int(p.name.rpartition("-")[2]) for p in parent.glob(f"{name}-*") if p.is_dir())
+    fresh = config.resume == "never" or config.trainer.name == "smoke" or not numbers
+    number = max(numbers, default=0) + 1 if fresh else numbers[-1]
+    folder = parent / f"{name}-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(asdict(config)), folder / "config.yaml")
+    last = folder / "last.ckpt"
+    if config.resume not in ("auto", "never"):
+        last = Path(config.resume)
+    finished = folder / "finished.json"
+    step = json.loads(finished.read_text(encoding="utf-8"))["step"] if finished.is_file() else None
+    return Run(folder, last if last.is_file() else None, step)
+
+
+def publish(run: Run, checkpoint: Path, config: TrainConfig, manifest: Mapping[str, Any]) -> Path:
+    """Copy a finished stage's checkpoint into its slot, with a manifest beside it.
+
+    Args:
+        run: The run it comes from.
+        checkpoint: The file.
+        config: The run's configuration.
+        manifest: What the manifest says besides the digest.
+
+    Returns:
+        The slot's checkpoint.
+    """
+    slot = slot_of(Path(config.paths.runs), config.data.name, config.stage.name)
+    slot.parent.mkdir(parents=True, exist_ok=True)
+    part = slot.with_suffix(".part")
+    shutil.copyfile(checkpoint, part)
+    part.replace(slot)
+    _write_json(slot.with_suffix(".json"), {**manifest, "run": run.name, "sha256": digest(slot)})
+    return slot
+
+
+def slot_of(runs: Path, data: str, stage: str) -> Path:
+    """Return the path of a slot's checkpoint, whether it is filled or not."""
+    return runs / "slots" / data / f"{stage}.ckpt"
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
+    part.replace(path)
+
+
+def _table(runs: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "data", "steps", "state", title=str(runs))
+    for path in sorted(runs.glob("*/*/config.yaml"), key=lambda p: p.stat().st_mtime):
+        stored = OmegaConf.load(path)
+        finished = path.with_name("finished.json")
+        started = path.with_name("last.ckpt").is_file()
+        state = "finished" if finished.is_file() else "can be resumed" if started else "no checkpoint yet"
+        run = f"{path.parent.parent.name}/{path.parent.name}"
+        table.add_row(run, stored.data.name, str(stored.stage.max_steps), state)
+    slots = Table("slot", "from run", "step", "data fingerprint", title="slots")
+    for path in sorted(runs.glob("slots/*/*.json")):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        name = f"{path.parent.name}/{path.stem}"
+        slots.add_row(name, stored["run"], str(stored["step"]), stored["data_fingerprint"][:8])
+    Console().print(table, slots, sep="\n")
+
+
+def main() -> None:
+    """List the runs and slots of a folder, ``runs`` unless another is named."""
+    words = sys.argv[1:]
+    if len(words) > 1 or any(word.startswith("-") for word in words):
+        print("List run folders and slots.\n\nusage: python -m hdrlab.runs [FOLDER]")
+        raise SystemExit(0 if words in (["-h"], ["--help"]) else 2)
+    folder = Path(words[0] if words else "runs")
+    if not folder.is_dir():
+        print(f"error: {folder}: no such folder; train a stage first, or name another", file=sys.stderr)
+        raise SystemExit(2)
+    _table(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The dequantization stage: from the 8-bit photograph I to C, close to the unquantised L."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from hdrlab.config.schema import DeqConfig
+from hdrlab.losses import l2_loss
+from hdrlab.metrics import psnr
+from hdrlab.nets import build_net
+from hdrlab.ops.transfer import srgb_decode
+from hdrlab.stages.base import Batch, Outputs, Stage
+from hdrlab.stages.panels import PanelSample
+
+
+class DeqStage(Stage):
+    """Trains the Dequantization-Net on (I, L).
+
+    Source:
+        Liu et al., CVPR 2020, section 3.1.
+    """
+
+    name: ClassVar[str] = "deq"
+
+    def __init__(self, config: DeqConfig, preset: str) -> None:
+        super().__init__(config, preset)
+        self.dequantization = build_net("dequantization", preset, width=config.width)
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Return ``dequantized``: C, [B, 3, H, W] in [0, 1]. Clamped pixels pass no gradient, as in the paper's code."""
+        return {"dequantized": self.dequantization(batch["jpeg"]).clamp(0, 1)}
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """Return ``l2``, the squared error of C against L."""
+        return {"l2": l2_loss(outputs["dequantized"], batch["ldr"], batch["mask"])}
+
+    def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """Return the PSNR of C, and of the untouched I beside it."""
+        return {
+            "psnr_c": psnr(outputs["dequantized"], batch["ldr"]),
+            "psnr_i": psnr(batch["jpeg"], batch["ldr"]),
+        }
+
+    def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
+        """Return I, C and L, decoded by the sRGB curve so that exposures can be shown."""
+        shown = {
+            "photograph I": batch["jpeg"],
+            "dequantized C": outputs["dequantized"],
+            "unquantised L": batch["ldr"],
+        }
+        errors = {
+            "error of I ×16": 16 * (batch["jpeg"] - batch["ldr"]).abs(),
+            "error of C ×16": 16 * (outputs["dequantized"] - batch["ldr"]).abs(),
+        }
+        return PanelSample(
+            pictures={name: srgb_decode(x[0]) for name, x in shown.items()},
+            maps={name: x[0].mean(0) for name, x in errors.items()},
+        )

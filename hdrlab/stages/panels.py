@@ -1,0 +1,85 @@
+"""Panels: what a net did, as one picture a person can judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdrlab.ops.transfer import srgb_encode
+
+EXPOSURES = (-4, 0, 4)  # stops
+
+
+@dataclass(frozen=True)
+class PanelSample:
+    """What to show of one sample.
+
+    Attributes:
+        pictures: Linear pictures [3, H, W] by title, shown side by side in every exposure.
+        maps: Single-channel maps [H, W] in [0, 1] by title, such as masks and errors.
+        curves: Curves [K] over a uniform grid on [0, 1] by title.
+    """
+
+    pictures: dict[str, Tensor]
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    curves: dict[str, Tensor] = field(default_factory=dict)
+
+
+def expose(picture: Tensor, stops: float) -> NDArray[np.uint8]:
+    """Show a linear picture [3, H, W] at an exposure as 8-bit sRGB [H, W, 3]."""
+    encoded = srgb_encode((picture.float() * 2.0**stops).clamp(0, 1))
+    shown: NDArray[np.uint8] = (encoded * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return shown
+
+
+def draw_panel(samples: Sequence[PanelSample], path: Path, title: str) -> None:
+    """Draw samples below each other, a row per exposure, and write the panel as PNG.
+
+    Args:
+        samples: What to show, all of one stage.
+        path: File to write; its folder is made.
+        title: One line above.
+    """
+    from matplotlib.figure import Figure  # slow to import, and only needed here
+
+    first = samples[0]
+    rows, columns = len(EXPOSURES), len(first.pictures) + 1
+    figure = Figure(figsize=(2.3 * columns, 2.05 * rows * len(samples) + 0.5), layout="constrained", dpi=100)
+    figure.suptitle(title, fontsize=10)
+    for part, sample in zip(np.atleast_1d(figure.subfigures(len(samples), 1)), samples, strict=True):
+        grid = part.subplots(rows, columns, squeeze=False)
+        for row, stops in enumerate(EXPOSURES):
+            for column, (name, picture) in enumerate(sample.pictures.items()):
+                axes = grid[row, column]
+                axes.imshow(expose(picture, stops))
+                axes.set_title(name if row == 0 else "", fontsize=8)
+                axes.set_ylabel(f"{stops:+d} EV" if column == 0 else "", fontsize=8)
+        _draw_beside([grid[row, columns - 1] for row in range(rows)], sample)
+        for axes in grid.flat:
+            axes.set_xticks([])
+            axes.set_yticks([])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_beside(column: list, sample: PanelSample) -> None:  # type: ignore[type-arg]
+    """Fill the last column: maps first, then the curves, the rest stays empty."""
+    for axes, (name, values) in zip(column, sample.maps.items(), strict=False):
+        axes.imshow(values.float().clamp(0, 1).cpu().numpy(), cmap="magma", vmin=0, vmax=1)
+        axes.set_title(name, fontsize=8)
+    free = column[len(sample.maps) :]
+    if sample.curves:
+        axes = free.pop(0)
+        for (name, values), style in zip(sample.curves.items(), ("k-", "C1--", "C0:"), strict=False):
+            axes.plot(np.linspace(0, 1, len(values)), values.float().cpu().numpy(), style, label=name, lw=1.2)
+        axes.set_box_aspect(0.75)
+        axes.set_title("inverse response", fontsize=8)
+        axes.legend(fontsize=6, loc="upper left")
+    for axes in free:
+        axes.set_axis_off()

@@ -1,0 +1,328 @@
+"""Foreign weights: TensorFlow checkpoints and VGG-16 files, read and mapped onto our nets."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hdrlab.nets.layers import Net, WeightsError, require_shapes
+from hdrlab.nets.linearization import BLOCKS
+from hdrlab.nets.vgg16 import VGG16, conv_names, preprocessing_tensors
+from hdrlab.tensor_bundle import read_tensorflow_checkpoint
+
+__all__ = ["LoadReport", "WeightsError", "load_variables", "load_vgg16", "read_tensorflow_checkpoint"]
+
+KERNEL_NAMES = {"weight": ("kernel", "weights", "W_conv2d"), "bias": ("bias", "biases", "b_conv2d")}
+NORM_NAMES = {
+    "weight": ("gamma",),
+    "bias": ("beta",),
+    "running_mean": ("moving_mean",),
+    "running_var": ("moving_variance",),
+}
+OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+OBJECT_ROOTS = ("lin/", "tf2/")
+"""What SingleHDR-tf2 hangs every net under, and the mark of its variables where both kinds stand together."""
+
+TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""Where torchvision's `features` hold the convolutions."""
+
+BROKEN_PICKLE = (
+    pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError, MemoryError,
+)  # fmt: skip
+"""What unpickling damaged or hostile bytes raises."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load_variables` did with each variable.
+
+    Attributes:
+        loaded: Names whose values are now in the net.
+        ignored: Names that are not this net's: other nets', optimiser slots, counters.
+    """
+
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+@torch.no_grad()
+def load_variables(net: Net, variables: Mapping[str, NDArray[Any]]) -> LoadReport:
+    """Load TensorFlow variables into a net, all or none.
+
+    Names and shapes decide alone: whether the variables belong to the net's preset is the caller's to know.
+
+    Args:
+        net: From `build_net`, of any preset; dtype and device are kept.
+        variables: Arrays in TensorFlow's layout by name: graph names of the authors' code (with or without
+            `:0`) or object paths of SingleHDR-tf2. Names of other nets are ignored.
+
+    Returns:
+        Which names were loaded and which ignored.
+
+    Raises:
+        WeightsError: Variables of this net are missing, misshapen or not finite; the message lists all.
+        ValueError: The net has no counterpart in TensorFlow.
+    """
+    by_path = {_canonical(name): name for name in variables}
+    chosen: dict[str, Tensor] = {}
+    problems = []
+    for target, paths in _targets(net):
+        # A file may hold one variable in two forms, so the first that fits wins.
+        present = [by_path[path] for path in paths if path in by_path]
+        wanted = _tensorflow_shape(target)
+        fitting = [name for name in present if list(np.shape(variables[name])) == wanted]
+        if not present:
+            problems.append(f"{paths[0]} is missing, expected {wanted}")
+        elif not fitting:
+            problems.append(f"{present[0]} has {list(np.shape(variables[present[0]]))}, expected {wanted}")
+        elif not np.isfinite(variables[fitting[0]]).all():
+            problems.append(f"{fitting[0]} holds values that are not finite")
+        else:
+            chosen[fitting[0]] = target
+    if problems:
+        summary = f"{len(problems)} variables do not fit {net.name} (preset {net.preset}):"
+        raise WeightsError("\n  ".join([summary, *problems]))
+    for name, target in chosen.items():
+        target.copy_(_from_tensorflow(variables[name]))
+    return LoadReport(tuple(chosen), tuple(name for name in variables if name not in chosen))
+
+
+def _canonical(name: str) -> str:
+    name = name.removesuffix(":0").removesuffix(OBJECT_SUFFIX)
+    for root in OBJECT_ROOTS:
+        name = name.removeprefix(root)
+    return name
+
+
+def _targets(net: Net) -> Iterator[tuple[Tensor, list[str]]]:
+    """Yield each tensor of the net with the names that it may have in TensorFlow."""
+    if net.name not in _SCOPES:
+        raise ValueError(f"net {net.name!r} has no TensorFlow names; nets with them are {', '.join(_SCOPES)}")
+    for module_name, scopes in _SCOPES[net.name].items():
+        module = net.get_submodule(module_name)
+        leaves = NORM_NAMES if isinstance(module, nn.BatchNorm2d) else KERNEL_NAMES
+        for key, tensor in module.state_dict().items():
+            if key in leaves:
+                yield tensor, [f"{scope}/{leaf}" for scope in scopes for leaf in leaves[key]]
+
+
+def _tensorflow_shape(tensor: Tensor) -> list[int]:
+    shape = list(tensor.shape)
+    return [*shape[2:], *shape[1::-1]]
+
+
+def _from_tensorflow(array: NDArray[Any]) -> Tensor:
+    """Turn kernels HWIO into OIHW and dense ones [in, out] into [out, in]."""
+    axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+    return torch.from_numpy(np.array(array.transpose(axes)))
+
+
+def _unet_scopes(scope: str) -> dict[str, tuple[str, str]]:
+    stages = ["", "d2/", "d3/", "d4/", "enc/", "u4/", "u3/", "u2/", "u1/"]
+    objects = [f"{stage}conv{i}" for stage in stages for i in (1, 2)] + ["out"]
+    return {
+        f"convs.{i}": (f"{scope}/conv2d_{i}" if i else f"{scope}/conv2d", path)
+        for i, path in enumerate(objects)
+    }
+
+
+def _linearization_scopes() -> dict[str, tuple[str, str]]:
+    root = "crf_feature_net"
+    scopes = {
+        "conv1": (f"{root}/conv1", f"{root}/conv1"),
+        "bn_conv1": (f"{root}/bn_conv1/BatchNorm", f"{root}/norm1"),
+        "head": ("ae_invcrf_decode_net/dense", "ae_invcrf_decode_net/fc"),
+    }
+    for number, block in enumerate(BLOCKS, start=1):
+        branches = ["branch2a", "branch2b", "branch2c"]
+        if block.endswith("a"):
+            branches.insert(0, "branch1")
+        for i, branch in enumerate(branches, start=1):
+            ours, theirs, layer = f"blocks.{block}.{branch}", f"{block}_{branch}", f"{root}/res{number}"
+            scopes[f"{ours}.conv"] = (f"{root}/res{theirs}", f"{layer}/conv{i}")
+            scopes[f"{ours}.bn"] = (f"{root}/bn{theirs}/BatchNorm", f"{layer}/norm{i}")
+    return scopes
+
+
+def _hallucination_scopes() -> dict[str, tuple[str, str]]:
+    encoder, decoder = "Hallucination_Net/encoder", "Hallucination_Net/decoder"
+    scopes = {
+        f"encoder.{name}": (f"{encoder}/h{name[4]}/conv_{name[6]}", f"d{name[4]}/conv{name[6]}")
+        for name in conv_names()
+    }
+    scopes["bottom"] = (f"{encoder}/h6/conv", "conv1")
+    scopes["bottom_bn"] = (f"{encoder}/h6/batch_norm", "norm1")
+    for i in range(5):
+        deconv = f"{decoder}/h{i + 1}/decon2d"
+        scopes[f"deconvs.{i}.conv"] = (deconv, f"u{5 - i}/conv1")
+        scopes[f"deconvs.{i}.bn"] = (f"{deconv}/batch_norm_dc", f"u{5 - i}/norm1")
+        scopes[f"fuses.{i}"] = (f"{decoder}/h{i + 2}/fuse_skip_connection", f"s{5 - i}/conv1")
+    scopes["last"] = (f"{decoder}/h7/conv2d", "conv2")
+    scopes["last_bn"] = (f"{decoder}/h7/batch_norm", "norm2")
+    scopes["fuse_input"] = (f"{decoder}/h7/fuse_skip_connection", "s0/conv1")
+    return scopes
+
+
+_SCOPES = {
+    "dequantization": _unet_scopes("Dequantization_Net"),
+    "linearization": _linearization_scopes(),
+    "hallucination": _hallucination_scopes(),
+    "refinement": _unet_scopes("Refinement_Net"),
+}
+"""For each net, module → its scope in the authors' graph and its object path in SingleHDR-tf2."""
+
+
+def load_vgg16(path: str | Path) -> dict[str, Tensor]:
+    """Read the convolutions of a VGG-16 file, recognised by its content.
+
+    Args:
+        path: torchvision's `.pth`; `vgg16.npy` or `vgg16_places365_weights.npy` (Caffe weights in a pickle);
+            or `.safetensors` under torchvision's names or those returned here.
+
+    Returns:
+        `conv1_1.weight` [64, 3, 3, 3], `conv1_1.bias` … `conv5_3.bias`, float32, kernels for RGB; with
+        `scale` and `offset` [3], the transform RGB · scale − offset from [0, 1] to what they were trained on.
+
+    Raises:
+        WeightsError: The file cannot be read safely or does not hold VGG-16; every problem is listed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} is no file")
+    with path.open("rb") as file:
+        magic = file.read(9)
+    if magic.startswith(b"\x93NUMPY"):
+        found = _load_caffe(path)
+    elif magic.startswith((b"PK", b"\x80")):
+        found = _from_torchvision(_load_torch(path))
+    elif magic[8:9] == b"{":
+        found = _from_torchvision(_load_safetensors(path))
+    else:
+        raise WeightsError(f"{path} is none of .pth, .npy, .safetensors")
+    with torch.device("meta"):
+        expected = {**VGG16().state_dict(), "scale": torch.empty(3), "offset": torch.empty(3)}
+    require_shapes(expected, found, f"VGG-16 ({path})")
+    return {name: found[name].float().contiguous() for name in expected}
+
+
+def _from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if "features.0.weight" not in state:
+        return dict(state)
+    renamed = preprocessing_tensors("torchvision")
+    for name, index in zip(conv_names(), TORCHVISION_INDICES, strict=True):
+        for leaf in ("weight", "bias"):
+            if f"features.{index}.{leaf}" in state:
+                renamed[f"{name}.{leaf}"] = state[f"features.{index}.{leaf}"]
+    return renamed
+
+
+def _load_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (*BROKEN_PICKLE, RuntimeError) as error:
+        raise WeightsError(f"{path} cannot be read as PyTorch weights: {error}") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, not a dictionary of weights")
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+class _PickledDtype:
+    """Stands for a NumPy dtype inside a pickle."""
+
+    byte_order = "<"
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.code = code
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.byte_order = state[1]
+
+
+class _PickledArray:
+    """Stands for a NumPy array inside a pickle, and for NumPy's function that makes an empty one."""
+
+    state: tuple[Any, ...] = ()
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+    def decode(self) -> NDArray[Any]:
+        """Decode a plain array of floats."""
+        _, shape, dtype, fortran, data = self.state
+        if dtype.code not in ("f2", "f4", "f8"):
+            raise ValueError(f"an array is of type {dtype.code!r}, not of floats")
+        raw = data.encode("latin1") if isinstance(data, str) else data
+        flat = np.frombuffer(raw, np.dtype(dtype.byte_order + dtype.code))
+        return flat.reshape(shape, order="F" if fortran else "C").astype(np.float32)
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """Stands for `_codecs.encode`, by which Python 3 writes bytes into protocol 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r} are refused")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _PickledDtype,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+    ("_codecs", "encode"): _encode_latin1,
+}
+"""All that a pickle may name, each replaced by something inert."""
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it wants {module}.{name}, and only NumPy arrays are allowed")
+        return _ALLOWED[module, name]
+
+
+def _load_caffe(path: Path) -> dict[str, Tensor]:
+    """Read the dictionary of layers that `numpy.save` pickled, without running anything from the file."""
+    found = preprocessing_tensors("caffe")
+    try:
+        with path.open("rb") as file:
+            if not _read_npy_dtype(file).hasobject:
+                raise ValueError("it holds plain numbers instead of a dictionary of layers")
+            layers = _ArrayUnpickler(file, encoding="latin1").load().state[4][0]
+        for name in conv_names():
+            layer = layers.get(name, ())
+            pair = (layer["weights"], layer["biases"]) if isinstance(layer, dict) else layer
+            for leaf, array in zip(("weight", "bias"), pair, strict=False):
+                found[f"{name}.{leaf}"] = _from_tensorflow(array.decode())
+    except BROKEN_PICKLE as error:
+        raise WeightsError(f"{path} cannot be read as VGG-16 weights: {error}") from error
+    if "conv1_1.weight" in found:
+        found["conv1_1.weight"] = found["conv1_1.weight"].flip(1)  # Caffe's channels are B, G, R
+    return found
+
+
+def _read_npy_dtype(file: IO[bytes]) -> np.dtype[Any]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    _, _, dtype = read(file)
+    return dtype

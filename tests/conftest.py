@@ -1,0 +1,28 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference outputs and measuring data; the test is skipped where it is missing."""
+    folder = Path(os.environ.get("HDRLAB_SHARED", ROOT.parent / "shared"))
+    if not (folder / "goldens").is_dir():
+        pytest.skip(f"no reference data at {folder}: set HDRLAB_SHARED to the folder that holds goldens/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def goldens(shared: Path) -> Path:
+    """The SingleHDR reference outputs."""
+    folder = shared / "goldens" / "singlehdr" / "open"
+    if not folder.is_dir():
+        pytest.skip(f"no SingleHDR reference outputs at {folder}")
+    return folder
