@@ -123,7 +123,8 @@ class Lines(pl.Callback):
             if name.startswith("train/")
         )
         left = int(seconds * (trainer.max_steps - step))
-        print(f"step {step}/{trainer.max_steps}  {terms}  {seconds:.2f} s/step  {left // 60}:{left % 60:02d} left")
+        clock = f"{seconds:.2f} s/step  {left // 60}:{left % 60:02d} left"
+        print(f"step {step}/{trainer.max_steps}  {terms}  {clock}", flush=True)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the validation figures."""

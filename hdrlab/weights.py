@@ -20,12 +20,20 @@ from hdrlab.tensor_bundle import read_tensorflow_checkpoint
 
 __all__ = ["LoadReport", "WeightsError", "load_variables", "load_vgg16", "read_tensorflow_checkpoint"]
 
-KERNEL_NAMES = {"weight": ("kernel", "weights", "W_conv2d"), "bias": ("bias", "biases", "b_conv2d")}
-NORM_NAMES = {
-    "weight": ("gamma",),
-    "bias": ("beta",),
-    "running_mean": ("moving_mean",),
-    "running_var": ("moving_variance",),
+GRAPH_LEAVES = {
+    "Dequantization_Net": ("kernel", "bias"),
+    "Refinement_Net": ("kernel", "bias"),
+    "Hallucination_Net": ("W_conv2d", "b_conv2d"),
+    "crf_feature_net": ("weights", "biases"),
+    "ae_invcrf_decode_net": ("kernel", "bias"),
+}
+"""How the authors' code calls kernel and bias under each scope."""
+
+NORM_LEAVES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
 }
 OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 OBJECT_ROOTS = ("lin/", "tf2/")
@@ -72,15 +80,16 @@ def load_variables(net: Net, variables: Mapping[str, NDArray[Any]]) -> LoadRepor
         ValueError: The net has no counterpart in TensorFlow.
     """
     by_path = {_canonical(name): name for name in variables}
+    from_objects = any(name.endswith(OBJECT_SUFFIX) for name in variables)
     chosen: dict[str, Tensor] = {}
     problems = []
     for target, paths in _targets(net):
-        # A file may hold one variable in two forms, so the first that fits wins.
+        # A mapping may hold one variable under both names, so the first that fits wins.
         present = [by_path[path] for path in paths if path in by_path]
         wanted = _tensorflow_shape(target)
         fitting = [name for name in present if list(np.shape(variables[name])) == wanted]
         if not present:
-            problems.append(f"{paths[0]} is missing, expected {wanted}")
+            problems.append(f"{paths[from_objects]} is missing, expected {wanted}")
         elif not fitting:
             problems.append(f"{present[0]} has {list(np.shape(variables[present[0]]))}, expected {wanted}")
         elif not np.isfinite(variables[fitting[0]]).all():
@@ -102,16 +111,19 @@ def _canonical(name: str) -> str:
     return name
 
 
-def _targets(net: Net) -> Iterator[tuple[Tensor, list[str]]]:
-    """Yield each tensor of the net with the names that it may have in TensorFlow."""
+def _targets(net: Net) -> Iterator[tuple[Tensor, tuple[str, str]]]:
+    """Yield each tensor of the net with its name in the authors' graph and its object path."""
     if net.name not in _SCOPES:
         raise ValueError(f"net {net.name!r} has no TensorFlow names; nets with them are {', '.join(_SCOPES)}")
-    for module_name, scopes in _SCOPES[net.name].items():
+    for module_name, (scope, path) in _SCOPES[net.name].items():
         module = net.get_submodule(module_name)
-        leaves = NORM_NAMES if isinstance(module, nn.BatchNorm2d) else KERNEL_NAMES
-        for key, tensor in module.state_dict().items():
-            if key in leaves:
-                yield tensor, [f"{scope}/{leaf}" for scope in scopes for leaf in leaves[key]]
+        kernel, bias = GRAPH_LEAVES[scope.split("/")[0]]
+        leaves = {"weight": (kernel, "kernel"), "bias": (bias, "bias")}
+        if isinstance(module, nn.BatchNorm2d):
+            leaves = {ours: (leaf, leaf) for ours, leaf in NORM_LEAVES.items()}
+        for ours, tensor in module.state_dict().items():
+            if ours in leaves:  # the count of batches has no counterpart
+                yield tensor, (f"{scope}/{leaves[ours][0]}", f"{path}/{leaves[ours][1]}")
 
 
 def _tensorflow_shape(tensor: Tensor) -> list[int]:
@@ -185,7 +197,7 @@ def load_vgg16(path: str | Path) -> dict[str, Tensor]:
 
     Args:
         path: torchvision's `.pth`; `vgg16.npy` or `vgg16_places365_weights.npy` (Caffe weights in a pickle);
-            or `.safetensors` under torchvision's names or those returned here.
+            Keras' `.h5` (Caffe weights too); `.safetensors` under torchvision's names or those returned here.
 
     Returns:
         `conv1_1.weight` [64, 3, 3, 3], `conv1_1.bias` … `conv5_3.bias`, float32, kernels for RGB; with
@@ -203,10 +215,12 @@ def load_vgg16(path: str | Path) -> dict[str, Tensor]:
         found = _load_caffe(path)
     elif magic.startswith((b"PK", b"\x80")):
         found = _from_torchvision(_load_torch(path))
+    elif magic.startswith(b"\x89HDF"):
+        found = _load_keras(path)
     elif magic[8:9] == b"{":
         found = _from_torchvision(_load_safetensors(path))
     else:
-        raise WeightsError(f"{path} is none of .pth, .npy, .safetensors")
+        raise WeightsError(f"{path} is none of .pth, .npy, .h5, .safetensors")
     with torch.device("meta"):
         expected = {**VGG16().state_dict(), "scale": torch.empty(3), "offset": torch.empty(3)}
     require_shapes(expected, found, f"VGG-16 ({path})")
@@ -242,6 +256,33 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _load_keras(path: Path) -> dict[str, Tensor]:
+    try:
+        import h5py  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise WeightsError(f"{path} is an HDF5 file, and reading it needs h5py: pip install h5py") from error
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def keep(key: str, item: object) -> None:
+        layer = key.split("/")[-2].replace("block", "conv").replace("_conv", "_") if "/" in key else ""
+        if isinstance(item, h5py.Dataset) and layer in conv_names():
+            arrays[f"{layer}.{'weight' if item.ndim == 4 else 'bias'}"] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(keep)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} cannot be read as HDF5: {error}") from error
+    return _caffe_to_rgb({name: _from_tensorflow(array) for name, array in arrays.items()})
+
+
+def _caffe_to_rgb(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Turn the first kernel from B, G, R to R, G, B and add Caffe's preprocessing."""
+    if found.get("conv1_1.weight", torch.empty(0)).ndim == 4:
+        found["conv1_1.weight"] = found["conv1_1.weight"].flip(1)
+    return found | preprocessing_tensors("caffe")
 
 
 class _PickledDtype:
@@ -303,10 +344,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 def _load_caffe(path: Path) -> dict[str, Tensor]:
     """Read the dictionary of layers that `numpy.save` pickled, without running anything from the file."""
-    found = preprocessing_tensors("caffe")
+    found: dict[str, Tensor] = {}
     try:
         with path.open("rb") as file:
-            if not _read_npy_dtype(file).hasobject:
+            if b"'|O'" not in _read_npy_header(file):
                 raise ValueError("it holds plain numbers instead of a dictionary of layers")
             layers = _ArrayUnpickler(file, encoding="latin1").load().state[4][0]
         for name in conv_names():
@@ -316,13 +357,11 @@ def _load_caffe(path: Path) -> dict[str, Tensor]:
                 found[f"{name}.{leaf}"] = _from_tensorflow(array.decode())
     except BROKEN_PICKLE as error:
         raise WeightsError(f"{path} cannot be read as VGG-16 weights: {error}") from error
-    if "conv1_1.weight" in found:
-        found["conv1_1.weight"] = found["conv1_1.weight"].flip(1)  # Caffe's channels are B, G, R
-    return found
+    return _caffe_to_rgb(found)
 
 
-def _read_npy_dtype(file: IO[bytes]) -> np.dtype[Any]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = read(file)
-    return dtype
+def _read_npy_header(file: IO[bytes]) -> bytes:
+    """Skip to the data. NumPy's own parser meets damaged headers with exceptions of the tokenizer."""
+    version = file.read(8)[6]
+    length = int.from_bytes(file.read(2 if version == 1 else 4), "little")
+    return file.read(length)

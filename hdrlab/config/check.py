@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hdrlab.config.schema import (
+    EvaluateConfig,
     HalConfig,
     HdrSynthConfig,
     LoggerConfig,
@@ -208,8 +209,12 @@ def check_train(values: Mapping[str, Any]) -> TrainConfig:
     """
     problems: list[str] = []
     config = build(TrainConfig, values, problems)
-    if not problems:  # rules across keys can only be judged on values of the right kind
-        problems += [*_stage_rules(config), *_data_rules(config.data), *_run_rules(config)]
+    if _sound(problems, "data"):
+        problems += _data_rules(config.data)
+    if _sound(problems, "stage", "data.name", "experiment", "paths"):
+        problems += _stage_rules(config)
+    if _sound(problems, "stage.batch_size", "trainer", "logger", "data.jpeg_quality", "resume"):
+        problems += _run_rules(config)
     if problems:
         raise ConfigError(problems)
     return config
@@ -223,18 +228,39 @@ def check_prepare(values: Mapping[str, Any]) -> PrepareConfig:
     """
     problems: list[str] = []
     config = build(PrepareConfig, values, problems)
-    if not problems and not isinstance(config.data, HdrSynthConfig):
+    if _sound(problems, "source") and not Path(config.source).is_dir():
+        problems.append(f"source={config.source}: no such folder")
+    if _sound(problems, "source", "root") and Path(config.root).resolve() == Path(config.source).resolve():
+        problems.append("root: must be another folder than source, which stays as it is")
+    if not isinstance(config.data, HdrSynthConfig):
         problems.append(f"data={config.data.name}: nothing to prepare; use data=hdr_synth")
-    if not problems:
-        source = Path(config.source)
-        if not source.is_dir():
-            problems.append(f"source={config.source}: no such folder")
-        elif Path(config.root).resolve() == source.resolve():
-            problems.append("root: must be another folder than source, which stays as it is")
+    elif _sound(problems, "data"):
         problems += _source_rules(config.data)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def check_evaluate(values: Mapping[str, Any]) -> EvaluateConfig:
+    """Check a composed ``evaluate`` configuration and return it as an object.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(EvaluateConfig, values, problems)
+    if _sound(problems, "checkpoint"):
+        problems += _file_rules(("checkpoint", config.checkpoint))
+    if _sound(problems, "data"):
+        problems += _data_rules(config.data)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _sound(problems: Iterable[str], *keys: str) -> bool:
+    """Say whether no problem so far concerns these keys: rules are judged on values of the right kind only."""
+    return not any(problem.startswith(keys) for problem in problems)
 
 
 def _stage_rules(config: TrainConfig) -> Iterable[str]:

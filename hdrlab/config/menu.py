@@ -55,6 +55,24 @@ usage: python -m hdrlab.prepare data=hdr_synth source=FOLDER root=FOLDER [key=va
 Interrupt it whenever you like: the same command goes on where it was."""
 
 
+def evaluate_menu() -> str:
+    """Return what ``python -m hdrlab.evaluate --help`` prints."""
+    data = "\n".join(f"  {name:<12} {row.summary}" for name, row in DATA.items())
+    return f"""Score a trained stage beside doing nothing, on photographs it never saw.
+
+usage: python -m hdrlab.evaluate checkpoint=FILE [data=NAME] [key=value ...]
+
+  checkpoint=   a run's best.ckpt, or a slot's
+  split=        test | val | train
+  output=       folder for pictures.csv and summary.json; beside the checkpoint unless given
+
+data=
+{data}
+
+example
+  python -m hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt"""
+
+
 def key_lines(declared: type, values: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """Describe every key of a composed configuration: ``key = value   meaning``.
 

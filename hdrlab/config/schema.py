@@ -249,3 +249,15 @@ class PrepareConfig:
     paths: PathsConfig
     source: str = key("folder of HDR pictures")
     root: str = key("folder to write: the index and the fast files")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Everything ``hdrlab.evaluate`` is told."""
+
+    data: SynthConfig
+    paths: PathsConfig
+    checkpoint: str = key("checkpoint of a trained stage: a run's best.ckpt, or a slot's")
+    split: str = key("which pictures to score on", choices=("train", "val", "test"))
+    output: str | None = key("folder for pictures.csv and summary.json; null: beside the checkpoint")
+    accelerator: str = key("where to compute", choices=("auto", "cpu", "gpu", "mps"))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.datasets.resize import resize
-from hdrlab.datasets.splits import DataError, Listed
+from hdrlab.datasets.splits import Bad, DataError, Listed
 from hdrlab.io import ImageError, read_image
 
 VERSION = 1
@@ -116,14 +116,6 @@ class Source:
         return np.asarray(image.pixels, np.float32), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Bad:
-    """A picture that failed its check, and why."""
-
-    file: str
-    reason: str
-
-
 Progress = Callable[[int, int, str], None]
 
 
@@ -181,7 +173,7 @@ def build_index(
     bad = [made for made in results.values() if isinstance(made, Bad)]
     ordered = tuple(made for item in listed if isinstance(made := results[item.file], Picture))
     if bad and (not skip_bad or not ordered):
-        raise DataError(_bad_lines(bad, len(listed)))
+        raise DataError(_bad_lines(source.root, bad, len(listed)), bad)
     _write_text(folder / "index.json", json.dumps({"settings": settings, "pictures": [asdict(p) for p in ordered]}))
     (folder / "journal.jsonl").unlink()
     return Index(folder, settings, ordered), bad
@@ -261,15 +253,15 @@ def check_samples(pixels: NDArray[np.float32]) -> str | None:
     return None
 
 
-def _bad_lines(bad: Iterable[Bad], total: int) -> list[str]:
+def _bad_lines(root: Path, bad: Iterable[Bad], total: int) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for item in bad:
         kinds.setdefault(item.reason, []).append(item.file)
     lines = []
     for reason, files in kinds.items():
         some = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-        remedy = "data.skip_bad=true leaves them out" if len(files) < total else "choose another folder"
-        lines.append(f"{len(files)} of {total} pictures: {reason} ({some}); {remedy}")
+        remedy = "data.skip_bad=true leaves them out" if len(files) < total else "give a folder of HDR pictures"
+        lines.append(f"{root}: {len(files)} of {total} pictures: {reason} ({some}); {remedy}")
     return lines
 
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,11 +15,19 @@ from hdrlab.io import HDR_SUFFIXES
 SPLITS = ("train", "val", "test")
 
 
-class DataError(ValueError):
-    """Data that cannot be used; ``problems`` holds one line each."""
+@dataclass(frozen=True)
+class Bad:
+    """A picture that failed its check, and why."""
 
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
+    file: str
+    reason: str
+
+
+class DataError(ValueError):
+    """Data that cannot be used; ``problems`` holds one line each, ``bad`` the pictures concerned."""
+
+    def __init__(self, problems: list[str], bad: Sequence[Bad] = ()) -> None:
+        self.problems, self.bad = tuple(problems), tuple(bad)
         super().__init__("\n".join(problems))
 
 

@@ -107,22 +107,13 @@ def write_image(
     """
     path = Path(path)
     pixels = _pixels_of(path, image)
-    suffix = path.suffix.lower()
-    _check_suits(path, pixels)
-    if layers and suffix != ".exr":
-        raise ImageError(path, "layers need .exr")
-    if metadata and suffix == ".pfm":
-        raise ImageError(path, "PFM has no room for metadata: write .exr or .hdr")
-    if unfit := [key for key, value in (metadata or {}).items() if not isinstance(value, (str, int, float))]:
-        raise ImageError(path, f"metadata {', '.join(unfit)}: values are str, int or float")
-    entries = metadata or {}
+    entries, layers = metadata or {}, layers or {}
+    _check_suits(path, pixels, entries, layers)
     with replacing(path) as temporary:
         try:
-            match suffix:
+            match path.suffix.lower():
                 case ".exr":
-                    openexr.write(
-                        temporary, pixels, entries, half=half, compression=compression, layers=layers or {}
-                    )
+                    openexr.write(temporary, pixels, entries, layers, half=half, compression=compression)
                 case ".pfm":
                     pfm.write(temporary, pixels)
                 case ".tif" | ".tiff":
@@ -171,7 +162,8 @@ def _pixels_of(path: Path, image: Image | ArrayLike) -> NDArray[Any]:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.dtype.kind == "f" and pixels.dtype != np.float32:
-        converted = pixels.astype(np.float32)
+        with np.errstate(over="ignore"):
+            converted = pixels.astype(np.float32)
         if np.any(np.isinf(converted) & np.isfinite(pixels)):
             raise ImageError(path, "holds values that float32 cannot: scale the picture down")
         pixels = converted
@@ -179,9 +171,17 @@ def _pixels_of(path: Path, image: Image | ArrayLike) -> NDArray[Any]:
     return Image(pixels, domain, path=path).pixels
 
 
-def _check_suits(path: Path, pixels: NDArray[Any]) -> None:
-    linear = pixels.dtype == np.float32
+def _check_suits(
+    path: Path, pixels: NDArray[Any], metadata: Mapping[str, Any], layers: Mapping[str, Any]
+) -> None:
+    suffix, linear = path.suffix.lower(), pixels.dtype == np.float32
     allowed = HDR_SUFFIXES if linear else LDR_SUFFIXES
-    if path.suffix.lower() not in allowed:
+    if suffix not in allowed:
         kind = "linear float" if linear else f"display-encoded {pixels.dtype.name}"
         raise ImageError(path, f"{kind} pixels are written as {', '.join(sorted(allowed))}")
+    if layers and suffix != ".exr":
+        raise ImageError(path, "layers need .exr")
+    if metadata and suffix == ".pfm":
+        raise ImageError(path, "PFM has no room for metadata: write .exr or .hdr")
+    if unfit := [key for key, value in metadata.items() if not isinstance(value, (str, int, float))]:
+        raise ImageError(path, f"metadata {', '.join(unfit)}: values are str, int or float")

@@ -59,11 +59,11 @@ class Image:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        allowed = ("float32",) if self.domain == "linear" else ("uint8", "uint16")
-        if self.domain not in ("linear", "display"):
+        types = {"linear": ("float32",), "display": ("uint8", "uint16")}
+        if self.domain not in types:
             raise ImageError(self.path, f"domain {self.domain!r} is neither 'linear' nor 'display'")
-        if self.pixels.dtype.name not in allowed:
-            found = self.pixels.dtype.name
+        allowed, found = types[self.domain], self.pixels.dtype.name
+        if found not in allowed:
             raise ImageError(self.path, f"{self.domain} pixels are {' or '.join(allowed)}, these are {found}")
         if self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3) or 0 in self.pixels.shape:
             raise ImageError(self.path, f"pixels are [H, W, 3] or [H, W, 1], not {list(self.pixels.shape)}")
@@ -156,8 +156,9 @@ def _open_regular(path: str, flags: int) -> int:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder that becomes `path` on success and vanishes on failure."""
     _check_name(path)
-    # The name does not contain the final one, which may be as long as the file system allows.
-    temporary = path.parent / f".{uuid.uuid4().hex}{path.suffix}"
+    # Not the final name with an addition: that one may be as long as the file system allows. Not its suffix:
+    # what a killed process leaves behind must not look like a picture.
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         yield temporary
         os.replace(temporary, path)

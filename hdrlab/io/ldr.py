@@ -33,7 +33,6 @@ _PILLOW_ERRORS = (
     AttributeError,
     RuntimeError,
     EOFError,
-    MemoryError,
     struct.error,
     zlib.error,
 )
@@ -56,6 +55,7 @@ def read(path: Path, max_pixels: int) -> Image:
     """
     with _opened(path) as (picture, bits):
         check_size(path, *picture.size, max_pixels)
+        _check_file_length(path, picture, bits)
         orientation = _orientation(picture)
         samples = _read_png16(path) if bits == 16 else _samples8(picture)
         metadata = _metadata(picture) | {"orientation": orientation}
@@ -83,9 +83,8 @@ def write_jpeg(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, Any
 
 def write_png(path: Path, pixels: NDArray[Any], metadata: Mapping[str, Any]) -> None:
     """Writes uint8 or uint16 pixels; metadata as JSON in the description."""
-    oiio.write(
-        path, pixels, pixels.dtype.name, {"ImageDescription": json.dumps(dict(metadata))} if metadata else {}
-    )
+    attributes = {"ImageDescription": json.dumps(dict(metadata))} if metadata else {}
+    oiio.write(path, "png", pixels, pixels.dtype.name, attributes)
 
 
 def convert_to_srgb(pixels: NDArray[Any], profile: bytes | None) -> tuple[NDArray[Any], str]:
@@ -151,6 +150,17 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile, int]]:
             raise
         except _PILLOW_ERRORS as error:
             raise ImageError(path, f"is a damaged {'PNG' if is_png else 'JPEG'}: {error}") from error
+
+
+def _check_file_length(path: Path, picture: ImageFile.ImageFile, bits: int) -> None:
+    """Refuses a size that no file of this length can hold: libjpeg would make up the rest in grey."""
+    pixels = picture.width * picture.height
+    # A JPEG spends at least a bit on each 8 × 8 block; deflate (PNG) shrinks at most 1032-fold.
+    least = pixels // 512 if picture.format == "JPEG" else pixels * bits // 8 // 1032
+    length = path.stat().st_size
+    if length < least:
+        width, height = picture.size
+        raise ImageError(path, f"is truncated: {width} × {height} pixels do not fit in {length} bytes")
 
 
 def _format(picture: ImageFile.ImageFile) -> str:

@@ -81,12 +81,13 @@ def read_rows(path: Path, source: Any, channels: Sequence[int], dtype: str) -> N
 
 def write(
     path: Path,
+    file_format: str,
     pixels: NDArray[Any],
     stored_type: str,
     attributes: Mapping[str, Any],
     channel_names: Sequence[str] = (),
 ) -> None:
-    """Writes [H, W, C] as `stored_type` ("half", "float", "uint8", "uint16"); the suffix picks the format."""
+    """Writes [H, W, C] as `stored_type` (half, float, uint8, uint16) in OpenImageIO's `file_format`."""
     import OpenImageIO as oiio
 
     height, width, channels = pixels.shape
@@ -97,9 +98,9 @@ def write(
         # Without an entry OpenImageIO writes the time: the same picture would not give the same file.
         for key, value in {"DateTime": "", **attributes}.items():
             spec.attribute(key, value)
-        target = oiio.ImageOutput.create(_utf8(path))
-        assert target is not None, path.suffix
-        done = target.open(str(path), spec) and target.write_image(np.ascontiguousarray(pixels))
+        target = oiio.ImageOutput.create(file_format)
+        assert target is not None, file_format
+        done = target.open(_utf8(path), spec) and target.write_image(np.ascontiguousarray(pixels))
     except UnicodeError as error:
         raise ImageError(path, "its name or a metadata entry is not valid Unicode") from error
     # Closing flushes, so only now is it known whether everything arrived.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,19 @@ from numpy.typing import NDArray
 from hdrlab.io import oiio
 from hdrlab.io.image import Image, ImageError, ImageInfo, as_rgb, check_size
 
-COMPRESSIONS = ("none", "rle", "zip", "zips", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
+# Rows that each compression packs into one chunk.
+COMPRESSIONS = {
+    "none": 1,
+    "rle": 1,
+    "zips": 1,
+    "zip": 16,
+    "pxr24": 16,
+    "piz": 32,
+    "b44": 32,
+    "b44a": 32,
+    "dwaa": 32,
+    "dwab": 256,
+}
 _HALF_MAX = 65504.0
 _CHUNK_OVERHEAD = 12  # an offset of 8 bytes and a size of 4 are there even for a chunk of no bytes
 
@@ -49,10 +62,10 @@ def write(
     path: Path,
     pixels: NDArray[np.float32],
     metadata: Mapping[str, Any],
+    layers: Mapping[str, NDArray[Any]],
     *,
     half: bool,
     compression: str,
-    layers: Mapping[str, NDArray[Any]],
 ) -> None:
     """Writes linear pixels, and `layers` beside them as channels `<layer>.R` and so on.
 
@@ -73,7 +86,8 @@ def write(
     fits_half = not np.any(np.isfinite(stacked) & (np.abs(stacked) > _HALF_MAX))
     attributes = {key: _as_attribute(value) for key, value in metadata.items()}
     attributes["compression"] = compression
-    oiio.write(path, stacked, "half" if half and fits_half else "float", attributes, names)
+    stored = "half" if half and fits_half else "float"
+    oiio.write(path, "openexr", stacked, stored, attributes, names)
 
 
 def _as_attribute(value: Any) -> Any:
@@ -135,8 +149,8 @@ def _stored_type(path: Path, spec: Any, channels: Sequence[int]) -> str:
 
 
 def _check_file_length(path: Path, spec: Any) -> None:
-    chunk_rows = spec.tile_height or spec.get_int_attribute("oiio:RowsPerChunk", 256)
-    chunks = -(-spec.height // max(chunk_rows, 1))
+    compression = spec.get_string_attribute("compression").split(":")[0]
+    chunks = math.ceil(spec.height / (spec.tile_height or COMPRESSIONS.get(compression, 256)))
     if path.stat().st_size < chunks * _CHUNK_OVERHEAD:
         raise ImageError(path, f"is truncated: {spec.height} rows do not fit in {path.stat().st_size} bytes")
 

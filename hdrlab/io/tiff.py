@@ -21,6 +21,8 @@ _DOMAINS: dict[str, Domain] = {
     "uint8": "display",
     "uint16": "display",
 }
+_BITS = (8, 16, 32, 64)
+_PHOTOMETRICS = {0: "white is zero", 1: "grey", 2: "RGB", 3: "palette", 6: "YCbCr"}
 
 
 def probe(path: Path) -> ImageInfo:
@@ -58,15 +60,21 @@ def write(path: Path, pixels: NDArray[Any], metadata: Mapping[str, Any]) -> None
     if metadata:
         attributes["ImageDescription"] = json.dumps(dict(metadata))
     stored = "float" if pixels.dtype == np.float32 else pixels.dtype.name
-    oiio.write(path, pixels, stored, attributes)
+    oiio.write(path, "tiff", pixels, stored, attributes)
 
 
 def _domain(path: Path, spec: Any) -> Domain:
-    if str(spec.format) not in _DOMAINS:
-        raise ImageError(
-            path, f"holds {spec.format} samples, which is unsupported: use float, uint8 or uint16"
-        )
-    return _DOMAINS[str(spec.format)]
+    """The domain by sample type; what OpenImageIO is known to decode wrongly, or to crash on, is refused."""
+    bits, stored = spec.get_int_attribute("oiio:BitsPerSample", 8), str(spec.format)
+    photometric = spec.get_int_attribute("tiff:PhotometricInterpretation", 2)
+    if stored not in _DOMAINS or bits not in _BITS:
+        raise ImageError(path, f"holds {bits}-bit {stored} samples: use float, uint8 or uint16")
+    if photometric not in _PHOTOMETRICS:
+        known = ", ".join(_PHOTOMETRICS.values())
+        raise ImageError(path, f"has photometric interpretation {photometric}, known are {known}: use RGB")
+    if stored == "double" and spec.tile_width:
+        raise ImageError(path, "holds tiles of 64-bit floats, which is unsupported: use strips or 32 bits")
+    return _DOMAINS[stored]
 
 
 def _orientation(spec: Any) -> int:

@@ -37,8 +37,7 @@ def clipped_mask(ldr: Array, threshold: float = CLIP_THRESHOLD) -> Tensor:
         ValueError: The shape is not that of pictures, or values are integers.
     """
     (ldr,) = as_pictures(ldr)
-    # Codes scaled by a rounded 1/255 may fall short by a unit in the last place.
-    return ldr.amax(dim=1, keepdim=True) >= threshold - 1e-6
+    return ldr.amax(dim=1, keepdim=True) >= threshold
 
 
 def alignment_mask(ldr: Array, reference: Array | None = None, clip_point: float | None = None) -> Tensor:

@@ -95,16 +95,18 @@ class HallucinationNet(Net):
         if self.variant == "tf2":
             glorot_init(self)
             return
+        encoder = set(self.encoder.children())
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, 0.002)
             elif isinstance(module, _Fuse):
                 module.init_as_sum()
+            elif module in encoder:  # until VGG weights are loaded
+                nn.init.kaiming_normal_(module.get_parameter("weight"))
+                nn.init.zeros_(module.get_parameter("bias"))
             elif isinstance(module, nn.Conv2d):
                 truncated_normal_init(module, 0.02)
         truncated_normal_init(self.last, (1.3 * 2 / (self.last.in_channels + 3)) ** 0.5)
-        for conv in self.encoder.children():  # until VGG weights are loaded
-            nn.init.kaiming_normal_(conv.get_parameter("weight"))
 
     def load_encoder(self, weights: Mapping[str, Tensor]) -> None:
         """Start the encoder from VGG-16 weights, of places365 in the paper.

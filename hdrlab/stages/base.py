@@ -35,6 +35,8 @@ class Stage(pl.LightningModule):
     """
 
     name: ClassVar[str]
+    COMPARED: ClassVar[tuple[tuple[str, str], ...]]
+    """Figures of the stage, each with the one of doing nothing, or of a plain guess, beside it."""
 
     def __init__(self, config: StageConfig, preset: str) -> None:
         super().__init__()

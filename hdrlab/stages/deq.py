@@ -23,6 +23,7 @@ class DeqStage(Stage):
     """
 
     name: ClassVar[str] = "deq"
+    COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (("psnr_c", "psnr_i"),)
 
     def __init__(self, config: DeqConfig, preset: str) -> None:
         super().__init__(config, preset)

@@ -26,6 +26,11 @@ class HalStage(Stage):
     """
 
     name: ClassVar[str] = "hal"
+    COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("log_l1", "log_l1_input"),
+        ("psnr_pu21", "psnr_pu21_input"),
+        ("psnr_clipped", "psnr_clipped_input"),
+    )
 
     def __init__(self, config: HalConfig, preset: str) -> None:
         super().__init__(config, preset)

@@ -25,6 +25,11 @@ class LinStage(Stage):
     """
 
     name: ClassVar[str] = "lin"
+    COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("psnr_b", "psnr_l"),
+        ("psnr_b", "psnr_srgb"),
+        ("curve_mse", "curve_mse_srgb"),
+    )
 
     def __init__(self, config: LinConfig, preset: str) -> None:
         super().__init__(config, preset)

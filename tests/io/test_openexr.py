@@ -128,9 +128,11 @@ def test_channels_that_lie_apart_and_in_a_layer(tmp_path: Path, hdr: np.ndarray)
 
 
 def test_whole_number_channels_keep_their_numbers(tmp_path: Path) -> None:
+    openexr = pytest.importorskip("OpenEXR")  # OpenImageIO writes no whole numbers
     numbers = np.arange(2 * 3 * 3, dtype=np.uint32).reshape(2, 3, 3) * 1000
-    image = read_image(save(tmp_path / "x.exr", (["R", "G", "B"], numbers, {})))
-    np.testing.assert_array_equal(image.pixels, numbers)
+    with openexr.File({}, {"RGB": numbers}) as file:
+        file.write(str(tmp_path / "x.exr"))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.exr").pixels, numbers)
 
 
 def test_the_first_part_with_colour_is_read(tmp_path: Path, hdr: np.ndarray) -> None:
@@ -201,12 +203,11 @@ def test_truncation_is_found_wherever_it_is(tmp_path: Path, hdr: np.ndarray) -> 
 
 def test_a_size_that_the_file_cannot_hold_is_refused_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "x.exr"
-    path.write_bytes(by_hand([("B", 1), ("G", 1), ("R", 1)], 8, 8, 19_000))
-    with pytest.raises(ImageError, match="truncated: 19000 rows"):
+    path.write_bytes(by_hand([("B", 1), ("G", 1), ("R", 1)], 8, 8, 5_000))
+    with pytest.raises(ImageError, match="truncated: 5000 rows"):
         read_image(path)
-    path.write_bytes(by_hand([("B", 1), ("G", 1), ("R", 1)], 8, 8, 30_000))
-    with pytest.raises(ImageError, match="the limit is"):
-        read_image(path)
+    with pytest.raises(ImageError, match="the limit is 1000"):
+        read_image(path, max_pixels=1000)
 
 
 def test_layers_lie_beside_the_picture(tmp_path: Path, hdr: np.ndarray) -> None:

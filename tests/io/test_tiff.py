@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,16 @@ from PIL import Image as PillowImage
 from hdrlab.io import ImageError, probe_image, read_image, write_image
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize(
-    "options", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"compression": "zlib"}, {"tile": (16, 16)}]
+    ("dtype", "options"),
+    [
+        *itertools.product(
+            ["float16", "float32", "float64"],
+            [{}, {"byteorder": ">"}, {"bigtiff": True}, {"compression": "zlib"}],
+        ),
+        ("float16", {"tile": (16, 16)}),
+        ("float32", {"tile": (16, 16)}),
+    ],
 )
 def test_float_samples_are_linear(tmp_path: Path, hdr: np.ndarray, dtype: str, options: dict) -> None:
     path = tmp_path / "x.tif"
@@ -57,9 +65,32 @@ def test_orientation_is_applied(tmp_path: Path, photo: np.ndarray) -> None:
 
 def test_other_sample_types_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
-    tifffile.imwrite(path, np.zeros((4, 4, 3), np.int16), photometric="rgb")
-    with pytest.raises(ImageError, match="int16 samples"):
+    for dtype, options, reason in (
+        (np.int16, {"photometric": "rgb"}, "16-bit int16 samples"),
+        (np.float64, {"photometric": "rgb", "tile": (16, 16)}, "tiles of 64-bit floats"),
+        (np.uint8, {"photometric": "cielab"}, "photometric interpretation 8"),
+    ):
+        tifffile.imwrite(path, np.zeros((16, 16, 3), dtype), **options)
+        with pytest.raises(ImageError, match=reason):
+            read_image(path)
+    PillowImage.new("CMYK", (4, 4)).save(path)
+    with pytest.raises(ImageError, match="photometric interpretation 5"):
         read_image(path)
+    PillowImage.new("1", (4, 4)).save(path)
+    with pytest.raises(ImageError, match="1-bit"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_what_pillow_writes(tmp_path: Path, photo: np.ndarray, compression: str, mode: str) -> None:
+    picture = PillowImage.fromarray(photo).convert(mode)
+    picture.save(tmp_path / "x.tif", compression=compression)
+    expected = np.array(picture.convert("RGB"))
+    # Pillow writes 255 into a 16-bit palette as 65280, which is not quite white.
+    np.testing.assert_allclose(
+        read_image(tmp_path / "x.tif").pixels.astype(int), expected, atol=int(mode == "P")
+    )
 
 
 def test_camera_raw_is_not_read_as_its_thumbnail(tmp_path: Path, photo: np.ndarray) -> None:

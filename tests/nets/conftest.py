@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from reference import TAG, Arrays, Load
 
+
 @pytest.fixture(scope="session")
 def recipe(shared: Path) -> ModuleType:
     """The module that makes the seeded weights behind the reference outputs."""

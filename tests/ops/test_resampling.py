@@ -10,7 +10,9 @@ from hdrlab.ops.resampling import pad_same, upsample_bilinear, upsample_bilinear
     ("size", "kernel", "stride", "before", "after"),
     [(8, 7, 2, 2, 3), (9, 7, 2, 3, 3), (8, 3, 2, 0, 1), (9, 3, 2, 1, 1), (8, 2, 2, 0, 0), (5, 1, 2, 0, 0)],
 )
-def test_same_padding_follows_tensorflow(size: int, kernel: int, stride: int, before: int, after: int) -> None:
+def test_same_padding_follows_tensorflow(
+    size: int, kernel: int, stride: int, before: int, after: int
+) -> None:
     padded = pad_same(torch.ones(1, 1, size, 6), kernel, stride, value=-2)
     column = padded[0, 0, :, padded.shape[-1] // 2]
     assert column.tolist() == [-2] * before + [1] * size + [-2] * after

@@ -61,8 +61,8 @@ def render_scene(split: str, index: int, *, height: int = 384, width: int = 512)
         width: Columns; the horizontal field of view does not depend on it.
 
     Returns:
-        Scene-linear Rec. 709 RGB [H, W, 3], finite and ≥ 0, relative radiance of mean 0.5; 12 to 20 stops lie between
-        the 1st and the 99.9th percentile of luminance.
+        Scene-linear Rec. 709 RGB [H, W, 3], finite and ≥ 0, relative radiance of mean 0.5; 12 to 20 stops lie
+        between the 1st and the 99.9th percentile of luminance.
 
     Raises:
         ValueError: The split or the index does not exist.

@@ -1,4 +1,4 @@
-"""Skies, suns, clouds, hills, trees, fields, water and towers: radiance by viewing direction, painted back to front."""
+"""Landscapes, seas and cities as radiance by viewing direction, painted in layers from back to front."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from hdrlab.datasets.scenes.paint import (
     Array,
+    Rng,
     any_hue,
     cell_random,
     fractal_tile,
@@ -20,7 +21,7 @@ from hdrlab.datasets.scenes.paint import (
     sample,
     smooth,
 )
-from hdrlab.datasets.scenes.trace import Camera, Scene, black
+from hdrlab.datasets.scenes.trace import Camera, Scene
 
 PIXEL = 0.0024  # the usual size of a pixel in the plane at distance 1
 
@@ -55,7 +56,8 @@ def towards(azimuth: float, elevation: float) -> Array:
 
 def _offset(direction: Array, axis: Array) -> Array:
     """The chord between unit vectors: well conditioned for small angles, unlike their cosine."""
-    return np.sqrt(((direction - axis) ** 2).sum(axis=0))
+    chord: Array = np.linalg.norm(direction - axis, axis=0)
+    return chord
 
 
 def sky(zenith: Array, horizon: Array, sun: Array, glow: Array) -> Layer:
@@ -195,20 +197,24 @@ def towers(
     """A row of high-rise buildings with lit windows and, on some, coloured crowns."""
 
     def layer(view: View, below: Array) -> Array:
-        column = np.floor(view.x / wide)
+        at = np.flatnonzero((view.y > base - PIXEL) & (view.y < base + height + PIXEL))
+        x, y = view.x[at] / wide, view.y[at]
+        column = np.floor(x)
         tall = base + height * (0.25 + 0.75 * cell_random(column, 0, salt) ** 2)
-        u = (view.x / wide - column) * (4.0 + np.floor(5.0 * cell_random(column, 1, salt)))
-        glow = lit_windows(u + 40.0 * column, (view.y - base) * 9.0 / wide, np.full_like(u, 0.3), lit, salt)
-        crown = inside(view.y - tall + 0.012, 0.006, 2 * PIXEL) * (cell_random(column, 2, salt) < 0.2)
+        u = (x - column) * (4.0 + np.floor(5.0 * cell_random(column, 1, salt))) + 40.0 * column
+        glow = lit_windows(u, (y - base) * 9.0 / wide, np.full_like(u, 0.3), lit, salt)
+        crown = inside(y - tall + 0.012, 0.006, 2 * PIXEL) * (cell_random(column, 2, salt) < 0.2)
         hue = cell_random(column, 4, salt) + np.array([[0.0], [1 / 3], [2 / 3]])
-        neon = 4.0 * (0.5 + 0.49 * np.cos(2 * np.pi * hue)) ** 2
+        neon = np.square(1.0 + 0.98 * np.cos(2 * np.pi * hue))
         front = wall * (0.6 + 0.8 * cell_random(column, 3, salt)) + light * (glow + crown * neon)
-        return mix(below, front, smooth(tall - view.y, PIXEL) * smooth(view.y - base, PIXEL))
+        result = below.copy()
+        result[:, at] = mix(below[:, at], front, smooth(tall - y, PIXEL) * smooth(y - base, PIXEL))
+        return result
 
     return layer
 
 
-def _day(rng: np.random.Generator, tile: Array, sun: Array, sunlight: float) -> list[Layer]:
+def _day(rng: Rng, tile: Array, sun: Array, sunlight: float) -> list[Layer]:
     """A blue sky with sun and clouds, and two to four ranges of hills."""
     warmth = rng.uniform(0.0, 1.0)
     horizon = mix(rgb(0.45, 0.66, 0.95), rgb(1.1, 0.75, 0.45), warmth**2)
@@ -239,10 +245,10 @@ def _day(rng: np.random.Generator, tile: Array, sun: Array, sunlight: float) -> 
     return layers
 
 
-def outlook(rng: np.random.Generator, sun: Array) -> Callable[[Array], Array]:
+def outlook(rng: Rng, sun: Array) -> Callable[[Array], Array]:
     """What a window shows: a sunny country with trees, as radiance by direction."""
     tile = fractal_tile(rng, 1.7)
-    layers = _day(rng, tile, sun, rng.uniform(60.0, 120.0))
+    layers = _day(rng, tile, sun, rng.uniform(50.0, 90.0))
     layers.append(field(tile, 0.0, rgb(0.2, 0.32, 0.08), rgb(0.5, 0.42, 0.12), rgb(0.6, 0.75, 0.9)))
     for _ in range(5):
         colour = mix(rgb(0.06, 0.16, 0.03), rgb(0.22, 0.16, 0.03), rng.random())
@@ -251,10 +257,12 @@ def outlook(rng: np.random.Generator, sun: Array) -> Callable[[Array], Array]:
 
 
 def _panorama(layers: Sequence[Layer], pitch: float) -> tuple[Scene, Camera]:
-    return Scene((), (), black, lambda direction: paint_layers(layers, direction)), Camera(pitch=pitch)
+    return Scene(
+        (), (), lambda hit: rgb(0.0, 0.0, 0.0), lambda direction: paint_layers(layers, direction)
+    ), Camera(pitch=pitch)
 
 
-def landscape(rng: np.random.Generator) -> tuple[Scene, Camera]:
+def landscape(rng: Rng) -> tuple[Scene, Camera]:
     """Hills and trees under a sky with sun and clouds, before them a meadow or a lake."""
     tile = fractal_tile(rng, 1.7)
     side = rng.choice([-1.0, 1.0])
@@ -274,7 +282,7 @@ def landscape(rng: np.random.Generator) -> tuple[Scene, Camera]:
     return _panorama(layers, rng.uniform(-0.02, 0.08))
 
 
-def sunset_sea(rng: np.random.Generator) -> tuple[Scene, Camera]:
+def sunset_sea(rng: Rng) -> tuple[Scene, Camera]:
     """The low sun over the sea, with burning clouds, glitter on the water and dark rocks."""
     tile = fractal_tile(rng, 1.7)
     sun = towards(rng.uniform(-0.3, 0.3), rng.uniform(0.03, 0.13))
@@ -312,7 +320,7 @@ def _rock(tile: Array, x: float, base: float, size: float, row: float) -> Layer:
     return layer
 
 
-def skyline(rng: np.random.Generator) -> tuple[Scene, Camera]:
+def skyline(rng: Rng) -> tuple[Scene, Camera]:
     """A city by the water at dusk or night: towers with lit windows under the moon, and their reflections."""
     tile = fractal_tile(rng, 1.7)
     salt = int(rng.integers(1 << 16))

@@ -1,7 +1,8 @@
 """Noise, masks, colours and textures from which the scenes are painted.
 
-Points come as flat arrays of N values, colours as [3, N] or [3, 1] arrays of scene-linear Rec. 709 RGB. Every edge is
-a ramp about one pixel wide: it antialiases, and it keeps rounding differences between processors from flipping pixels.
+Points come as flat arrays of N values, colours as [3, N] or [3, 1] arrays of scene-linear Rec. 709 RGB. Every
+edge is a ramp about one pixel wide: it antialiases, and keeps rounding differences between processors from
+flipping pixels.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 Array = NDArray[np.float64]
+Rng = np.random.Generator
 
 
 def rgb(red: float, green: float, blue: float) -> Array:
@@ -25,7 +27,7 @@ def kelvin(temperature: float) -> Array:
     return np.array([[np.interp(temperature, knots, channel)] for channel in channels])
 
 
-def any_hue(rng: np.random.Generator, saturation: float, value: float = 1.0) -> Array:
+def any_hue(rng: Rng, saturation: float, value: float = 1.0) -> Array:
     """A colour of random hue, [3, 1]: channels between value·(1 − saturation) and value."""
     phase = rng.random() + np.array([[0.0], [1 / 3], [2 / 3]])
     return value * (1.0 - saturation * (0.5 + 0.5 * np.cos(2 * np.pi * phase)))
@@ -38,7 +40,7 @@ def mix(first: Array, second: Array, weight: Array | float) -> Array:
 
 def smooth(x: Array, width: Array | float) -> Array:
     """A smooth step from 0 to 1, centred where x = 0 and ``width`` wide."""
-    s = np.clip(x / width + 0.5, 0.0, 1.0)
+    s: Array = np.clip(x / width + 0.5, 0.0, 1.0)
     return s * s * (3.0 - 2.0 * s)
 
 
@@ -47,13 +49,14 @@ def inside(x: Array, half: Array | float, width: Array | float) -> Array:
     return smooth(half - np.abs(x), width)
 
 
-def fractal_tile(rng: np.random.Generator, slope: float, size: int = 512) -> Array:
+def fractal_tile(rng: Rng, slope: float, size: int = 512) -> Array:
     """Periodic noise [size, size] of zero mean, unit deviation and amplitude spectrum 1/f^slope."""
     spectrum = fft.rfft2(rng.random((size, size)))
     frequency = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size)[None, :])
     frequency[0, 0] = np.inf
     tile: Array = fft.irfft2(spectrum * frequency**-slope, (size, size))
-    return tile / tile.std()
+    tile /= tile.std()
+    return tile
 
 
 def sample(tile: Array, u: Array, v: Array | float) -> Array:
@@ -162,16 +165,15 @@ def lit_windows(u: Array, v: Array, pixel: Array, lit: float, salt: int) -> Arra
 
 
 def glare(image: Array) -> Array:
-    """What the lens does to an image [3, H, W]: a soft core and faint skirts around highlights; energy is kept."""
+    """What the lens does to an image [3, H, W]: a soft core and faint skirts around highlights."""
     core: Array = ndimage.gaussian_filter(image, (0.0, 0.55, 0.55))
     height, width = image.shape[1:]
     squared = (np.pi * np.arange(height)[:, None] / height) ** 2 + (np.pi * np.arange(width) / width) ** 2
-    skirts = (
-        (0.03, 2.5),
-        (0.006, 9.0),
-        (0.0012, 45.0),
-    )  # share of the light, radius in pixels of a 512-pixel width
-    transfer = sum(a * np.exp(-0.5 * (s * width / 512.0) ** 2 * squared) for a, s in skirts)
+    # Each skirt: its share of the light, its deviation in pixels of a picture 512 wide.
+    skirts = ((0.03, 2.5), (0.006, 9.0), (0.0012, 45.0))
+    # A narrower Gaussian than one pixel would ring, for its spectrum does not fit.
+    transfer = sum(a * np.exp(-0.5 * max(s * width / 512.0, 1.0) ** 2 * squared) for a, s in skirts)
     # The cosine transform continues the image by reflection, so nothing leaks in from the opposite border.
-    wide = fft.idctn(fft.dctn(core, axes=(1, 2)) * transfer, axes=(1, 2))
-    return np.maximum((1.0 - sum(a for a, _ in skirts)) * core + wide, 0.0)
+    wide: Array = fft.idctn(fft.dctn(core, axes=(1, 2)) * transfer, axes=(1, 2))
+    blurred: Array = (1.0 - sum(a for a, _ in skirts)) * core + wide
+    return np.maximum(blurred, 0.0)

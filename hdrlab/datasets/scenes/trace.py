@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrlab.datasets.scenes.paint import Array, smooth
 
-Vectors = Array | tuple[Array, Array, Array]
+Index = NDArray[np.int64]
+Triple = tuple[float, float, float]
 
 NEAR = 1e-4  # hits closer than this are the surface the ray starts from
 TILE = 64  # side of the squares of pixels traced together: the arrays stay in the cache
@@ -27,7 +29,7 @@ def dot(first: Array, second: Array) -> Array:
 
 @dataclass(frozen=True)
 class Hit:
-    """Where rays met a surface: position, outward normal and ray direction [3, N]; u, v and pixel size in metres [N]."""
+    """Where rays met a surface: position, normal, ray direction [3, N]; u, v and pixel size in metres [N]."""
 
     point: Array
     normal: Array
@@ -36,47 +38,56 @@ class Hit:
     v: Array
     pixel: Array
 
-    def take(self, at: Array) -> Hit:
+    def take(self, at: Index) -> Hit:
         """The hits at the given indices."""
-        vectors = (vector[:, at] for vector in (self.point, self.normal, self.view))
-        return Hit(*vectors, self.u[at], self.v[at], self.pixel[at])
+        point, normal, view = (vector[:, at] for vector in (self.point, self.normal, self.view))
+        return Hit(point, normal, view, self.u[at], self.v[at], self.pixel[at])
+
+    def faces(self, axis: int, sign: float) -> Array:
+        """1 where the surface faces along the axis (0 right, 1 up, 2 ahead) or, with sign −1, against it."""
+        return np.where(sign * self.normal[axis] > 0.5, 1.0, 0.0)
+
+    def upright(self) -> Array:
+        """1 on walls, 0 on floors and ceilings."""
+        return np.where(np.abs(self.normal[1]) < 0.5, 1.0, 0.0)
 
 
 Paint = Callable[[Hit], Array]
+BLACK = np.zeros((3, 1))
 
 
 def partly(share: Array, paint: Paint, hit: Hit) -> Array:
     """The share [N] of a paint, [3, N], which is worked out only where there is any."""
-    result = np.zeros_like(hit.point)
+    result: Array = np.zeros_like(hit.point)
     at = np.flatnonzero(share)
     if at.size:
         result[:, at] = share[at] * paint(hit.take(at))
     return result
 
 
-def black(hit: Hit) -> Array:
-    """No light."""
-    return np.zeros((3, 1))
+def painted(colour: Paint | Array, hit: Hit) -> Array:
+    """A paint at the hits, [3, N], or a constant colour [3, 1] as it is."""
+    return colour(hit) if callable(colour) else colour
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """A convex solid; ``thickness`` is the chord beyond which its shadow is full."""
 
-    albedo: Paint
-    emission: Paint = black
+    albedo: Paint | Array = field(default_factory=lambda: BLACK)
+    emission: Paint | Array = field(default_factory=lambda: BLACK)
     gloss: float = 0.0
     ripple: Callable[[Hit], Array] | None = None
     casts: bool = True
     inward: bool = False
     thickness: float = 0.1
 
-    def ball(self) -> tuple[tuple[float, float, float], float]:
+    def ball(self) -> tuple[Triple, float]:
         """Centre and radius of a ball around the shape."""
         raise NotImplementedError
 
     def span(self, origin: Array, direction: Array) -> tuple[Array, Array]:
-        """The ray parameters of entry and exit; exit < entry where the ray passes by, the more so the farther."""
+        """The ray parameters of entry and exit; exit < entry where the ray passes by."""
         raise NotImplementedError
 
     def surface(self, point: Array) -> tuple[Array, Array, Array]:
@@ -90,24 +101,26 @@ class Shape:
         return np.where((far >= near) & (first > NEAR), first, np.inf)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Box(Shape):
     """A box turned about the vertical; seen from within where ``inward``."""
 
-    centre: tuple[float, float, float]
-    half: tuple[float, float, float]
+    centre: Triple
+    half: Triple
     yaw: float = 0.0
 
-    def ball(self) -> tuple[tuple[float, float, float], float]:
+    def ball(self) -> tuple[Triple, float]:
+        """A ball through its corners."""
         return self.centre, float(np.linalg.norm(self.half))
 
-    def _turn(self, vector: Vectors, yaw: float) -> Vectors:
+    def _turn(self, vector: Array, yaw: float) -> tuple[Array, Array, Array]:
         if yaw == 0.0:
-            return vector
+            return vector[0], vector[1], vector[2]
         c, s = np.cos(yaw), np.sin(yaw)
         return c * vector[0] - s * vector[2], vector[1], s * vector[0] + c * vector[2]
 
     def span(self, origin: Array, direction: Array) -> tuple[Array, Array]:
+        """Where the ray crosses the three slabs."""
         start = self._turn(origin - np.array(self.centre)[:, None], self.yaw)
         near, far = np.array(-np.inf), np.array(np.inf)
         with np.errstate(divide="ignore"):
@@ -118,6 +131,7 @@ class Box(Shape):
         return near, far
 
     def surface(self, point: Array) -> tuple[Array, Array, Array]:
+        """The nearest face, with metres from its centre as u and v."""
         local = np.stack(self._turn(point - np.array(self.centre)[:, None], self.yaw))
         x, y, z = np.abs(local) - np.array(self.half)[:, None]
         axis = np.where((x > y) & (x > z), 0, np.where(y > z, 1, 2))
@@ -126,17 +140,19 @@ class Box(Shape):
         return np.stack(self._turn(normal, -self.yaw)), u, v
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Sphere(Shape):
     """A ball."""
 
-    centre: tuple[float, float, float]
+    centre: Triple
     radius: float
 
-    def ball(self) -> tuple[tuple[float, float, float], float]:
+    def ball(self) -> tuple[Triple, float]:
+        """The ball itself."""
         return self.centre, self.radius
 
     def span(self, origin: Array, direction: Array) -> tuple[Array, Array]:
+        """Where the ray crosses the ball."""
         start = origin - np.array(self.centre)[:, None]
         a = dot(direction, direction)
         b = -dot(start, direction)
@@ -145,23 +161,26 @@ class Sphere(Shape):
         return (b - root) / a, (b + root) / a
 
     def surface(self, point: Array) -> tuple[Array, Array, Array]:
+        """Metres along the equator and above it as u and v."""
         normal = (point - np.array(self.centre)[:, None]) / self.radius
         return normal, np.arctan2(normal[0], -normal[2]) * self.radius, normal[1] * self.radius
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cone(Shape):
     """A vertical frustum (a cylinder where both radii agree), for rays less steep than its side."""
 
-    base: tuple[float, float, float]
+    base: Triple
     height: float
     radii: tuple[float, float]
 
-    def ball(self) -> tuple[tuple[float, float, float], float]:
+    def ball(self) -> tuple[Triple, float]:
+        """A ball around both ends."""
         x, y, z = self.base
         return (x, y + 0.5 * self.height, z), float(np.hypot(0.5 * self.height, max(self.radii)))
 
     def span(self, origin: Array, direction: Array) -> tuple[Array, Array]:
+        """Where the ray crosses the side and the two planes of the ends."""
         (x, y, z), (dx, dy, dz) = origin - np.array(self.base)[:, None], direction
         slope = (self.radii[1] - self.radii[0]) / self.height
         radius = self.radii[0] + slope * y
@@ -174,6 +193,7 @@ class Cone(Shape):
         return np.maximum((b - root) / a, middle - reach), np.minimum((b + root) / a, middle + reach)
 
     def surface(self, point: Array) -> tuple[Array, Array, Array]:
+        """Metres around the axis and above the base as u and v."""
         x, y, z = point - np.array(self.base)[:, None]
         r = np.hypot(x, z)
         slope = (self.radii[1] - self.radii[0]) / self.height
@@ -187,10 +207,10 @@ class Cone(Shape):
 class Light:
     """A small lamp: radiance of a white surface at one metre [3, 1], the radius that tames its near field."""
 
-    position: tuple[float, float, float]
+    position: Triple
     power: Array
     radius: float = 0.1
-    facing: tuple[float, float, float] | None = None
+    facing: Triple | None = None
     gate: Callable[[Array], Array] | None = None
     shadows: bool = True
 
@@ -211,7 +231,7 @@ class Scene:
         radii = [np.inf if shape.inward else ball[1] for shape, ball in zip(self.shapes, balls, strict=True)]
         return np.array([ball[0] for ball in balls]).reshape(-1, 3), np.array(radii)
 
-    def _candidates(self, origin: Array, direction: Array) -> Array:
+    def _candidates(self, origin: Array, direction: Array) -> Index:
         """Indices of the shapes whose balls touch the cone around rays [3, N] from one origin [3]."""
         centres, radii = self._balls
         axis = direction.mean(axis=1)
@@ -259,22 +279,21 @@ class Scene:
         normal, u, v = shape.surface(point)
         cosine = np.abs(dot(normal, direction))
         hit = Hit(point, normal, direction, u, v, distance * spread / np.maximum(cosine, 0.05))
-        colour = shape.emission(hit) + shape.albedo(hit) * self._lit(hit)
+        colour = painted(shape.emission, hit) + painted(shape.albedo, hit) * self._lit(hit)
         if shape.gloss > 0.0 and bounce:
             if shape.ripple is not None:
                 normal = normal + shape.ripple(hit)
                 normal = normal / np.sqrt(dot(normal, normal))
             mirror = direction - 2.0 * dot(normal, direction) * normal
             fresnel = shape.gloss + (1.0 - shape.gloss) * (1.0 - np.minimum(cosine, 1.0)) ** 5
-            colour = (
-                colour + fresnel * self.trace(point + NEAR * mirror, mirror, 2.0 * spread, bounce=False)[0]
-            )
+            mirrored, _ = self.trace(point + NEAR * mirror, mirror, 2.0 * spread, bounce=False)
+            colour = colour + fresnel * mirrored
         return colour
 
     def trace(
         self, origin: Array, direction: Array, spread: float, bounce: bool = True
     ) -> tuple[Array, Array]:
-        """The radiance [3, N] along rays of the given spread (pixel size at one metre), and which shape each met [N]."""
+        """The radiance [3, N] along rays and the shape each met [N]; ``spread`` is the pixel size at 1 m."""
         nearest, which = np.full(direction.shape[1], np.inf), np.full(direction.shape[1], -1)
         common = origin.shape[1] == 1 and bool(self.shapes)
         for k in self._candidates(origin[:, 0], direction) if common else range(len(self.shapes)):
@@ -298,7 +317,7 @@ class Scene:
 class Camera:
     """A pinhole camera; angles in radians, focal length in picture widths."""
 
-    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    position: Triple = (0.0, 0.0, 0.0)
     yaw: float = 0.0
     pitch: float = 0.0
     focal: float = 0.85
@@ -322,7 +341,7 @@ def photograph(scene: Scene, camera: Camera, height: int, width: int) -> Array:
         for left in range(0, width, TILE)
     ]
 
-    def shoot(pixels: Array, offsets: Array) -> tuple[Array, Array]:
+    def shoot(pixels: Index, offsets: Array) -> tuple[Array, Array]:
         x, y = pixels % width + 0.5 + offsets[:, :1], pixels // width + 0.5 + offsets[:, 1:]
         rays = camera.rays(x.ravel(), y.ravel(), height, width)
         radiance, which = scene.trace(origin, rays, spread)
@@ -340,7 +359,7 @@ def photograph(scene: Scene, camera: Camera, height: int, width: int) -> Array:
     return image.reshape(3, height, width)
 
 
-def _outlines(image: Array, which: Array) -> Array:
+def _outlines(image: Array, which: Index) -> NDArray[np.bool_]:
     """Where a neighbour shows another shape or is more than four times as bright, [H, W] bool."""
     stops = np.log(np.maximum(image.sum(axis=0), 1e-6))
     edges = np.zeros(which.shape, dtype=bool)
@@ -349,19 +368,3 @@ def _outlines(image: Array, which: Array) -> Array:
         edges[first] |= differ
         edges[second] |= differ
     return edges
-
-
-__all__ = [
-    "Box",
-    "Camera",
-    "Cone",
-    "Hit",
-    "Light",
-    "Paint",
-    "Scene",
-    "Shape",
-    "Sphere",
-    "black",
-    "partly",
-    "photograph",
-]

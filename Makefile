@@ -1,0 +1,38 @@
+# Every target sets itself up; nothing is assumed but Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+# Choose torch's build, for example TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test test-slow clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/installed  ## install the project and its tools into .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(RUN) pip install --quiet -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(RUN) pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## train a small hallucination net on rendered scenes and score it; a few minutes
+	$(RUN) hdrlab.train experiment=demo
+	$(RUN) hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt
+
+check: setup  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup  ## the everyday tests, in a few minutes
+	$(RUN) pytest -n 2
+
+test-slow: setup  ## the long tests
+	$(RUN) pytest -n 2 -m 'slow and not gpu'
+
+clean:  ## remove the environment and everything generated; runs/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build data/cache

@@ -1,0 +1,82 @@
+"""Scores of a trained stage on photographs it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hdrlab.camera import ResponseCurves
+from hdrlab.config.schema import EvaluateConfig
+from hdrlab.datasets.index import Index, Progress
+from hdrlab.datasets.synth import Camera, SynthValidation
+from hdrlab.metrics import PSNR_CAP
+from hdrlab.metrics.statistics import Summary, summarise
+from hdrlab.runtime import NUM_VAL_EXPOSURES, load_stage
+from hdrlab.stages.base import Stage
+
+Row = dict[str, str | float]
+
+
+def score_stage(
+    config: EvaluateConfig, checkpoint: Path, index: Index, curves: ResponseCurves, progress: Progress
+) -> tuple[Stage, list[Row]]:
+    """Score a checkpoint on every photograph of a split.
+
+    Each picture gives two photographs, by held-out response curves and exposures in turn. Photographs that
+    are mostly black or white are left out, as in training; their number shows in the table.
+
+    Args:
+        config: What to score on.
+        checkpoint: A stage's checkpoint.
+        index: The pictures.
+        curves: Response curves, of which the held-out ones are used.
+        progress: Called after each photograph.
+
+    Returns:
+        The stage, and a row a photograph: file, scene, and the stage's figures.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    stage = load_stage(checkpoint).to(_device(config.accelerator))
+    camera = Camera.of(curves, "test", NUM_VAL_EXPOSURES)
+    photographs = SynthValidation(index, camera, config.split, noise=config.data.noise, crop=config.data.val_crop)  # type: ignore[arg-type]
+    rows: list[Row] = []
+    for number in range(len(photographs)):
+        picture = photographs.picture(number)
+        batch = {name: values[None].to(stage.device) for name, values in photographs[number].items()}
+        progress(number + 1, len(photographs), picture.file)
+        if not batch["mask"].any():
+            continue
+        with torch.inference_mode():
+            figures = stage.metrics(batch, stage(batch))
+        capped = {
+            name: min(float(value), PSNR_CAP) if name.startswith("psnr") else float(value)
+            for name, value in figures.items()
+        }
+        rows.append({"file": picture.file, "scene": picture.scene, "photograph": number, **capped})
+    return stage, rows
+
+
+def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
+    """Summarise every figure, and the paired gain of the stage's own over each it is compared with.
+
+    A gain is positive where the stage is better, whether the figure is one to raise or to lower.
+    """
+    scenes = [str(row["scene"]) for row in rows]
+    names = [name for name in rows[0] if name not in ("file", "scene", "photograph")]
+    columns = {name: [float(row[name]) for row in rows] for name in names}
+    summaries = {name: summarise(values, scenes) for name, values in columns.items()}
+    for own, other in stage.COMPARED:
+        sign = 1 if own.startswith("psnr") else -1
+        gains = [sign * (a - b) for a, b in zip(columns[own], columns[other], strict=True)]
+        words = (own, other) if sign > 0 else (other, own)
+        summaries[" − ".join(words)] = summarise(gains, scenes)
+    return summaries
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.device("cuda" if accelerator == "gpu" else accelerator)

@@ -1,0 +1,213 @@
+"""Whatever the bytes are, reading gives a picture or an ImageError: no crash, no hang, no runaway memory."""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PillowImage
+
+from hdrlab.io import ImageError, probe_image, read_image, write_image
+from hdrlab.io.openexr import COMPRESSIONS
+
+MAGIC = (
+    b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9 +X 9\n\2\2\0\x09",
+    b"\x76\x2f\x31\x01\2\0\0\0",
+    b"II*\0\x08\0\0\0",
+    b"MM\0+\0\x08\0\0",
+    b"PF\n",
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    b"\xff\xd8\xff\xe0",
+)
+WORDS = (b"\xff\xff\xff\x7f", bytes(4), b"\xff" * 4, b"\0\0\1\0", b"\0\0\0\x40")
+PIXEL_LIMIT = 4_000_000
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory, hdr: np.ndarray, photo: np.ndarray) -> list[bytes]:
+    """One valid file of each kind that the readers tell apart."""
+    folder = tmp_path_factory.mktemp("seeds")
+    for compression in COMPRESSIONS:
+        write_image(folder / f"{compression}.exr", hdr, compression=compression)
+    write_image(folder / "layers.exr", hdr, half=False, layers={"mask": hdr[..., 0]})
+    write_image(folder / "rle.hdr", hdr)
+    write_image(folder / "flat.hdr", hdr[:, :5])
+    old = (
+        b"#?RGBE\nFORMAT=32-bit_rle_xyze\nEXPOSURE=2\n\n+X 4 -Y 3\n"
+        + bytes((10, 20, 30, 129, 1, 1, 1, 2)) * 4
+    )
+    (folder / "old.hdr").write_bytes(old)
+    write_image(folder / "colour.pfm", hdr)
+    write_image(folder / "grey.pfm", hdr[..., :1])
+    write_image(folder / "float.tif", hdr)
+    write_image(folder / "short.tif", photo.astype(np.uint16) * 257)
+    tifffile.imwrite(folder / "tiles.tif", hdr, tile=(16, 16), compression="zlib", photometric="rgb")
+    tifffile.imwrite(folder / "big.tif", hdr.astype(np.float16), bigtiff=True, photometric="rgb")
+    write_image(folder / "short.png", photo.astype(np.uint16) * 257)
+    picture, exif = PillowImage.fromarray(photo), PillowImage.Exif()
+    exif[0x0112] = 6
+    for mode in ("RGB", "P", "RGBA", "1"):
+        picture.convert(mode).save(folder / f"{mode}.png", exif=exif)
+    for compression in ("tiff_lzw", "jpeg", "packbits"):
+        picture.save(folder / f"{compression}.tif", compression=compression)
+    picture.convert("CMYK").save(folder / "cmyk.tif")
+    picture.save(folder / "baseline.jpg", exif=exif)
+    picture.save(folder / "progressive.jpg", progressive=True)
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Flips, overwrites, deletes, inserts, copies or cuts, mostly near the start, where the headers are."""
+    result = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        if not result:
+            break
+        at = rng.randrange(min(len(result), rng.choice((64, 400, len(result)))))
+        match rng.randrange(10):
+            case 0 | 1 | 2 | 3 | 4:
+                result[at] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
+            case 5:
+                result[at : at + 4] = rng.choice(WORDS)
+            case 6:
+                del result[at : at + rng.randrange(1, 40)]
+            case 7:
+                result[at:at] = rng.randbytes(rng.randrange(1, 20))
+            case 8:
+                source = rng.randrange(len(result))
+                result[at : at + 8] = result[source : source + 8]
+            case _:
+                del result[at:]
+    return bytes(result)
+
+
+def check(path: Path) -> None:
+    """Reads and probes; any exception but ImageError fails the test."""
+    image = attempt(read_image, path, max_pixels=PIXEL_LIMIT, sanitize=True)
+    info = attempt(probe_image, path, max_pixels=PIXEL_LIMIT)
+    if isinstance(image, ImageError):
+        assert (image.path, bool(image.reason)) == (path, True)
+        return
+    assert image.shape[2] == 3
+    assert image.dtype.name in (("float32",) if image.domain == "linear" else ("uint8", "uint16"))
+    assert (info.height, info.width, info.domain) == (*image.shape[:2], image.domain)
+
+
+def attempt(function: Callable[..., Any], path: Path, **options: Any) -> Any:
+    """What the function returns, or the ImageError that it raises."""
+    try:
+        return function(path, **options)
+    except ImageError as error:
+        return error
+
+
+def fuzz(seeds: list[bytes], path: Path, seed: int, cases: int) -> None:
+    rng = random.Random(seed)
+    for case in range(cases):
+        path.write_bytes(mutate(rng.choice(seeds), rng))
+        start = time.monotonic()
+        try:
+            check(path)
+        except BaseException as error:
+            error.add_note(f"case {case} of seed {seed}: {path.read_bytes()[:80]!r}")
+            raise
+        assert time.monotonic() - start < 5, f"case {case} of seed {seed} takes too long"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_files(seeds: list[bytes], tmp_path: Path) -> None:
+    fuzz(seeds, tmp_path / "x.bin", seed=1, cases=1800)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_many_mutated_files(seeds: list[bytes], tmp_path: Path, seed: int) -> None:
+    fuzz(seeds, tmp_path / "x.bin", seed, cases=5000)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=200, deadline=None)
+@given(magic=st.sampled_from(MAGIC), rest=st.binary(max_size=300))
+def test_any_bytes_behind_a_magic_number(
+    tmp_path_factory: pytest.TempPathFactory, magic: bytes, rest: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.bin"
+    path.write_bytes(magic + rest)
+    check(path)
+
+
+def test_every_truncation_of_every_format(seeds: list[bytes], tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    for data in seeds:
+        for length in {*range(0, min(len(data), 64), 7), len(data) // 2, len(data) - 1}:
+            path.write_bytes(data[:length])
+            check(path)
+
+
+def test_a_small_file_that_declares_much_costs_little_memory(tmp_path: Path) -> None:
+    """Resident memory, measured in a process of its own: 0.36 gigapixels declared, a few kilobytes held."""
+    side = 19_000
+    (tmp_path / "wide.hdr").write_bytes(
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1000 +X 361000\n" + bytes(4096)
+    )
+    (tmp_path / "x.pfm").write_bytes(b"PF\n%d %d\n-1\n" % (side, side) + bytes(4096))
+    small = np.zeros((16, 16, 3), np.uint8)
+    write_image(tmp_path / "x.jpg", small)
+    jpeg = (tmp_path / "x.jpg").read_bytes()
+    sides = struct.pack(">HH", 16, 16)
+    (tmp_path / "x.jpg").write_bytes(jpeg.replace(sides, struct.pack(">HH", side, side), 1))
+    write_image(tmp_path / "x.png", small)
+    png = bytearray((tmp_path / "x.png").read_bytes())
+    png[16:24] = struct.pack(">II", side, side)
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    (tmp_path / "x.png").write_bytes(png)
+    write_image(tmp_path / "x.exr", small.astype(np.float32))
+    exr = (tmp_path / "x.exr").read_bytes()
+    box, wide = struct.pack("<4i", 0, 0, 15, 15), struct.pack("<4i", 0, 0, side - 1, 15)
+    (tmp_path / "x.exr").write_bytes(exr.replace(box, wide))
+    code = """
+        import resource, sys, hdrlab.io
+        for path in sys.argv[1:]:
+            try:
+                print(path, hdrlab.io.read_image(path).shape)
+            except hdrlab.io.ImageError:
+                pass
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    """
+    names = sorted(map(str, tmp_path.iterdir()))
+    command = [sys.executable, "-c", textwrap.dedent(code), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(names) == 5
+    assert int(done.stdout) < 250, "MiB; about 100 are libraries"
+
+
+def test_reading_costs_at_most_twice_the_size_of_the_pixels(tmp_path: Path) -> None:
+    side = 1400
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "x.hdr", rng.random((side, side, 3), np.float32))
+    write_image(tmp_path / "x.pfm", rng.random((side, side, 3), np.float32))
+    write_image(tmp_path / "x.exr", rng.random((side, side, 3), np.float32), compression="zips")
+    code = """
+        import resource, sys, hdrlab.io, OpenImageIO
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        size = hdrlab.io.read_image(sys.argv[1]).pixels.nbytes / 1024
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / size)
+    """
+    for suffix in ("hdr", "pfm", "exr"):
+        command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / f"x.{suffix}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert float(done.stdout) < 2.6, suffix

@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hdrlab.nets import build_net
+from hdrlab.nets.vgg16 import PREPROCESSING, VGG16, conv_names
+from hdrlab.tensor_bundle import crc32c
+from hdrlab.weights import WeightsError, load_variables, load_vgg16, read_tensorflow_checkpoint
+
+Variables = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def deq_variables(goldens: Path) -> Variables:
+    with np.load(goldens / "deq_forward.npz") as file:
+        return {name[2:]: file[name] for name in file.files if name.startswith("w:")}
+
+
+@pytest.fixture(scope="module")
+def lin_variables(goldens: Path) -> Variables:
+    with np.load(goldens / "lin_forward.npz") as file:
+        return {name[2:]: file[name] for name in file.files if name.startswith("w:")}
+
+
+@pytest.fixture
+def bundle(goldens: Path, tmp_path: Path) -> Path:
+    """A copy of the authentic TF2 checkpoint, to be damaged."""
+    shutil.copytree(goldens / "tf2_checkpoint_lin", tmp_path / "bundle")
+    for file in (tmp_path / "bundle").iterdir():
+        file.chmod(0o644)
+    (tmp_path / "bundle").chmod(0o755)
+    return tmp_path / "bundle"
+
+
+@pytest.mark.parametrize(
+    ("data", "checksum"),
+    [
+        (b"123456789", 0xE3069283),
+        (b"", 0),
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (b"a", 0xC1D04330),
+    ],
+)
+def test_crc32c_gives_the_published_check_values(data: bytes, checksum: int) -> None:
+    assert crc32c(data) == checksum
+
+
+def test_crc32c_agrees_with_the_bitwise_definition_at_every_length() -> None:
+    data = np.random.default_rng(0).bytes(70)
+    for length in range(70):
+        crc = 0xFFFFFFFF
+        for byte in data[:length]:
+            crc ^= byte
+            for _ in range(8):
+                crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        assert crc32c(data[:length]) == crc ^ 0xFFFFFFFF
+
+
+def test_crc32c_is_fast_enough_for_large_checkpoints() -> None:
+    start = time.process_time()
+    crc32c(bytes(20_000_000))
+    assert time.process_time() - start < 2  # measured: 0.1 s
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    "name", ["", "model.ckpt", "model.ckpt.index", "checkpoint", "model.ckpt.data-00000-of-00001"]
+)
+def test_a_tf1_checkpoint_is_read_whole(
+    goldens: Path, deq_variables: Variables, lin_variables: Variables, name: str
+) -> None:
+    variables = read_tensorflow_checkpoint(goldens / "tf1_checkpoint_deq_lin" / name)
+    expected = deq_variables | lin_variables
+    assert len(variables) == 131
+    assert variables.keys() == expected.keys()
+    for key, array in expected.items():
+        assert variables[key].dtype == np.float32
+        assert np.array_equal(variables[key], array)
+
+
+@pytest.mark.golden
+@torch.no_grad()
+def test_a_tf1_checkpoint_loads_into_both_of_its_nets(goldens: Path, lin_variables: Variables) -> None:
+    variables = read_tensorflow_checkpoint(goldens / "tf1_checkpoint_deq_lin")
+    deq = load_variables(build_net("dequantization", "official"), variables)
+    lin_net = build_net("linearization", "official").double()
+    lin = load_variables(lin_net, variables)
+    assert len(deq.loaded) == 38
+    assert set(deq.loaded) == set(lin.ignored)
+    assert set(lin.loaded) == set(deq.ignored) == set(lin_variables)
+    head = lin_net.get_submodule("head").get_parameter("weight")
+    assert head.dtype == torch.float64
+    assert np.array_equal(head.numpy().astype("f4"), lin_variables["ae_invcrf_decode_net/dense/kernel"].T)
+
+
+@pytest.mark.golden
+@torch.no_grad()
+def test_a_tf2_checkpoint_reproduces_the_reference_curve(goldens: Path, shared: Path) -> None:
+    variables = read_tensorflow_checkpoint(goldens / "tf2_checkpoint_lin")
+    net = build_net("linearization", "tf2", basis=shared / "crf" / "invemor.txt").eval()
+    report = load_variables(net, variables)
+    assert len(report.loaded) == 93
+    assert report.ignored
+    assert not any(name.startswith("lin/") for name in report.ignored if ".OPTIMIZER_SLOT" not in name)
+    with np.load(goldens / "lin_forward_tf2.npz") as arrays:
+        x = torch.from_numpy(arrays["x"]).permute(0, 3, 1, 2)
+        assert np.abs(net(x).numpy() - arrays["invcrf"]).max() < 1e-5
+
+
+def _tf2_paths(net_name: str) -> dict[str, str]:
+    """Pair TF1 names with TF2 object paths as the two code bases list them, independent of the loader."""
+    if net_name == "dequantization":
+        stages = ["conv", "d2/conv", "d3/conv", "d4/conv", "enc/conv"] + [f"u{i}/conv" for i in (4, 3, 2, 1)]
+        paths = [f"{stage}{i}" for stage in stages for i in (1, 2)] + ["out"]
+        names = ["conv2d"] + [f"conv2d_{i}" for i in range(1, 19)]
+        pairs = {f"Dequantization_Net/{a}": b for a, b in zip(names, paths, strict=True)}
+        return {f"{a}/{leaf}": f"{b}/{leaf}" for a, b in pairs.items() for leaf in ("kernel", "bias")}
+    scopes = {
+        "encoder/h6/conv": "conv1",
+        "decoder/h7/conv2d": "conv2",
+        "decoder/h7/fuse_skip_connection": "s0/conv1",
+    }
+    scopes |= {f"encoder/h{s}/conv_{i}": f"d{s}/conv{i}" for s in range(1, 6) for i in range(1, 3 + (s > 2))}
+    scopes |= {f"decoder/h{i}/decon2d": f"u{6 - i}/conv1" for i in range(1, 6)}
+    scopes |= {f"decoder/h{i}/fuse_skip_connection": f"s{7 - i}/conv1" for i in range(2, 7)}
+    leaves = {"W_conv2d": "kernel", "b_conv2d": "bias"}
+    names = {f"{a}/{x}": f"{b}/{y}" for a, b in scopes.items() for x, y in leaves.items()}
+    norms = {"encoder/h6/batch_norm": "norm1", "decoder/h7/batch_norm": "norm2"}
+    norms |= {f"decoder/h{i}/decon2d/batch_norm_dc": f"u{6 - i}/norm1" for i in range(1, 6)}
+    statistics = ("gamma", "beta", "moving_mean", "moving_variance")
+    names |= {f"{a}/{leaf}": f"{b}/{leaf}" for a, b in norms.items() for leaf in statistics}
+    return {f"Hallucination_Net/{a}": b for a, b in names.items()}
+
+
+def _random_variables(goldens: Path, net_name: str, width: float) -> Variables:
+    """Random values under TF1 names, in the shapes of a narrow net."""
+    generator = np.random.default_rng(0)
+    if net_name == "dequantization":
+        with np.load(goldens / "deq_forward.npz") as file:
+            shapes = {name[2:]: file[name].shape for name in file.files if name.startswith("w:")}
+    else:
+        with np.load(goldens / "hal_forward.npz") as file:
+            shapes = dict(json.loads(str(file["var_list_json"])))
+    fixed = (1, 3, 5, 6, 7, 9)  # kernel sides and colour channels
+    return {
+        name: generator.random([n if n in fixed else round(n * width) for n in shape], np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("net_name", ["dequantization", "hallucination"])
+def test_tf1_names_and_tf2_object_paths_reach_the_same_weights(goldens: Path, net_name: str) -> None:
+    variables = _random_variables(goldens, net_name, width=0.25)
+    paths = _tf2_paths(net_name)
+    assert paths.keys() == variables.keys()
+    assert len(set(paths.values())) == len(paths)
+    objects = {f"lin/{paths[name]}/.ATTRIBUTES/VARIABLE_VALUE": array for name, array in variables.items()}
+    first, second = (build_net(net_name, "official", width=0.25) for _ in range(2))
+    assert len(
+        load_variables(first, {f"{name}:0": array for name, array in variables.items()}).loaded
+    ) == len(paths)
+    assert load_variables(second, objects).ignored == ()
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.golden
+def test_what_does_not_fit_is_listed_whole_and_nothing_is_loaded(deq_variables: Variables) -> None:
+    broken = dict(deq_variables)
+    del broken["Dequantization_Net/conv2d_3/bias"]
+    broken["Dequantization_Net/conv2d_4/kernel"] = np.zeros((3, 3, 32, 65), np.float32)
+    broken["Dequantization_Net/conv2d_5/bias"] = np.full(64, np.nan, np.float32)
+    net = build_net("dequantization", "official")
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        load_variables(net, broken)
+    message = str(caught.value)
+    assert "3 variables" in message
+    assert "conv2d_3/bias is missing, expected [32]" in message
+    assert "conv2d_4/kernel has [3, 3, 32, 65], expected [3, 3, 32, 64]" in message
+    assert "conv2d_5/bias holds values that are not finite" in message
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.golden
+def test_missing_object_paths_are_named_as_object_paths(goldens: Path) -> None:
+    variables = read_tensorflow_checkpoint(goldens / "tf2_checkpoint_lin")
+    del variables["lin/crf_feature_net/res4/norm1/gamma/.ATTRIBUTES/VARIABLE_VALUE"]
+    with pytest.raises(WeightsError, match=r"res4/norm1/gamma is missing, expected \[512\]"):
+        load_variables(build_net("linearization", "tf2"), variables)
+
+
+@pytest.mark.golden
+def test_another_histogram_is_refused(lin_variables: Variables) -> None:
+    with pytest.raises(WeightsError, match=r"conv1/weights has \[7, 7, 102, 64\], expected \[7, 7, 93, 64\]"):
+        load_variables(build_net("linearization", "default"), lin_variables)
+
+
+def _cut_index(folder: Path) -> None:
+    os.truncate(folder / "ckpt-1.index", 3000)
+
+
+def _cut_shard(folder: Path) -> None:
+    os.truncate(folder / "ckpt-1.data-00000-of-00001", 4_000_000)
+
+
+def _flip(file: Path, position: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[position] ^= 0x10
+    file.write_bytes(data)
+
+
+def _empty_index(folder: Path) -> None:
+    (folder / "ckpt-1.index").write_bytes(b"")
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut_index, "index is truncated"),
+        (_empty_index, "index is truncated"),
+        (_cut_shard, "truncated"),
+        (lambda folder: _flip(folder / "ckpt-1.index", 700), "checksum of a block of the index"),
+        (lambda folder: _flip(folder / "ckpt-1.data-00000-of-00001", 2_000_000), "checksum of lin/"),
+        (lambda folder: (folder / "ckpt-1.data-00000-of-00001").unlink(), "cannot read"),
+        (lambda folder: (folder / "ckpt-1.index").unlink(), "no TensorFlow V2 checkpoint"),
+        (lambda folder: (folder / "checkpoint").write_text("nothing"), "does not say which"),
+    ],
+)
+def test_damage_is_named(bundle: Path, damage: Callable[[Path], Any], message: str) -> None:
+    damage(bundle)
+    with pytest.raises(WeightsError, match=message):
+        read_tensorflow_checkpoint(bundle)
+
+
+@pytest.mark.golden
+def test_any_flipped_byte_of_an_index_is_an_error_of_ours(bundle: Path) -> None:
+    index = bundle / "ckpt-1.index"
+    data = index.read_bytes()
+    (bundle / "ckpt-1.data-00000-of-00001").unlink()  # so that an unharmed index fails too, and quickly
+    generator = np.random.default_rng(0)
+    for position in [*generator.integers(0, len(data), 60), *range(len(data) - 60, len(data))]:
+        index.write_bytes(
+            data[:position] + bytes([data[position] ^ 1 << int(position) % 8]) + data[position + 1 :]
+        )
+        with pytest.raises(WeightsError):
+            read_tensorflow_checkpoint(index)
+
+
+@pytest.mark.golden
+def test_the_state_file_may_name_another_machine_s_path(bundle: Path) -> None:
+    (bundle / "checkpoint").write_text('model_checkpoint_path: "/home/trainer/runs/ckpt-1"\n')
+    assert "lin/crf_feature_net/conv1/bias/.ATTRIBUTES/VARIABLE_VALUE" in read_tensorflow_checkpoint(bundle)
+
+
+def test_no_checkpoint_is_an_error(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "model.ckpt"):
+        with pytest.raises(WeightsError):
+            read_tensorflow_checkpoint(path)
+
+
+@pytest.fixture(scope="module")
+def caffe_layers() -> dict[str, list[np.ndarray[Any, Any]]]:
+    generator = np.random.default_rng(0)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in VGG16().state_dict().items()}
+    layers = {}
+    for name in conv_names():
+        cout, cin = shapes[f"{name}.weight"][:2]
+        layers[name] = [generator.random((3, 3, cin, cout), np.float32), generator.random(cout, np.float32)]
+    return layers
+
+
+def _save_python2_npy(path: Path, tree: object) -> None:
+    """Write an object array as Python 2's NumPy did: old header, protocol 2."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        array = np.empty((), object)
+        array[()] = tree
+        file.write(pickle.dumps(array, protocol=2).replace(b"numpy._core", b"numpy.core"))
+
+
+@pytest.mark.parametrize("form", ["lists", "places365", "now"])
+def test_caffe_files_are_read_into_rgb_kernels(
+    tmp_path: Path, caffe_layers: dict[str, list[np.ndarray[Any, Any]]], form: str
+) -> None:
+    tree: dict[str, Any] = dict(caffe_layers)
+    if form == "places365":
+        tree = {name: {"weights": w, "biases": b} for name, (w, b) in tree.items()}
+    if form == "now":
+        np.save(tmp_path / "vgg.npy", np.array(tree, object), allow_pickle=True)
+    else:
+        _save_python2_npy(tmp_path / "vgg.npy", tree | {"fc6": [np.zeros((2, 2), np.float32)]})
+    weights = load_vgg16(tmp_path / "vgg.npy")
+    assert len(weights) == 28
+    kernel = caffe_layers["conv1_1"][0]
+    assert np.array_equal(weights["conv1_1.weight"][5, 0], kernel[:, :, 2, 5])  # our R is Caffe's third
+    assert np.array_equal(weights["conv2_1.weight"][5, 7], caffe_layers["conv2_1"][0][:, :, 7, 5])
+    assert np.array_equal(weights["conv5_3.bias"], caffe_layers["conv5_3"][1])
+    assert weights["scale"].tolist() == [255] * 3
+    assert weights["offset"].tolist() == pytest.approx([123.68, 116.779, 103.939])
+
+
+@pytest.mark.parametrize(
+    "inner", ["block{s}_conv{i}_W_1:0 block{s}_conv{i}_b_1:0", "{k}/kernel:0 {k}/bias:0"]
+)
+def test_keras_files_are_read(
+    tmp_path: Path, caffe_layers: dict[str, list[np.ndarray[Any, Any]]], inner: str
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "vgg.h5", "w") as file:
+        for name, arrays in caffe_layers.items():
+            layer = f"block{name[4]}_conv{name[6]}"
+            for leaf, array in zip(inner.format(s=name[4], i=name[6], k=layer).split(), arrays, strict=True):
+                file[f"{layer}/{leaf}"] = array
+        file["block1_pool/empty"] = np.zeros(1)
+    weights = load_vgg16(tmp_path / "vgg.h5")
+    assert np.array_equal(weights["conv1_1.weight"][5, 0], caffe_layers["conv1_1"][0][:, :, 2, 5])
+    assert np.array_equal(weights["conv3_2.bias"], caffe_layers["conv3_2"][1])
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "vgg.h5").read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="HDF5"):
+        load_vgg16(tmp_path / "cut.h5")
+
+
+def test_torchvision_and_our_own_files_are_read(tmp_path: Path) -> None:
+    with torch.device("cpu"):
+        ours = {
+            name: torch.full_like(tensor, i) for i, (name, tensor) in enumerate(VGG16().state_dict().items())
+        }
+    indices = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    renamed = {
+        f"features.{index}.{leaf}": ours[f"{name}.{leaf}"]
+        for name, index in zip(conv_names(), indices, strict=True)
+        for leaf in ("weight", "bias")
+    }
+    theirs = renamed | {"classifier.0.weight": torch.zeros(2, 2)}
+    torch.save(theirs, tmp_path / "new.pth")
+    torch.save(theirs, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    for name in ("new.pth", "old.pth", "theirs.safetensors"):
+        weights = load_vgg16(tmp_path / name)
+        assert all(torch.equal(weights[key], tensor) for key, tensor in ours.items())
+        assert torch.equal(weights["scale"], torch.tensor(PREPROCESSING["torchvision"][0]))
+    save_file(weights, tmp_path / "ours.safetensors")
+    again = load_vgg16(tmp_path / "ours.safetensors")
+    assert again.keys() == weights.keys()
+    assert all(torch.equal(again[key], tensor) for key, tensor in weights.items())
+
+
+class _Canary:
+    """Pickles into a call that would leave a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "pth"])
+def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path, suffix: str) -> None:
+    canary, path = tmp_path / "canary", tmp_path / f"vgg.{suffix}"
+    tree = {"conv1_1": [_Canary(canary), np.zeros(2)]}
+    if suffix == "npy":
+        _save_python2_npy(path, tree)
+    else:
+        torch.save({"features.0.weight": _Canary(canary)}, path)
+    with pytest.raises(WeightsError, match="mkdir"):
+        load_vgg16(path)
+    assert not canary.exists()
+
+
+def test_broken_vgg_files_are_errors_of_ours(tmp_path: Path, caffe_layers: dict[str, Any]) -> None:
+    _save_python2_npy(tmp_path / "good.npy", {"conv1_1": caffe_layers["conv1_1"]})
+    good = (tmp_path / "good.npy").read_bytes()
+    generator = np.random.default_rng(0)
+    for cut in [0, 4, 9, 60, *generator.integers(80, len(good), 30)]:
+        (tmp_path / "cut.npy").write_bytes(good[:cut])
+        with pytest.raises(WeightsError):
+            load_vgg16(tmp_path / "cut.npy")
+    for position in generator.integers(80, 700, 200):
+        flipped = good[:position] + bytes([good[position] ^ 1 << int(position) % 8]) + good[position + 1 :]
+        (tmp_path / "flipped.npy").write_bytes(flipped)
+        with pytest.raises(WeightsError):
+            load_vgg16(tmp_path / "flipped.npy")
+    with pytest.raises(WeightsError, match=r"(?s)conv1_2\.weight is missing.*conv5_3\.bias is missing"):
+        load_vgg16(tmp_path / "good.npy")
+    with pytest.raises(WeightsError, match="is no file"):
+        load_vgg16(tmp_path)
+    np.save(tmp_path / "plain.npy", np.zeros(3))
+    with pytest.raises(WeightsError, match="plain numbers"):
+        load_vgg16(tmp_path / "plain.npy")
+    (tmp_path / "text.pth").write_text("<html>not found</html>")
+    with pytest.raises(WeightsError, match="none of"):
+        load_vgg16(tmp_path / "text.pth")
+    (tmp_path / "cut.safetensors").write_bytes((100).to_bytes(8, "little") + b'{"a"')
+    with pytest.raises(WeightsError, match="safetensors"):
+        load_vgg16(tmp_path / "cut.safetensors")
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04" + bytes(50))
+    with pytest.raises(WeightsError, match="PyTorch"):
+        load_vgg16(tmp_path / "cut.pth")
