@@ -17,6 +17,8 @@ from hdrlab.stages.panels import PanelSample, draw_panel
 class Checkpoints(pl.Callback):
     """Keeps ``last.ckpt``, and ``best.ckpt`` by the validation loss, after every validation.
 
+    Also sees to it that a run ends with a validation, and that a resumed one goes on with the very next step.
+
     Args:
         folder: The run folder.
     """
@@ -33,10 +35,25 @@ class Checkpoints(pl.Callback):
         """Go on comparing with the best validation loss of before."""
         self.best = state_dict["best"]
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count on from the checkpoint's step.
+
+        All checkpoints are saved after a validation. Lightning guesses whether that was so from the schedule
+        of the resumed run, and where it is another one counts the logged steps one short.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        loop.restarting = False
+        loop._batches_that_stepped = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for a validation after the last step, whether the interval divides the run's length or not."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save both, the best only where it is one."""
-        if trainer.sanity_checking:
-            return
         loss = float(trainer.callback_metrics.get("val/loss", math.inf))
         improved = loss < self.best or not (self.folder / "best.ckpt").is_file()
         self.best = min(loss, self.best)

@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 def evaluate(config: EvaluateConfig) -> int:
     """Score a checkpoint on all photographs of a split; print the table, write CSV and JSON."""
-    from hdrlab.camera.curves import load_response_curves
     from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import open_data
+    from hdrlab.datasets.sources import open_curves, open_data
 
     with reading(f"data={config.data.name}") as progress:
         index = open_data(config.data, Path(config.paths.data) / "cache", progress)
-    curves = load_response_curves(config.data.curves)
+    curves = open_curves(config.data)
 
     from hdrlab.scoring import paired, score_stage
 
@@ -61,11 +60,12 @@ def _table(title: str, summaries: dict[str, Summary]) -> Table:
         difference = " − " in name
         verdict = "" if summary.differs or not difference else " not significant"
         wins = f"{summary.positive:.0%}" if difference else ""
-        table.add_row(name, row[0], f"{row[1]} … {row[2]}{verdict}", str(summary.num), str(summary.scenes), wins)
+        interval = f"{row[1]} … {row[2]}{verdict}"
+        table.add_row(name, row[0], interval, str(summary.num), str(summary.scenes), wins)
     return table
 
 
-COMMAND = Command("evaluate", EvaluateConfig, check_evaluate, evaluate, evaluate_menu, required=("checkpoint",))
+COMMAND = Command("evaluate", EvaluateConfig, check_evaluate, evaluate, evaluate_menu, ("checkpoint",))
 
 if __name__ == "__main__":
     COMMAND.main()

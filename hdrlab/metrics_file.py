@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only
 
 
 class MetricsFile(Logger):
@@ -48,7 +48,9 @@ class MetricsFile(Logger):
         """Append numbers; ``step`` counts from 0, the file's steps from 1, as checkpoints do."""
         with self.path.open("a", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows(((step or 0) + 1, name, repr(float(value))) for name, value in metrics.items() if name != "epoch")
+            for name, value in metrics.items():
+                if name != "epoch":
+                    writer.writerow(((step or 0) + 1, name, repr(float(value))))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the run folder holds the configuration already."""

@@ -13,51 +13,58 @@ from rich.table import Table
 from hdrlab.config.check import check_prepare
 from hdrlab.config.command import Command
 from hdrlab.config.menu import prepare_menu
-from hdrlab.config.schema import HdrSynthConfig, PrepareConfig
+from hdrlab.config.schema import HdrRealConfig, HdrSynthConfig, PrepareConfig
 
 if TYPE_CHECKING:
+    from hdrlab.datasets.index import Index
     from hdrlab.datasets.splits import Bad
 
 
 def prepare(config: PrepareConfig) -> int:
     """Read every picture of a folder, report all that is wrong, write index and fast files."""
-    from hdrlab.datasets.index import Source, build_index
     from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import listed_of
+    from hdrlab.datasets.sources import make_data
     from hdrlab.datasets.splits import DataError
 
-    assert isinstance(config.data, HdrSynthConfig)
+    assert isinstance(config.data, (HdrSynthConfig, HdrRealConfig))
     source, root = Path(config.source), Path(config.root)
-    listed = listed_of(config.data, source)
     console = Console()
     try:
         with reading(str(source)) as progress:
-            index, bad = build_index(
-                listed,
-                Source(source),
-                root,
-                short_side=config.data.short_side,
-                resize_filter=config.data.resize_filter,
-                skip_bad=config.data.skip_bad,
-                progress=progress,
-            )
+            index, bad = make_data(config.data, source, root, progress)
     except DataError as error:
-        console.print(_table_of(error.bad, "that cannot be used"))
+        if error.bad:
+            console.print(_table_of(error.bad, "that cannot be used"))
         raise
     if bad:
         console.print(_table_of(bad, "left out"))
-    table = Table("split", "pictures", "scenes", "stops (least, median, most)", title=str(root))
+    console.print(_table_of_splits(index, escape(str(root))))
+    negative = sum(picture.negatives > 0 for picture in index.pictures)
+    if negative:
+        console.print(f"{negative} pictures held negative samples, which were set to 0")
+    console.print(
+        f"train on it with {_words(config.data, config.root)}", soft_wrap=True, markup=False, highlight=False
+    )
+    return 0
+
+
+def _table_of_splits(index: Index, title: str) -> Table:
+    table = Table("split", "pictures", "scenes", "stops (least, median, most)", title=title)
     for split in ("train", "val", "test"):
         pictures = index.split(split)
         stops = sorted(picture.stops for picture in pictures)
         spread = f"{stops[0]:.1f}  {stops[len(stops) // 2]:.1f}  {stops[-1]:.1f}" if stops else ""
         table.add_row(split, str(len(pictures)), str(len({p.scene for p in pictures})), spread)
-    console.print(table)
-    negative = sum(picture.negatives > 0 for picture in index.pictures)
-    if negative:
-        console.print(f"{negative} pictures held negative samples, which were set to 0")
-    console.print(f"train on it with data=hdr_synth data.root={root}", soft_wrap=True)
-    return 0
+    return table
+
+
+def _words(data: HdrSynthConfig | HdrRealConfig, root: str) -> str:
+    """Return what chooses the prepared set on a command line."""
+    if isinstance(data, HdrRealConfig):
+        made_with = f"data.exposures={data.exposures}"
+    else:
+        made_with = f"data.short_side={data.short_side} data.resize_filter={data.resize_filter}"
+    return f"data={data.name} data.root={root} {made_with}"
 
 
 def _table_of(bad: Iterable[Bad], fate: str) -> Table:

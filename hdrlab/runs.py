@@ -27,7 +27,17 @@ from hdrlab.config.schema import TrainConfig
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
     "stage": {"max_steps"},
-    "data": {"root", "manifest", "lists", "workers", "val_pictures", "val_crop", "short_run", "skip_bad"},
+    "data": {
+        "root",
+        "manifest",
+        "lists",
+        "workers",
+        "val_pictures",
+        "val_crop",
+        "short_run",
+        "skip_bad",
+        "pairing",
+    },
     "trainer": {"max_steps", "accelerator", "devices", "num_nodes", "val_every", "log_every", "val_pictures"},
 }
 _FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "experiment"}
@@ -71,10 +81,9 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     """
     kept: dict[str, Any] = {}
     for name, section in asdict(config).items():
-        if name in _FREE_SECTIONS:
-            continue
-        free = _FREE_KEYS.get(name, set())
-        kept[name] = {k: v for k, v in section.items() if k not in free} if isinstance(section, dict) else section
+        if name not in _FREE_SECTIONS:
+            free = _FREE_KEYS.get(name, set())
+            kept[name] = {k: section[k] for k in section if k not in free} if free else section
     text = json.dumps([kept, fingerprint, dict(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -88,7 +97,7 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         inputs: Digests of the files it starts from.
 
     Raises:
-        RunError: If checkpoints lie in the folder but none can be gone on from.
+        RunError: If the folder holds a checkpoint but not the one to go on from.
     """
     parent = Path(config.paths.runs) / config.stage.name
     name = run_hash(config, fingerprint, inputs)
@@ -101,19 +110,24 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     last = folder / "last.ckpt"
     if config.resume not in ("auto", "never"):
         last = Path(config.resume)
+    elif not last.is_file() and (folder / "best.ckpt").is_file():
+        raise RunError(
+            f"{last}: is gone, so the run cannot be continued; set resume=never to start anew, or "
+            f"resume={folder / 'best.ckpt'}"
+        )
     finished = folder / "finished.json"
     step = json.loads(finished.read_text(encoding="utf-8"))["step"] if finished.is_file() else None
     return Run(folder, last if last.is_file() else None, step)
 
 
-def publish(run: Run, checkpoint: Path, config: TrainConfig, manifest: Mapping[str, Any]) -> Path:
+def publish(run: Run, checkpoint: Path, config: TrainConfig, fingerprint: str) -> Path:
     """Copy a finished stage's checkpoint into its slot, with a manifest beside it.
 
     Args:
         run: The run it comes from.
         checkpoint: The file.
         config: The run's configuration.
-        manifest: What the manifest says besides the digest.
+        fingerprint: Digest of the data.
 
     Returns:
         The slot's checkpoint.
@@ -123,7 +137,9 @@ def publish(run: Run, checkpoint: Path, config: TrainConfig, manifest: Mapping[s
     part = slot.with_suffix(".part")
     shutil.copyfile(checkpoint, part)
     part.replace(slot)
-    _write_json(slot.with_suffix(".json"), {**manifest, "run": run.name, "sha256": digest(slot)})
+    reached = json.loads((run.folder / "finished.json").read_text(encoding="utf-8"))
+    origin = {"run": run.name, "data_fingerprint": fingerprint, "sha256": digest(slot)}
+    _write_json(slot.with_suffix(".json"), {**reached, **origin})
     return slot
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -29,12 +30,10 @@ from hdrlab.config.schema import HalConfig, TrainConfig, WandbConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.module import HdrData
-from hdrlab.datasets.synth import Camera, SynthTraining, SynthValidation
+from hdrlab.datasets.sets import training_set, validation_set
 from hdrlab.metrics_file import MetricsFile
 from hdrlab.runs import Run
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
-
-NUM_VAL_EXPOSURES = 5  # as the authors validate
 
 _PRECISION = {"64": "64-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -43,30 +42,17 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used."""
 
 
-class OutOfMemory(ValueError):
+class OutOfMemory(MemoryError):
     """A run that did not fit into memory."""
 
 
-def build_data(config: TrainConfig, index: Index, curves: ResponseCurves) -> HdrData:
+def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None) -> HdrData:
     """Make the DataModule of a run."""
-    data = config.data
-    training = SynthTraining(
-        index,
-        Camera.of(curves, "train", data.exposures),
-        patch=config.stage.patch,
-        batch_size=config.stage.batch_size,
-        seed=config.seed,
-        noise=data.noise,  # type: ignore[arg-type]
-        positional_quality=data.jpeg_quality == "positional",
+    data, stage = config.data, config.stage
+    training = training_set(
+        data, index, curves, patch=stage.patch, batch_size=stage.batch_size, seed=config.seed
     )
-    validation = SynthValidation(
-        index,
-        Camera.of(curves, "test", NUM_VAL_EXPOSURES),
-        "val",
-        num=config.trainer.val_pictures,
-        crop=data.val_crop,
-        noise=data.noise,  # type: ignore[arg-type]
-    )
+    validation = validation_set(data, index, curves, "val", config.trainer.val_pictures)
     return HdrData(
         training,
         validation,
@@ -115,13 +101,15 @@ def header(config: TrainConfig, index: Index, inputs: Mapping[str, str]) -> dict
         inputs: Digests of the files the run starts from, by key.
     """
     packages = ("torch", "pytorch-lightning", "numpy", "OpenImageIO", "pillow")
+    own = {"hdrlab": __version__, "python": platform.python_version()}
+    num_pictures = len(index.split("train"))
     return {
         "config": asdict(config),
-        "data": {"name": config.data.name, "fingerprint": index.fingerprint, "pictures": len(index.split("train"))},
+        "data": {"name": config.data.name, "fingerprint": index.fingerprint, "pictures": num_pictures},
         "inputs": dict(inputs),
         "perceptual": perceptual_source(config),
         "git_commit": _git_commit(),
-        "versions": {"hdrlab": __version__, "python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": own | {name: version(name) for name in packages},
     }
 
 
@@ -143,19 +131,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, *_pickle_errors()) as error:
-        raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be read ({reason})") from error
     if not isinstance(stored, dict) or "hdrlab" not in stored or "state_dict" not in stored:
         raise CheckpointError(f"{path}: not a checkpoint of hdrlab")
     if stored["hdrlab"]["schema_version"] > SCHEMA_VERSION:
         raise CheckpointError(f"{path}: written by a newer hdrlab; update to read it")
     return stored
-
-
-def _pickle_errors() -> tuple[type[Exception], ...]:
-    import pickle
-
-    return (pickle.UnpicklingError,)
 
 
 def load_stage(path: Path) -> Stage:
@@ -270,8 +253,8 @@ def _quieten() -> None:
     """Silence what Lightning says of itself; what a user should know, the commands say."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (".*isinstance.treespec", ".*val_check_interval", ".*does not have many workers", ".*weights_only"):
-        warnings.filterwarnings("ignore", text)
+    for text in ("isinstance.treespec", "val_check_interval", "many workers", "weights_only", "logging"):
+        warnings.filterwarnings("ignore", f".*{text}")
 
 
 def build_logger(config: TrainConfig, run: Run) -> Logger | None:
@@ -282,7 +265,7 @@ def build_logger(config: TrainConfig, run: Run) -> Logger | None:
     if chosen.name == "tensorboard":
         return TensorBoardLogger(run.folder.parent, name="", version=run.folder.name, sub_dir="tensorboard")
     if isinstance(chosen, WandbConfig):
-        logger = WandbLogger(
+        return WandbLogger(
             project=chosen.project,
             entity=chosen.entity,
             group=chosen.group or config.stage.name,
@@ -291,7 +274,6 @@ def build_logger(config: TrainConfig, run: Run) -> Logger | None:
             offline=not chosen.online,
             config=asdict(config),
         )
-        return logger
     step = read_checkpoint(run.resume_from)["global_step"] if run.resume_from else 0
     return MetricsFile(run.folder / "metrics.csv", step)
 
@@ -307,11 +289,11 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HdrData, resume_from: Path | No
         read_checkpoint(resume_from)  # a clear error now instead of a trace later
     try:
         trainer.fit(stage, data, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        said = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not said and "allocate memory" not in str(error):
             raise
         raise OutOfMemory(
             f"memory ran out; lower stage.batch_size (now {data.batch_size}), stage.patch "
             f"(now {stage.config.patch}) or data.workers (now {data.workers}), or take trainer.precision=bf16"
         ) from error
-

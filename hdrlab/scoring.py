@@ -8,18 +8,19 @@ import torch
 
 from hdrlab.camera import ResponseCurves
 from hdrlab.config.schema import EvaluateConfig
+from hdrlab.config.stages import DATA, STAGES
 from hdrlab.datasets.index import Index, Progress
-from hdrlab.datasets.synth import Camera, SynthValidation
+from hdrlab.datasets.sets import validation_set
 from hdrlab.metrics import PSNR_CAP
 from hdrlab.metrics.statistics import Summary, summarise
-from hdrlab.runtime import NUM_VAL_EXPOSURES, load_stage
+from hdrlab.runtime import CheckpointError, load_stage
 from hdrlab.stages.base import Stage
 
 Row = dict[str, str | float]
 
 
 def score_stage(
-    config: EvaluateConfig, checkpoint: Path, index: Index, curves: ResponseCurves, progress: Progress
+    config: EvaluateConfig, checkpoint: Path, index: Index, curves: ResponseCurves | None, progress: Progress
 ) -> tuple[Stage, list[Row]]:
     """Score a checkpoint on every photograph of a split.
 
@@ -30,7 +31,7 @@ def score_stage(
         config: What to score on.
         checkpoint: A stage's checkpoint.
         index: The pictures.
-        curves: Response curves, of which the held-out ones are used.
+        curves: Response curves, of which the held-out ones are used, where the data have some.
         progress: Called after each photograph.
 
     Returns:
@@ -40,8 +41,11 @@ def score_stage(
         CheckpointError: If the checkpoint cannot be used.
     """
     stage = load_stage(checkpoint).to(_device(config.accelerator))
-    camera = Camera.of(curves, "test", NUM_VAL_EXPOSURES)
-    photographs = SynthValidation(index, camera, config.split, noise=config.data.noise, crop=config.data.val_crop)  # type: ignore[arg-type]
+    missing = set(STAGES[stage.name].batch_keys) - set(DATA[config.data.name].batch_keys)
+    if missing:
+        said = f"of the stage {stage.name}, which needs {', '.join(sorted(missing))}"
+        raise CheckpointError(f"{checkpoint}: {said}; data={config.data.name} has not")
+    photographs = validation_set(config.data, index, curves, config.split)
     rows: list[Row] = []
     for number in range(len(photographs)):
         picture = photographs.picture(number)
@@ -78,5 +82,6 @@ def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
 
 def _device(accelerator: str) -> torch.device:
     if accelerator == "auto":
-        accelerator = "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        found = "mps" if torch.backends.mps.is_available() else "cpu"
+        accelerator = "gpu" if torch.cuda.is_available() else found
     return torch.device("cuda" if accelerator == "gpu" else accelerator)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.io.tensorflow import check_crc, parse_message, parse_varint
 from hdrlab.nets.layers import WeightsError
 
 FOOTER_BYTES = 48
@@ -42,7 +42,7 @@ def read_tensorflow_checkpoint(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises:
         WeightsError: Files are missing, truncated, damaged, or of a kind that is not supported.
     """
-    prefix = _find_prefix(Path(path))
+    prefix = find_prefix(Path(path))
     index = Path(f"{prefix}.index")
     if not index.is_file():
         raise WeightsError(f"no TensorFlow V2 checkpoint at {path}: {index} is no file")
@@ -54,7 +54,15 @@ def read_tensorflow_checkpoint(path: str | Path) -> dict[str, NDArray[Any]]:
         raise WeightsError(f"{prefix} is no intact TensorFlow V2 checkpoint: {error}") from error
 
 
-def _find_prefix(path: Path) -> Path:
+def find_prefix(path: Path) -> Path:
+    """Return the path that a checkpoint's files share.
+
+    Args:
+        path: As in `read_tensorflow_checkpoint`; the files need not exist.
+
+    Raises:
+        WeightsError: A folder holds several checkpoints and does not say which one is meant.
+    """
     if path.name == "checkpoint" and path.is_file():
         path = path.parent
     if not path.is_dir():
@@ -72,12 +80,12 @@ def _find_prefix(path: Path) -> Path:
 
 
 def _read_tensors(prefix: Path, entries: dict[bytes, bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
-    header = _parse_message(entries.pop(b""))
+    header = parse_message(entries.pop(b""))
     if header.get(2, [0])[0] != 0:
         raise ValueError("it is big-endian, which is not supported")
     num_shards = header[1][0]
     for key, value in entries.items():
-        name, entry = key.decode(), _parse_message(value)
+        name, entry = key.decode(), parse_message(value)
         dtype = entry.get(1, [0])[0]
         if dtype == STRING:
             continue
@@ -85,8 +93,8 @@ def _read_tensors(prefix: Path, entries: dict[bytes, bytes]) -> Iterator[tuple[s
             raise ValueError(f"{name} is partitioned or of an unsupported type ({dtype})")
         shard = Path(f"{prefix}.data-{entry.get(3, [0])[0]:05d}-of-{num_shards:05d}")
         raw = _read_range(shard, entry.get(4, [0])[0], entry.get(5, [0])[0])
-        _check_crc(raw, entry[6][0], name)
-        shape = [_parse_message(dim).get(1, [0])[0] for dim in _parse_message(entry[2][0]).get(2, [])]
+        check_crc(raw, entry[6][0], name)
+        shape = [parse_message(dim).get(1, [0])[0] for dim in parse_message(entry[2][0]).get(2, [])]
         array = np.frombuffer(raw, DTYPES[dtype])
         if math.prod(shape) != array.size:
             raise ValueError(f"{name} holds {array.size} values, its shape {shape} wants another number")
@@ -107,16 +115,16 @@ def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise ValueError("its index is truncated or of another format")
     at = 0
     for _ in range(2):  # skip the handle of the meta index
-        _, at = _parse_varint(footer, at)
+        _, at = parse_varint(footer, at)
     for _, handle in _read_block(table, footer[at:]):
         yield from _read_block(table, handle)
 
 
 def _read_block(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
-    start, at = _parse_varint(handle, 0)
-    size, _ = _parse_varint(handle, at)
+    start, at = parse_varint(handle, 0)
+    size, _ = parse_varint(handle, at)
     block, trailer = table[start : start + size + 1], table[start + size + 1 :][:4]
-    _check_crc(block, int.from_bytes(trailer, "little"), "a block of the index")
+    check_crc(block, int.from_bytes(trailer, "little"), "a block of the index")
     if block[-1] != 0:
         raise ValueError("its index is compressed, which is not supported")
     block = block[:-1]
@@ -124,98 +132,10 @@ def _read_block(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
     block = block[: len(block) - 4 * (num_restarts + 1)]
     key, at = b"", 0
     while at < len(block):
-        shared, at = _parse_varint(block, at)
-        unshared, at = _parse_varint(block, at)
-        value_size, at = _parse_varint(block, at)
+        shared, at = parse_varint(block, at)
+        unshared, at = parse_varint(block, at)
+        value_size, at = parse_varint(block, at)
         key = key[:shared] + block[at : at + unshared]
         at += unshared
         yield key, block[at : at + value_size]
         at += value_size
-
-
-def _parse_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number in its index does not end")
-
-
-def _parse_message(data: bytes) -> dict[int, list[Any]]:
-    """Split a protocol-buffer message into the values of each field: numbers, or bytes where nested."""
-    fields: dict[int, list[Any]] = {}
-    at = 0
-    while at < len(data):
-        tag, at = _parse_varint(data, at)
-        value: int | bytes
-        if tag & 7 == 0:
-            value, at = _parse_varint(data, at)
-        elif tag & 7 == 2:
-            size, at = _parse_varint(data, at)
-            value, at = data[at : at + size], at + size
-        elif tag & 7 in (1, 5):
-            size = 8 if tag & 7 == 1 else 4
-            value, at = int.from_bytes(data[at : at + size], "little"), at + size
-        else:
-            raise ValueError("an entry of its index cannot be parsed")
-        fields.setdefault(tag >> 3, []).append(value)
-    return fields
-
-
-def _check_crc(data: bytes, masked: int, what: str) -> None:
-    crc = crc32c(data)
-    # Stored rotated by 15 bits plus a constant, so that a CRC of data holding CRCs stays a good check.
-    if ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF != masked:
-        raise ValueError(f"the checksum of {what} does not match, so the file is damaged")
-
-
-def crc32c(data: bytes) -> int:
-    """Compute the CRC-32C (Castagnoli) of a byte string, vectorised: 0.4 s for 100 MB.
-
-    The CRC is linear over GF(2), so the first half of a message may be advanced over the length of the second
-    and XORed onto it; halving leaves one word after log₂ n rounds.
-
-    Args:
-        data: Any bytes.
-
-    Returns:
-        The checksum, 32 bits.
-    """
-    words = np.frombuffer(bytes(-len(data) % 4) + data, "<u4") if data else np.zeros(1, np.uint32)
-    while words.size > 1:
-        log_half = (words.size - 1).bit_length() - 1
-        left, right = words[: -(1 << log_half)], words[-(1 << log_half) :].copy()
-        right[right.size - left.size :] ^= _advance(left, log_half + 2)
-        words = right
-    start = np.array([0xFFFFFFFF], np.uint32)
-    for bit in range(len(data).bit_length()):
-        if len(data) >> bit & 1:
-            start = _advance(start, bit)
-    return int(_advance(words, 2)[0] ^ start[0]) ^ 0xFFFFFFFF
-
-
-def _advance(states: NDArray[np.uint32], log_bytes: int) -> NDArray[np.uint32]:
-    """Pass CRC states over 2^log_bytes zero bytes."""
-    tables = _advance_tables(log_bytes)
-    out: NDArray[np.uint32] = tables[0][states & 0xFF]
-    for i in (1, 2, 3):
-        out ^= tables[i][states >> (8 * i) & 0xFF]
-    return out
-
-
-@lru_cache(maxsize=64)
-def _advance_tables(log_bytes: int) -> NDArray[np.uint32]:
-    """Tabulate the step for each value of each of the four bytes, [4, 256]."""
-    bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    if log_bytes == 0:
-        for _ in range(8):
-            bits = np.where(bits & 1, bits >> 1 ^ 0x82F63B78, bits >> 1).astype(np.uint32)
-    else:
-        bits = _advance(_advance(bits, log_bytes - 1), log_bytes - 1)
-    tables = np.zeros((4, 256), np.uint32)
-    for bit in range(8):
-        tables[:, 1 << bit : 2 << bit] = tables[:, : 1 << bit] ^ bits[bit::8, None]
-    return tables

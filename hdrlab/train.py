@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -12,33 +13,46 @@ from hdrlab.config.command import Command
 from hdrlab.config.menu import train_menu
 from hdrlab.config.schema import TrainConfig
 
+if TYPE_CHECKING:
+    from hdrlab.camera import ResponseCurves
+    from hdrlab.datasets.index import Index
+    from hdrlab.runs import Run
+
 
 def train(config: TrainConfig) -> int:
     """Carry out a checked training configuration; return the exit code.
 
     What is wrong with data, curves and bases is said before torch is imported.
     """
-    from hdrlab.camera.curves import load_response_curves
     from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import open_data
+    from hdrlab.datasets.sources import open_curves, open_data
     from hdrlab.runs import digest, open_run, publish
 
     with reading(f"data={config.data.name}") as progress:
         index = open_data(config.data, Path(config.paths.data) / "cache", progress)
-    curves = load_response_curves(config.data.curves)
+    curves = open_curves(config.data)
     inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
     run = open_run(config, index.fingerprint, inputs)
     if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
-        print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or set resume=never")
-        return 0
+        print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or resume=never")
+    else:
+        _fit(config, run, index, curves, inputs)
+    if config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor do the jobs of a sweep publish
+        print(f"slot: {publish(run, run.folder / _chosen(config), config, index.fingerprint)}")
+    return 0
 
+
+def _fit(
+    config: TrainConfig, run: Run, index: Index, curves: ResponseCurves | None, inputs: Mapping[str, str]
+) -> None:
     from hdrlab import runtime  # torch comes in here, seconds after the first mistakes were found
 
     data = runtime.build_data(config, index, curves)
     stage = runtime.build_stage(config)
     stage.header = runtime.header(config, index, inputs)
     trainer = runtime.build_trainer(config, run)
-    print(f"{run.folder}: {'resuming ' + str(run.resume_from) if run.resume_from else 'a new run'}", flush=True)
+    begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
+    print(f"{run.folder}: {begun}", flush=True)
     if stage.header["perceptual"] == "random":
         print("perceptual loss on random VGG-16 weights: set paths.vgg16 to a file for the paper's loss")
     runtime.fit(trainer, stage, data, run.resume_from)
@@ -47,10 +61,14 @@ def train(config: TrainConfig) -> int:
     run.mark_finished(trainer.global_step, figures)
     for panel in sorted((run.folder / "panels").glob("*.png"))[-1:]:
         print(f"panel: {panel}")
-    if config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor do the jobs of a sweep publish
-        manifest = {"step": trainer.global_step, "data_fingerprint": index.fingerprint, "figures": figures}
-        print(f"slot: {publish(run, run.folder / 'best.ckpt', config, manifest)}")
-    return 0
+
+
+def _chosen(config: TrainConfig) -> str:
+    """Name the checkpoint to publish: the best, but the last where validation would choose by test pictures.
+
+    With the published lists the authors validate on ten pictures of the test list.
+    """
+    return "last.ckpt" if getattr(config.data, "lists", None) else "best.ckpt"
 
 
 def _input_files(config: TrainConfig) -> Iterator[tuple[str, str]]:
@@ -63,12 +81,12 @@ def _input_files(config: TrainConfig) -> Iterator[tuple[str, str]]:
         "stage.basis": getattr(stage, "basis", None),
         "stage.perceptual.weights": perceptual and perceptual.weights,
         "paths.vgg16": config.paths.vgg16 if perceptual and perceptual.weights == "auto" else None,
-        "data.curves": config.data.curves,
+        "data.curves": getattr(config.data, "curves", None),
     }
     yield from ((key, path) for key, path in named.items() if path not in (None, "builtin", "random", "auto"))
 
 
-COMMAND = Command("config", TrainConfig, check_train, train, train_menu, required=("stage",))
+COMMAND = Command("config", TrainConfig, check_train, train, train_menu, ("stage",))
 
 if __name__ == "__main__":
     COMMAND.main()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from training import Lab, prepare_formulas
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,3 +27,17 @@ def goldens(shared: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no SingleHDR reference outputs at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of small pictures made from formulas."""
+    folder: Path = tmp_path_factory.mktemp("prepared")
+    prepare_formulas(folder)
+    return folder
+
+
+@pytest.fixture
+def lab(prepared: Path, tmp_path: Path) -> Lab:
+    """Trains on the prepared data set; writes below the test's own folder."""
+    return Lab(prepared, tmp_path)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from hdrlab.io.tensorflow import crc32c
 from hdrlab.nets import build_net
 from hdrlab.nets.vgg16 import PREPROCESSING, VGG16, conv_names
-from hdrlab.tensor_bundle import crc32c
 from hdrlab.weights import WeightsError, load_variables, load_vgg16, read_tensorflow_checkpoint
 
 Variables = dict[str, Any]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import math
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hdrlab.config.schema import (
+    DataConfig,
     EvaluateConfig,
     HalConfig,
+    HdrRealConfig,
     HdrSynthConfig,
+    ImportConfig,
     LoggerConfig,
     PrepareConfig,
     StageConfig,
@@ -58,7 +62,7 @@ def schema_of(declared: type, values: Any) -> type:
     name = str(values.get("name")) if isinstance(values, Mapping) else ""
     if declared is StageConfig and name in STAGES:
         return STAGES[name].schema
-    if declared is SynthConfig and name in DATA:
+    if declared is DataConfig and name in DATA:
         return DATA[name].schema
     if declared is LoggerConfig and name in LOGGERS:
         return LOGGERS[name]
@@ -101,7 +105,8 @@ def find_key(declared: type, values: Mapping[str, Any], dotted: str) -> str | No
         if part not in known:
             close = difflib.get_close_matches(part, list(known), n=1, cutoff=0.6)
             if close:
-                return f"{dotted}: no such key; did you mean {walked}{close[0]}?"
+                rest = dotted[len(walked + part) :]
+                return f"{dotted}: no such key; did you mean {walked}{close[0]}{rest}?"
             owners = [name for name, schema in _choices_of(walked).items() if part in _names(schema)]
             if owners:
                 return f"{dotted}: a key of {' or '.join(walked[:-1] + '=' + name for name in owners)} only"
@@ -122,9 +127,15 @@ class _Limits:
     above: float | None
     least: float | None
     most: float | None
+    multiple: int | None
 
     def __str__(self) -> str:
-        said = [("above {}", self.above), ("at least {}", self.least), ("at most {}", self.most)]
+        said = [
+            ("above {}", self.above),
+            ("at least {}", self.least),
+            ("at most {}", self.most),
+            ("a multiple of {}", self.multiple),
+        ]
         return ", ".join(text.format(number) for text, number in said if number is not None)
 
     def admit(self, value: Any) -> bool:
@@ -136,6 +147,8 @@ class _Limits:
             (self.above is None or value > self.above)
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
+            and (self.multiple is None or value % self.multiple == 0)
+            and math.isfinite(value)
         )
 
 
@@ -154,7 +167,7 @@ def _scalar(kind: type, value: Any, limits: _Limits, optional: bool, where: str,
         value = str(value)  # trainer.precision=32 reads as a number
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and value == value
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits or not limits.admit(value):
         hint = nearest(str(value), limits.choices) if limits.choices else ""
         shown = "not set" if value is None else f"got {value!r}"
@@ -181,7 +194,7 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
     for name, described in known.items():
         kind, optional = without_none(hints[name])
         value = values.get(name)
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             if isinstance(value, Mapping):
                 made[name] = build(schema_of(kind, value), value, problems, f"{where}{name}.")
             elif value is None and optional:
@@ -190,7 +203,7 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
                 problems.append(f"{where}{name}: got {value!r}, must be a section of keys")
         else:
             meta = described.metadata
-            limits = _Limits(*(meta.get(limit) for limit in ("choices", "above", "least", "most")))
+            limits = _Limits(*(meta[limit.name] for limit in fields(_Limits)))
             made[name] = _scalar(kind, value, limits, optional, where + name, problems)
     return cls(**{name: made.get(name) for name in known})
 
@@ -209,9 +222,11 @@ def check_train(values: Mapping[str, Any]) -> TrainConfig:
     """
     problems: list[str] = []
     config = build(TrainConfig, values, problems)
+    if _sound(problems, "experiment"):
+        _check_pin(config)
     if _sound(problems, "data"):
         problems += _data_rules(config.data)
-    if _sound(problems, "stage", "data.name", "experiment", "paths"):
+    if _sound(problems, "stage", "data.name", "paths"):
         problems += _stage_rules(config)
     if _sound(problems, "stage.batch_size", "trainer", "logger", "data.jpeg_quality", "resume"):
         problems += _run_rules(config)
@@ -232,8 +247,8 @@ def check_prepare(values: Mapping[str, Any]) -> PrepareConfig:
         problems.append(f"source={config.source}: no such folder")
     if _sound(problems, "source", "root") and Path(config.root).resolve() == Path(config.source).resolve():
         problems.append("root: must be another folder than source, which stays as it is")
-    if not isinstance(config.data, HdrSynthConfig):
-        problems.append(f"data={config.data.name}: nothing to prepare; use data=hdr_synth")
+    if not isinstance(config.data, (HdrSynthConfig, HdrRealConfig)):
+        problems.append(f"data={config.data.name}: nothing to prepare; use data=hdr_synth or hdr_real")
     elif _sound(problems, "data"):
         problems += _source_rules(config.data)
     if problems:
@@ -259,8 +274,16 @@ def check_evaluate(values: Mapping[str, Any]) -> EvaluateConfig:
 
 
 def _sound(problems: Iterable[str], *keys: str) -> bool:
-    """Say whether no problem so far concerns these keys: rules are judged on values of the right kind only."""
+    """Say whether no problem so far concerns these keys; rules judge values of the right kind only."""
     return not any(problem.startswith(keys) for problem in problems)
+
+
+def _check_pin(config: TrainConfig) -> None:
+    """Refuse an experiment of another stage before its keys are blamed for not being this stage's."""
+    pinned, stage = config.experiment, getattr(config.stage, "name", None)
+    if pinned and stage and pinned.stage != stage:
+        said = f"experiment={pinned.name} is made for stage={pinned.stage}, not for stage={stage}"
+        raise ConfigError([said])
 
 
 def _stage_rules(config: TrainConfig) -> Iterable[str]:
@@ -268,13 +291,6 @@ def _stage_rules(config: TrainConfig) -> Iterable[str]:
     missing = set(row.batch_keys) - set(DATA[config.data.name].batch_keys)
     if missing:
         yield f"stage={stage.name} needs {', '.join(sorted(missing))}, which data={config.data.name} has not"
-    if stage.patch % 32:
-        yield f"stage.patch={stage.patch}: must be a multiple of 32, for example {-(-stage.patch // 32) * 32}"
-    if config.experiment and config.experiment.stage != stage.name:
-        yield (
-            f"experiment={config.experiment.name} is made for stage={config.experiment.stage}, "
-            f"not for stage={stage.name}"
-        )
     weights = getattr(stage, "loss", None)
     if weights is not None and not any(getattr(weights, f.name) for f in fields(weights)):
         yield "stage.loss: every weight is 0, so nothing would be learnt"
@@ -296,32 +312,33 @@ def _perceptual_rules(config: TrainConfig, weights: str) -> Iterable[str]:
         yield from _file_rules(("paths.vgg16", config.paths.vgg16))
     elif config.data.name != "tiny" and config.trainer.name != "smoke":
         yield (
-            "stage.perceptual.weights=auto: no VGG-16 file is configured; set paths.vgg16 (or HDRLAB_VGG16) to a "
-            "torchvision .pth, vgg16.npy, vgg16_places365_weights.npy or .safetensors file, or choose "
+            "stage.perceptual.weights=auto: no VGG-16 file is configured; set paths.vgg16 (or HDRLAB_VGG16) "
+            "to a torchvision .pth, vgg16.npy, vgg16_places365_weights.npy or .safetensors file, or choose "
             "stage.perceptual.weights=random or stage.loss.perceptual=0"
         )
 
 
-def _data_rules(data: SynthConfig) -> Iterable[str]:
-    if data.val_crop is not None and (data.val_crop % 32 or data.val_crop > data.short_side):
-        yield f"data.val_crop={data.val_crop}: must be a multiple of 32, at most data.short_side={data.short_side}"
-    if data.short_side % 32:
-        yield f"data.short_side={data.short_side}: must be a multiple of 32"
-    yield from _file_rules(("data.curves", None if data.curves == "builtin" else data.curves))
-    if isinstance(data, HdrSynthConfig):
+def _data_rules(data: DataConfig) -> Iterable[str]:
+    if isinstance(data, SynthConfig):
+        if data.val_crop is not None and data.val_crop > data.short_side:
+            yield f"data.val_crop={data.val_crop}: must be at most data.short_side={data.short_side}"
+        yield from _file_rules(("data.curves", None if data.curves == "builtin" else data.curves))
+    if isinstance(data, (HdrSynthConfig, HdrRealConfig)):
         if data.root is None:
-            yield "data.root: not set; the folder of HDR pictures (.hdr, .exr, .tif, .pfm), prepared or not"
+            kind = "HDR pictures (.hdr, .exr, .tif, .pfm)" if isinstance(data, HdrSynthConfig) else "pairs"
+            yield f"data.root: not set; the folder of {kind}, prepared or not"
         elif not Path(data.root).is_dir():
             yield f"data.root={data.root}: no such folder"
         yield from _source_rules(data)
 
 
-def _source_rules(data: HdrSynthConfig) -> Iterable[str]:
-    if data.manifest is not None and data.lists is not None:
-        yield "data.manifest and data.lists: give one of them, not both"
+def _source_rules(data: HdrSynthConfig | HdrRealConfig) -> Iterable[str]:
     yield from _file_rules(("data.manifest", data.manifest))
-    if data.lists is not None:
-        yield from _file_rules(("data.lists.train", data.lists.train), ("data.lists.test", data.lists.test))
+    lists = data.lists if isinstance(data, HdrSynthConfig) else None
+    if data.manifest is not None and lists is not None:
+        yield "data.manifest and data.lists: give one of them, not both"
+    if lists is not None:
+        yield from _file_rules(("data.lists.train", lists.train), ("data.lists.test", lists.test))
 
 
 def _run_rules(config: TrainConfig) -> Iterable[str]:
@@ -330,7 +347,8 @@ def _run_rules(config: TrainConfig) -> Iterable[str]:
     ranks = config.trainer.devices * config.trainer.num_nodes
     if config.stage.batch_size % ranks:
         yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of the {ranks} devices"
-    if config.data.jpeg_quality == "positional" and config.stage.batch_size == 1:
+    positional = isinstance(config.data, SynthConfig) and config.data.jpeg_quality == "positional"
+    if positional and config.stage.batch_size == 1:
         yield "data.jpeg_quality=positional: needs stage.batch_size of at least 2"
     if config.logger.name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
         yield "logger=tensorboard: the package is missing; pip install 'hdrlab[tensorboard]'"
@@ -340,3 +358,22 @@ def _file_rules(*named: tuple[str, str | None]) -> Iterable[str]:
     for name, path in named:
         if path is not None and not Path(path).is_file():
             yield f"{name}={path}: no such file"
+
+
+def check_import(values: Mapping[str, Any]) -> ImportConfig:
+    """Check a composed ``import_weights`` configuration and return it as an object.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(ImportConfig, values, problems)
+    if _sound(problems, "source") and not any(Path(config.source + end).exists() for end in ("", ".index")):
+        problems.append(f"source={config.source}: no such file, folder or checkpoint (.index)")
+    if _sound(problems, "output") and Path(config.output).is_file():
+        problems.append(f"output={config.output}: is a file; give a folder")
+    if _sound(problems, "basis"):
+        problems += _file_rules(("basis", config.basis))
+    if problems:
+        raise ConfigError(problems)
+    return config

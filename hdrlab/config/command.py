@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -23,7 +24,11 @@ from hdrlab.config.check import ConfigError, find_key, nearest
 from hdrlab.config.folder import CONF, choices
 from hdrlab.config.menu import key_lines
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
 
 @dataclass(frozen=True)
 class Command(Generic[Config]):
@@ -46,8 +51,8 @@ class Command(Generic[Config]):
     required: tuple[str, ...]
 
     def main(self, argv: Sequence[str] | None = None) -> NoReturn:
-        """Carry out the command line and exit: 0 done, 2 wrong use, else what ``run`` answered."""
-        words = list(sys.argv[1:] if argv is None else argv)
+        """Carry out the command line and exit: 0 done, 1 out of memory, 2 wrong use, or what ``run`` says."""
+        words = [_at_home(word) for word in (sys.argv[1:] if argv is None else argv)]
         try:
             if _asks_help(words):
                 print(self._help(words))
@@ -70,6 +75,9 @@ class Command(Generic[Config]):
                 raise  # ours are what a user can cause; any other is a mistake of the program
             _print_problems(getattr(error, "problems", (str(error),)))
             return 2
+        except MemoryError as error:
+            _print_problems((str(error) or "memory ran out",))
+            return 1
 
     def compose(self, overrides: Sequence[str]) -> Config:
         """Compose and check a configuration.
@@ -77,7 +85,7 @@ class Command(Generic[Config]):
         Raises:
             ConfigError: With every problem found.
         """
-        return self.check(self._plain(_compose(self.config_name, overrides)))
+        return self.check(_plain(_compose(self.config_name, overrides)))
 
     def _help(self, words: Sequence[str]) -> str:
         """The menu; with a choice made, every key of it and its meaning."""
@@ -99,20 +107,22 @@ class Command(Generic[Config]):
         groups = [o for o in parsed if self._is_group(o)]
         for override in groups:
             problems += _unknown_choices(override)
+        problems += [
+            f"{o.input_line}: several values; add -m to run one after the other"
+            for o in parsed
+            if o.is_sweep_override() and not sweeping
+        ]
         if self._lacks_choice(overrides):
             problems.append(f"{self.required[0]}: not set; {self.required[0]}=NAME chooses what to do")
         if problems:
             raise ConfigError(problems)
         base = _compose(self.config_name, [f"{o.key_or_group}={_elements(o)[0]}" for o in groups])
-        plain = OmegaConf.to_container(base, resolve=False)
-        assert isinstance(plain, dict)
+        plain = _plain(base, resolve=False)
         good = [_first(o) for o in groups]
         for override in parsed:
             if override in groups or override.key_or_group.startswith("hydra"):
                 continue
             problem = find_key(self.schema, plain, override.key_or_group)
-            if problem is None and override.is_sweep_override() and not sweeping:
-                problem = f"{override.input_line}: several values; add -m to run one after the other"
             if problem is None and override.is_delete():
                 problem = f"{override.input_line}: keys cannot be removed; set a value"
             if problem:
@@ -136,14 +146,6 @@ class Command(Generic[Config]):
     def _is_group(override: Override) -> bool:
         return (CONF / override.key_or_group).is_dir()
 
-    def _plain(self, config: DictConfig) -> Mapping[str, Any]:
-        try:
-            plain = OmegaConf.to_container(config, resolve=True)
-        except OmegaConfBaseException as error:
-            raise ConfigError([f"{error.full_key}: {str(error).splitlines()[0]}"]) from error
-        assert isinstance(plain, dict)
-        return plain
-
     # ------------------------------------------------------------------------------------ the sweep
 
     def _hand_to_hydra(self, words: Sequence[str]) -> int:
@@ -152,7 +154,7 @@ class Command(Generic[Config]):
 
         def job(config: DictConfig) -> int:
             try:
-                codes.append(self._carry_out(self.check(self._plain(config))))
+                codes.append(self._carry_out(self.check(_plain(config))))
             except ConfigError as error:
                 _print_problems(error.problems)
                 codes.append(2)
@@ -176,9 +178,22 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
             raise ConfigError([str(error).splitlines()[0]]) from error
 
 
+def _plain(config: DictConfig, *, resolve: bool = True) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=resolve))
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{error.full_key}: {str(error).splitlines()[0]}"]) from error
+
+
 def _additive(word: str) -> str:
     is_group = (CONF / word.lstrip("+").partition("=")[0]).is_dir()
     return word.lstrip("+") if is_group else "++" + word.lstrip("+")
+
+
+def _at_home(word: str) -> str:
+    """Put the home folder for a tilde: no shell does so behind a dotted key, and Hydra stumbles over it."""
+    key, equals, value = word.partition("=")
+    return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else word
 
 
 def _parse(word: str, problems: list[str]) -> Override | None:
@@ -202,7 +217,7 @@ def _first(override: Override) -> str:
 def _unknown_choices(override: Override) -> list[str]:
     group = override.key_or_group
     legal = choices(group)
-    wrong = [name for name in _elements(override) if name not in legal and name != "null"]
+    wrong = [name for name in _elements(override) if name not in legal]
     return [f"{group}={name}: must be {' | '.join(legal)}{nearest(name, legal)}" for name in wrong]
 
 

@@ -40,17 +40,23 @@ examples
 
 def prepare_menu() -> str:
     """Return what ``python -m hdrlab.prepare --help`` prints."""
-    return """Check a folder of HDR pictures and write an index and fast files for training.
+    return """Check a folder of HDR pictures, or of photographs with such; write an index and fast files.
 
-usage: python -m hdrlab.prepare data=hdr_synth source=FOLDER root=FOLDER [key=value ...]
+usage: python -m hdrlab.prepare data=hdr_synth|hdr_real source=FOLDER root=FOLDER [key=value ...]
 
   source=            the pictures (.hdr, .exr, .tif, .pfm; searched in all subfolders); stays as it is
   root=              the folder to write; give it as data.root to hdrlab.train
   data.manifest=     CSV with columns file and split (train, val, test)
+  data.skip_bad=     true leaves out what fails the check instead of stopping
+
+data=hdr_synth
   data.lists.train=  published lists instead: text files, one relative path a line
   data.lists.test=
   data.short_side=   pictures are resized to this short side (512)
-  data.skip_bad=     true leaves out pictures that fail the check instead of stopping
+
+data=hdr_real        LDR_in/*.jpg with HDR_gt/*.hdr, SCENE/ldr.jpg with SCENE/hdr.hdr, or *.tfrecords
+  data.pairing=      auto | stem | order: how LDR_in and HDR_gt belong together
+  data.exposures=    ldr | all: of a stack ldr.jpg, or every photograph of times.csv
 
 Interrupt it whenever you like: the same command goes on where it was."""
 
@@ -71,6 +77,22 @@ data=
 
 example
   python -m hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt"""
+
+
+def import_menu() -> str:
+    """Return what ``python -m hdrlab.import_weights --help`` prints."""
+    return """Turn published weights into files that hdrlab loads; TensorFlow is not needed.
+
+usage: python -m hdrlab.import_weights source=PATH output=FOLDER [basis=FILE]
+
+  source=   a TensorFlow checkpoint of SingleHDR or SingleHDR-tf2 (folder, prefix or .index),
+            a VGG-16 file (vgg16.npy, vgg16_places365_weights.npy, .pth, .h5, .safetensors),
+            or a folder that holds several of these
+  output=   the folder to write, one file per net; give it as checkpoint= to other commands
+  basis=    EMoR's invemor.txt, needed for the linearization net: no checkpoint contains it
+
+example
+  python -m hdrlab.import_weights source=ckpt_deq_lin_hal_ref output=weights/official basis=invemor.txt"""
 
 
 def key_lines(declared: type, values: Mapping[str, Any], where: str = "") -> Iterator[str]:

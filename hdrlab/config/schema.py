@@ -17,9 +17,11 @@ def key(
     above: float | None = None,
     least: float | None = None,
     most: float | None = None,
+    multiple: int | None = None,
 ) -> Any:
     """Describe one key: its meaning, and the values it may take."""
-    return field(metadata={"help": help, "choices": choices, "above": above, "least": least, "most": most})
+    limits = {"choices": choices, "above": above, "least": least, "most": most, "multiple": multiple}
+    return field(metadata={"help": help, **limits})
 
 
 # ---------------------------------------------------------------------------------------------- stages
@@ -32,7 +34,7 @@ class StageConfig:
     name: str = key("the stage's name; chosen with stage=NAME")
     max_steps: int = key("optimiser steps of the whole training", least=1)
     batch_size: int = key("samples per optimiser step, over all devices together", least=1)
-    patch: int = key("side of the square training patches in pixels; a multiple of 32", least=32)
+    patch: int = key("side of the square training patches in pixels", least=32, multiple=32)
     width: float = key("factor on the nets' channel counts; 1 is the paper's net", above=0, most=4)
     lr: float = key("Adam's learning rate", above=0)
     adam_epsilon: str = key(
@@ -48,7 +50,7 @@ class DeqLoss:
     l2: float = key("squared error of C against the unquantised L", least=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeqConfig(StageConfig):
     """Dequantization: undo 8 bits and JPEG."""
 
@@ -63,7 +65,7 @@ class LinLoss:
     curve: float = key("squared error of the inverse response curve", least=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinConfig(StageConfig):
     """Linearization: estimate and undo the camera's response curve."""
 
@@ -95,7 +97,7 @@ class HalLoss:
     tv: float = key("total variation of the log-encoded result", least=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HalConfig(StageConfig):
     """Hallucination: restore what the sensor clipped."""
 
@@ -114,18 +116,27 @@ class ShortRun:
 
     max_steps: int = key("default of stage.max_steps", least=1)
     batch_size: int = key("default of stage.batch_size", least=1)
-    patch: int = key("default of stage.patch", least=32)
+    patch: int = key("default of stage.patch", least=32, multiple=32)
     bn_momentum: float = key("default of stage.bn_momentum", above=0, most=1)
 
 
 @dataclass(frozen=True)
-class SynthConfig:
-    """Photographs synthesised from HDR pictures by the camera model."""
+class DataConfig:
+    """What every data set is told."""
 
     name: str = key("the data set's name; chosen with data=NAME")
-    short_side: int = key("pictures are resized to this short side in pixels", least=64)
-    val_crop: int | None = key("validate on central squares of this side; null: on whole patches", least=32)
+    val_crop: int | None = key(
+        "validate on central squares of this side; null: on whole pictures", least=32, multiple=32
+    )
     val_pictures: int = key("how many pictures a validation looks at", least=1)
+    workers: int = key("loader processes; 0 loads in the main one", least=0, most=256)
+
+
+@dataclass(frozen=True)
+class SynthConfig(DataConfig):
+    """Photographs synthesised from HDR pictures by the camera model."""
+
+    short_side: int = key("pictures are resized to this short side in pixels", least=64, multiple=32)
     exposures: int = key("length of the training exposure list, 2^-3 to 2^3", least=1)
     curves: str = key("response curves: builtin, or the path of dorfCurves.txt")
     noise: str = key(
@@ -137,10 +148,9 @@ class SynthConfig:
     resize_filter: str = key(
         "filter that resizes the pictures; bilinear as the authors", choices=("area", "bilinear")
     )
-    workers: int = key("loader processes; 0 loads in the main one", least=0, most=256)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TinyConfig(SynthConfig):
     """HDR scenes that the project renders itself."""
 
@@ -161,8 +171,24 @@ class HdrSynthConfig(SynthConfig):
 
     root: str | None = key("folder of HDR pictures, or one that hdrlab.prepare wrote")
     manifest: str | None = key("CSV with columns file and split (train, val, test); role=hdr where present")
-    lists: ListsConfig | None = key("data.lists.train and data.lists.test, instead of a manifest")
+    lists: ListsConfig | None = key("data.lists.train and data.lists.test, instead of a manifest")  # noqa: RUF009 - a field
     skip_bad: bool = key("leave out pictures that fail the check instead of stopping")
+
+
+@dataclass(frozen=True)
+class HdrRealConfig(DataConfig):
+    """A folder of photographs with their HDR pictures, prepared or not."""
+
+    root: str | None = key("folder of pairs (data/hdr_real.md), or one that hdrlab.prepare wrote")
+    manifest: str | None = key("CSV with columns file (the photograph) and split (train, val, test)")
+    pairing: str = key(
+        "LDR_in with HDR_gt; auto: by stem if one is in both, else by sorted order",
+        choices=("auto", "stem", "order"),
+    )
+    exposures: str = key(
+        "of a stack: ldr.jpg, or all of times.csv with the HDR picture scaled to each", choices=("ldr", "all")
+    )
+    skip_bad: bool = key("leave out pairs that fail the check instead of stopping")
 
 
 # ------------------------------------------------------------------------------------------------ rest
@@ -204,7 +230,9 @@ class WandbConfig(LoggerConfig):
 class CallbacksConfig:
     """What a person watches."""
 
-    progress: str = key("auto: a live bar in a terminal, else lines", choices=("auto", "bar", "lines", "none"))
+    progress: str = key(
+        "auto: a live bar in a terminal, else lines", choices=("auto", "bar", "lines", "none")
+    )
     panels: int = key("validation pictures drawn in each panel; 0 draws none", least=0, most=16)
 
 
@@ -230,7 +258,7 @@ class TrainConfig:
     """Everything ``hdrlab.train`` is told."""
 
     stage: StageConfig
-    data: SynthConfig
+    data: DataConfig
     trainer: TrainerConfig
     logger: LoggerConfig
     callbacks: CallbacksConfig
@@ -238,14 +266,14 @@ class TrainConfig:
     seed: int = key("seed of weights, order, augmentation and camera", least=0, most=2**32 - 1)
     preset: str = key("which of the nets' published forms", choices=("default", "official", "tf2"))
     resume: str = key("auto continues the same command's run; never starts anew; or a checkpoint's path")
-    experiment: ExperimentConfig | None = key("the named study, if one was chosen")
+    experiment: ExperimentConfig | None = key("the named study, if one was chosen")  # noqa: RUF009 - a field
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
     """Everything ``hdrlab.prepare`` is told."""
 
-    data: SynthConfig
+    data: DataConfig
     paths: PathsConfig
     source: str = key("folder of HDR pictures")
     root: str = key("folder to write: the index and the fast files")
@@ -255,9 +283,18 @@ class PrepareConfig:
 class EvaluateConfig:
     """Everything ``hdrlab.evaluate`` is told."""
 
-    data: SynthConfig
+    data: DataConfig
     paths: PathsConfig
     checkpoint: str = key("checkpoint of a trained stage: a run's best.ckpt, or a slot's")
     split: str = key("which pictures to score on", choices=("train", "val", "test"))
     output: str | None = key("folder for pictures.csv and summary.json; null: beside the checkpoint")
     accelerator: str = key("where to compute", choices=("auto", "cpu", "gpu", "mps"))
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """Everything ``hdrlab.import_weights`` is told."""
+
+    source: str = key("TensorFlow checkpoint (folder, prefix or .index), VGG-16 file, or a folder of several")
+    output: str = key("folder to write: one file per net")
+    basis: str | None = key("EMoR's invemor.txt; needed where the source holds the linearization net")

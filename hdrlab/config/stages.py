@@ -9,10 +9,12 @@ key      shape          meaning
 jpeg     B, 3, H, W     I: display-encoded photograph after 8 bits and JPEG, in [0, 1]
 ldr      B, 3, H, W     L: display-encoded photograph before quantisation, in [0, 1]
 lin      B, 3, H, W     H_c: scene-linear picture clipped at the sensor's white, in [0, 1]
-hdr      B, 3, H, W     H_t: scene-linear picture, at least 0, unbounded; 1 = the sensor's white
+hdr      B, 3, H, W     H_t: scene-linear picture, at least 0, unbounded; 1 = the sensor's white; of
+                        hdr_real in the units of its file, so losses bring it to a scale
 curve    B, 1024        the camera's response curve on a uniform grid over [0, 1]
 inv_curve B, 1024       its inverse
-mask     B, 1, 1, 1     1, or 0 for a sample that is mostly black or mostly white
+mask     B, 1, 1, 1     1, or 0 for a sample that is mostly black or mostly white; hdr_real: always 1 in
+                        training
 ======== ============== ==========================================================================
 """
 
@@ -21,12 +23,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hdrlab.config.schema import (
+    DataConfig,
     DeqConfig,
     HalConfig,
+    HdrRealConfig,
     HdrSynthConfig,
     LinConfig,
     StageConfig,
-    SynthConfig,
     TinyConfig,
 )
 
@@ -46,11 +49,12 @@ class DataRow:
     """A data set: what it is, its schema and the batch keys it provides."""
 
     summary: str
-    schema: type[SynthConfig]
+    schema: type[DataConfig]
     batch_keys: tuple[str, ...]
 
 
 SYNTH_KEYS = ("jpeg", "ldr", "lin", "hdr", "curve", "inv_curve", "mask")
+REAL_KEYS = ("jpeg", "hdr", "mask")
 
 STAGES = {
     "deq": StageRow(
@@ -70,4 +74,5 @@ STAGES = {
 DATA = {
     "tiny": DataRow("scenes the project renders itself (the default)", TinyConfig, SYNTH_KEYS),
     "hdr_synth": DataRow("a folder of HDR pictures: data.root=FOLDER", HdrSynthConfig, SYNTH_KEYS),
+    "hdr_real": DataRow("photographs with HDR pictures: data.root=FOLDER", HdrRealConfig, REAL_KEYS),
 }

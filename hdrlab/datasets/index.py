@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.datasets.resize import resize
-from hdrlab.datasets.splits import Bad, DataError, Listed
+from hdrlab.datasets.splits import Bad, DataError, Listed, some
 from hdrlab.io import ImageError, read_image
 
 VERSION = 1
 NEGATIVE_SHARE = 0.01  # more negative samples than this are no rounding of a converter
 MEAN_RANGE = (1e-8, 1e8)
+HEADER_BYTES = 128  # of a .npy file
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Picture:
         height: Height of the fast file in pixels.
         source_size: Width and height of the source in pixels.
         luminance: Minimum, median and maximum Rec. 709 luminance, relative.
-        stops: Dynamic range, log2 of the 99.9th over the 1st percentile of luminance.
+        stops: Dynamic range, log2 of the 99.9th over the 1st percentile of the luminance above 0.
         negatives: Samples below 0, clipped to 0.
     """
 
@@ -64,6 +67,37 @@ class Picture:
     luminance: tuple[float, float, float]
     stops: float
     negatives: int
+
+    def fast_files(self) -> dict[str, int]:
+        """Return the fast files by path, with the number of bytes of their samples."""
+        return {self.array: 12 * self.width * self.height}
+
+
+@dataclass(frozen=True)
+class Pair(Picture):
+    """A photograph, ``file``, with its HDR picture; or several of one size, from a record file.
+
+    Attributes:
+        jpeg: Path of the photographs' values, uint8 [num, H, W, 3]; ``array`` is the HDR pictures',
+            [num, H, W, 3].
+        cells: Path of the counts of badly exposed pixels, uint16 [num, H // 32, W // 32].
+        scale: Factor on the HDR picture that makes 1 the clipping point of this photograph.
+        num: Photographs.
+    """
+
+    jpeg: str
+    cells: str
+    scale: float
+    num: int
+
+    def fast_files(self) -> dict[str, int]:
+        """Return the fast files by path, with the number of bytes of their samples."""
+        pixels = self.num * self.width * self.height
+        return {
+            self.array: 12 * pixels,
+            self.jpeg: 3 * pixels,
+            self.cells: 2 * self.num * (self.width // 32) * (self.height // 32),
+        }
 
 
 @dataclass(frozen=True)
@@ -85,8 +119,12 @@ class Index:
         return [picture for picture in self.pictures if picture.split == name]
 
     def load(self, picture: Picture) -> NDArray[np.float32]:
-        """Map a picture's samples [H, W, 3] into memory, read-only."""
-        return np.load(self.folder / picture.array, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        """Map a picture's samples [H, W, 3], of a pair [num, H, W, 3], into memory, read-only."""
+        return self.open_array(picture.array)
+
+    def open_array(self, file: str) -> NDArray[Any]:
+        """Map a fast file into memory, read-only."""
+        return np.load(self.folder / file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     @property
     def fingerprint(self) -> str:
@@ -98,6 +136,8 @@ class Index:
 
 class Source:
     """Where pictures come from: a folder. Small and picklable, since worker processes read through it."""
+
+    NEEDED = "a folder of HDR pictures"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -114,6 +154,17 @@ class Source:
         if image.domain != "linear":
             raise ImageError(path, "display-encoded integers; an HDR picture holds linear values")
         return np.asarray(image.pixels, np.float32), hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def make(self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]) -> Picture | Bad:
+        """Check a picture and write its fast files, or say what is wrong with it.
+
+        Args:
+            listed: The picture.
+            stamp: As `stamp` gives it.
+            folder: The index's.
+            settings: How fast files are made.
+        """
+        return _make_picture(self, listed, stamp, folder, settings["short_side"], settings["resize_filter"])
 
 
 Progress = Callable[[int, int, str], None]
@@ -148,74 +199,137 @@ def build_index(
     Raises:
         DataError: With one problem a kind of failure; nothing already done is lost.
     """
-    settings = {"version": VERSION, "short_side": short_side, "resize_filter": resize_filter}
+    settings = {"short_side": short_side, "resize_filter": resize_filter}
+    return make_index(listed, source, folder, settings, skip_bad=skip_bad, workers=workers, progress=progress)
+
+
+def make_index(
+    listed: Sequence[Listed],
+    source: Source,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    found: Sequence[Bad] = (),
+    skip_bad: bool = False,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> tuple[Index, list[Bad]]:
+    """Do what `build_index` does, for any kind of source.
+
+    Args:
+        listed: Pictures and their splits.
+        source: Makes them.
+        folder: Where the index goes; made if missing.
+        settings: How the source makes them, plain values.
+        found: What is known to be bad already, to be reported with the rest.
+        skip_bad: Leave bad pictures out instead of failing.
+        workers: Processes.
+        progress: Called with (done, all, file) after each picture.
+
+    Raises:
+        DataError: As `build_index`.
+    """
+    settings = {"version": VERSION, **settings}
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    done = _done_before(folder, settings)
+    former = _former(folder)
+    done = _done_before(folder, settings, former)
     results: dict[str, Picture | Bad] = {}
     missing: list[tuple[Listed, str]] = []
     for item in listed:
         stamp = source.stamp(item)
         before = done.get(item.file)
-        if before and before.stamp == stamp and (folder / before.array).is_file():
-            results[item.file] = Picture(**(asdict(before) | {"split": item.split, "scene": item.scene}))
+        if before and before.stamp == stamp and _is_whole(folder, before):
+            results[item.file] = replace(before, split=item.split, scene=item.scene)
         else:
             missing.append((item, stamp))
     with (folder / "journal.jsonl").open("a", encoding="utf-8") as journal, _pool(workers, missing) as pool:
-        journal.write(json.dumps(settings) + "\n")
-        jobs = [(source, item, stamp, folder, short_side, resize_filter) for item, stamp in missing]
-        for number, made in enumerate(pool.map(_make_picture, jobs), len(results) + 1):
-            results[made.file] = made
-            if isinstance(made, Picture):
+        journal.write("\n" + json.dumps(settings) + "\n")  # the last line may be half a one
+        jobs = [(source, item, stamp, folder, settings) for item, stamp in missing]
+        made_in_turn = zip(missing, pool.map(_make, jobs), strict=True)
+        for number, ((item, _), made) in enumerate(made_in_turn, len(results) + 1):
+            results[item.file] = made
+            if isinstance(made, Picture):  # a bad one is read again next time: it may have been mended
                 journal.write(json.dumps(asdict(made)) + "\n")
                 journal.flush()
             if progress:
-                progress(number, len(listed), made.file)
-    bad = [made for made in results.values() if isinstance(made, Bad)]
+                progress(number, len(listed), item.file)
+    bad = [*found, *(made for made in results.values() if isinstance(made, Bad))]
     ordered = tuple(made for item in listed if isinstance(made := results[item.file], Picture))
     if bad and (not skip_bad or not ordered):
-        raise DataError(_bad_lines(source.root, bad, len(listed)), bad)
-    _write_text(folder / "index.json", json.dumps({"settings": settings, "pictures": [asdict(p) for p in ordered]}))
-    (folder / "journal.jsonl").unlink()
-    return Index(folder, settings, ordered), bad
+        raise DataError(_bad_lines(source, bad, len(listed) + len(found)), bad)
+    index = Index(folder, settings, ordered)
+    _finish(index, former)
+    return index, bad
+
+
+def _finish(index: Index, former: Index | None) -> None:
+    """Write an index in place of a former one, then remove the journal and the fast files nobody lists."""
+    pictures = [asdict(picture) for picture in index.pictures]
+    _write_text(index.folder / "index.json", json.dumps({"settings": index.settings, "pictures": pictures}))
+    (index.folder / "journal.jsonl").unlink(missing_ok=True)
+    superseded = {file for picture in former.pictures for file in picture.fast_files()} if former else set()
+    for file in superseded - {file for picture in index.pictures for file in picture.fast_files()}:
+        (index.folder / file).unlink(missing_ok=True)
 
 
 def open_index(folder: Path) -> Index:
     """Open a finished index.
 
     Raises:
-        DataError: If it is damaged, of another version, or a fast file is gone.
+        DataError: If it is missing, damaged, of another version, or a fast file is gone or cut short.
     """
+    index = _read_index(folder)
+    gone = [picture.array for picture in index.pictures if not _is_whole(folder, picture)]
+    if gone:
+        raise DataError(
+            [f"{folder}: {len(gone)} fast files are gone or cut short ({some(gone)}); prepare it again"]
+        )
+    return index
+
+
+def _read_index(folder: Path) -> Index:
     path = folder / "index.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        pictures = tuple(_picture(row) for row in stored["pictures"])
-        settings = stored["settings"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError([f"{path}: damaged ({error}); prepare the data set again"]) from error
-    if settings.get("version") != VERSION:
-        raise DataError([f"{path}: of version {settings.get('version')}, needs {VERSION}; prepare it again"])
-    gone = [picture.array for picture in pictures if not (folder / picture.array).is_file()]
-    if gone:
-        raise DataError([f"{folder}: {len(gone)} fast files are gone, first {gone[0]}; prepare it again"])
-    return Index(folder, settings, pictures)
+        settings = dict(stored["settings"])
+        if settings["version"] != VERSION:
+            said = f"of version {settings['version']}, this hdrlab needs {VERSION}"
+            raise DataError([f"{path}: {said}; prepare the data set again"])
+        return Index(folder, settings, tuple(_picture(row) for row in stored["pictures"]))
+    except FileNotFoundError as error:
+        raise DataError([f"{path}: no such file; prepare the data set first"]) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DataError([f"{path}: damaged or no index ({error!r}); prepare the data set again"]) from error
 
 
-def _make_picture(job: tuple[Source, Listed, str, Path, int, str]) -> Picture | Bad:
-    source, listed, stamp, folder, short_side, resize_filter = job
+def _is_whole(folder: Path, picture: Picture) -> bool:
+    sizes = {folder / file: HEADER_BYTES + size for file, size in picture.fast_files().items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
+
+
+def _make(job: tuple[Source, Listed, str, Path, Mapping[str, Any]]) -> Picture | Bad:
+    source, listed, stamp, folder, settings = job
+    return source.make(listed, stamp, folder, settings)
+
+
+def _make_picture(
+    source: Source, listed: Listed, stamp: str, folder: Path, short_side: int, resize_filter: str
+) -> Picture | Bad:
     try:
         pixels, digest = source.read(listed)
     except ImageError as error:
-        return Bad(listed.file, error.reason)
+        return Bad(listed.file, error.reason.partition("; sanitize")[0])
     reason = check_samples(pixels)
     if reason:
         return Bad(listed.file, reason)
     height, width = pixels.shape[:2]
     scale = max(short_side / height, short_side / width)
-    small = resize(np.maximum(pixels, 0), round(height * scale), round(width * scale), method=resize_filter)
-    array = f"pictures/{hashlib.sha256(listed.file.encode()).hexdigest()[:16]}.npy"
-    _write_array(folder / array, small)
-    y = np.maximum(pixels, 0) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    low, high = np.percentile(y, [1, 99.9])
+    positive = np.maximum(pixels, 0)
+    small = resize(positive, round(height * scale), round(width * scale), method=resize_filter)
+    # Made from another source or in another way it has another name: an older index stays true meanwhile.
+    made_from = f"{listed.file} {stamp} {short_side} {resize_filter}"
+    array = f"pictures/{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.npy"
+    write_array(folder / array, small)
     return Picture(
         file=listed.file,
         split=listed.split,
@@ -226,10 +340,23 @@ def _make_picture(job: tuple[Source, Listed, str, Path, int, str]) -> Picture | 
         width=small.shape[1],
         height=small.shape[0],
         source_size=(width, height),
-        luminance=(float(y.min()), float(np.median(y)), float(y.max())),
-        stops=float(np.log2(max(high, 1e-30) / max(low, 1e-30))),
-        negatives=int((pixels < 0).sum()),
+        **describe(pixels),
     )
+
+
+def describe(pixels: NDArray[np.float32]) -> dict[str, Any]:
+    """Measure luminance, dynamic range and negative samples; the fields of `Picture` by their names.
+
+    Args:
+        pixels: Linear samples [..., 3], not all black.
+    """
+    y = np.maximum(pixels, 0) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    low, high = np.percentile(y[y > 0], [1, 99.9])
+    return {
+        "luminance": (float(y.min()), float(np.median(y)), float(y.max())),
+        "stops": float(np.log2(high / low)),
+        "negatives": int((pixels < 0).sum()),
+    }
 
 
 def check_samples(pixels: NDArray[np.float32]) -> str | None:
@@ -242,7 +369,7 @@ def check_samples(pixels: NDArray[np.float32]) -> str | None:
     negative = float((pixels < 0).mean())
     if highest <= 0:
         return "all black"
-    if float(pixels.min()) == highest:
+    if (pixels == pixels[0, 0]).all():
         return "one constant value"
     if negative > NEGATIVE_SHARE:
         return f"more than {NEGATIVE_SHARE:.0%} of the samples are negative"
@@ -253,15 +380,17 @@ def check_samples(pixels: NDArray[np.float32]) -> str | None:
     return None
 
 
-def _bad_lines(root: Path, bad: Iterable[Bad], total: int) -> list[str]:
-    kinds: dict[str, list[str]] = {}
+def _bad_lines(source: Source, bad: Sequence[Bad], total: int) -> list[str]:
+    """Say one line a kind of failure; within one, places and counts may differ from picture to picture."""
+    kinds: dict[str, list[Bad]] = {}
     for item in bad:
-        kinds.setdefault(item.reason, []).append(item.file)
+        kinds.setdefault(re.sub(r"\d+", "…", item.reason), []).append(item)
+    remedy = "data.skip_bad=true leaves them out" if len(bad) < total else f"give {source.NEEDED}"
     lines = []
-    for reason, files in kinds.items():
-        some = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-        remedy = "data.skip_bad=true leaves them out" if len(files) < total else "give a folder of HDR pictures"
-        lines.append(f"{root}: {len(files)} of {total} pictures: {reason} ({some}); {remedy}")
+    for kind, items in kinds.items():
+        reason = kind if len({item.reason for item in items}) > 1 else items[0].reason
+        files = some([item.file for item in items])
+        lines.append(f"{source.root}: {len(items)} of {total} pictures: {reason} ({files}); {remedy}")
     return lines
 
 
@@ -271,7 +400,9 @@ def _pool(workers: int, jobs: Sequence[Any]) -> Iterator[Any]:
     if workers < 2 or len(jobs) < 8:
         yield _Here()
         return
-    executor: Executor = ProcessPoolExecutor(min(workers, len(jobs)))
+    # A fork would copy the locks of reading threads, held for ever.
+    fresh = multiprocessing.get_context("spawn")
+    executor: Executor = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=fresh)
     try:
         yield executor
     finally:
@@ -282,13 +413,19 @@ class _Here:
     map = staticmethod(map)
 
 
-def _done_before(folder: Path, settings: Mapping[str, Any]) -> dict[str, Picture]:
+def _former(folder: Path) -> Index | None:
+    """Return the index that is to be replaced; an unreadable one counts as none."""
+    try:
+        return _read_index(folder)
+    except DataError:
+        return None
+
+
+def _done_before(folder: Path, settings: Mapping[str, Any], former: Index | None) -> dict[str, Picture]:
     """Return what an earlier finished or interrupted call made with the same settings."""
     done: dict[str, Picture] = {}
-    if (folder / "index.json").is_file():
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        if index.get("settings") == settings:
-            done = {row["file"]: _picture(row) for row in index["pictures"]}
+    if former and former.settings == settings:
+        done = {picture.file: picture for picture in former.pictures}
     journal = folder / "journal.jsonl"
     same = False
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
@@ -305,10 +442,11 @@ def _done_before(folder: Path, settings: Mapping[str, Any]) -> dict[str, Picture
 
 def _picture(row: Mapping[str, Any]) -> Picture:
     pairs = {name: tuple(row[name]) for name in ("source_size", "luminance")}
-    return Picture(**(dict(row) | pairs))
+    return (Pair if "jpeg" in row else Picture)(**(dict(row) | pairs))
 
 
-def _write_array(path: Path, pixels: NDArray[np.float32]) -> None:
+def write_array(path: Path, pixels: NDArray[Any]) -> None:
+    """Write a fast file, whole or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     with temporary.open("wb") as stream:
         np.save(stream, pixels, allow_pickle=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from typing import Any
 
 import pytorch_lightning as pl
@@ -55,7 +54,6 @@ class HdrData(pl.LightningDataModule):
         return DataLoader(self.validation, batch_size=1, **self._loading())
 
     def _loading(self) -> dict[str, Any]:
-        assert isinstance(self.validation, Sized)
         return {
             "num_workers": self.workers,
             "persistent_workers": self.workers > 0,

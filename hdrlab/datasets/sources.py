@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.config.schema import HdrSynthConfig, SynthConfig
+from hdrlab.camera.curves import ResponseCurves, load_response_curves
+from hdrlab.config.schema import DataConfig, HdrRealConfig, HdrSynthConfig, SynthConfig
 from hdrlab.datasets import scenes
-from hdrlab.datasets.index import Index, Progress, Source, build_index, open_index
-from hdrlab.datasets.splits import DataError, Listed, list_pictures
+from hdrlab.datasets.index import Index, Pair, Progress, Source, build_index, make_index, open_index
+from hdrlab.datasets.pairs import PairSource, list_pairs
+from hdrlab.datasets.splits import Bad, DataError, Listed, list_pictures
 
 
 class Rendered(Source):
@@ -42,7 +45,7 @@ class Rendered(Source):
         return pixels, hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
-def open_data(data: SynthConfig, cache: Path, progress: Progress | None = None) -> Index:
+def open_data(data: DataConfig, cache: Path, progress: Progress | None = None) -> Index:
     """Open the index of a data set, making it on first use.
 
     An unprepared folder is never written to: its index and fast files go below ``cache``.
@@ -55,22 +58,60 @@ def open_data(data: SynthConfig, cache: Path, progress: Progress | None = None) 
     Raises:
         DataError: With every problem found.
     """
-    if not isinstance(data, HdrSynthConfig):
+    if not isinstance(data, (HdrSynthConfig, HdrRealConfig)):
+        assert isinstance(data, SynthConfig)
         source = Rendered()
-        folder = cache / f"tiny-{data.short_side}-{source.version}"
-        index, _ = _made(source.listed(), source, folder, data, progress)
-        return index
+        folder = cache / f"tiny-{_digest_of(source.version, data)}"
+        return build_index(source.listed(), source, folder, **_settings_of(data), progress=progress)[0]
     assert data.root is not None
     root = Path(data.root)
     if (root / "index.json").is_file():
         index = open_index(root)
         _check_prepared(index, data)
     else:
-        index, _ = _made(listed_of(data, root), Source(root), cache / _cache_name(root), data, progress)
+        index, _ = make_data(data, root, cache / _cache_name(root, data), progress)
     empty = [split for split in ("train", "val") if not index.split(split)]
     if empty:
         raise DataError([f"data.root={root}: no usable picture in the split {' or '.join(empty)}"])
     return index
+
+
+def make_data(
+    data: HdrSynthConfig | HdrRealConfig, root: Path, folder: Path, progress: Progress | None = None
+) -> tuple[Index, list[Bad]]:
+    """Check everything in a folder of pictures or pairs, and write index and fast files.
+
+    Args:
+        data: The data section.
+        root: The pictures.
+        folder: Where the index goes.
+        progress: Called with (done, all, file) while pictures are read.
+
+    Returns:
+        The index, and what was left out.
+
+    Raises:
+        DataError: With every problem found.
+    """
+    settings = _settings_of(data)
+    if isinstance(data, HdrSynthConfig):
+        listed = listed_of(data, root)
+        return build_index(
+            listed, Source(root), folder, **settings, skip_bad=data.skip_bad, progress=progress
+        )
+    manifest = Path(data.manifest) if data.manifest else None
+    pairs, bad = list_pairs(root, manifest=manifest, pairing=data.pairing, exposures=data.exposures)
+    source = PairSource(root)
+    return make_index(pairs, source, folder, settings, found=bad, skip_bad=data.skip_bad, progress=progress)
+
+
+def open_curves(data: DataConfig) -> ResponseCurves | None:
+    """Load the response curves of a data set that photographs are synthesised from; others have none.
+
+    Raises:
+        CurveFileError: The file cannot be used.
+    """
+    return load_response_curves(data.curves) if isinstance(data, SynthConfig) else None
 
 
 def listed_of(data: HdrSynthConfig, root: Path) -> list[Listed]:
@@ -83,33 +124,35 @@ def listed_of(data: HdrSynthConfig, root: Path) -> list[Listed]:
     return list_pictures(root, Path(data.manifest) if data.manifest else None, lists)
 
 
-def _made(
-    listed: list[Listed], source: Source, folder: Path, data: SynthConfig, progress: Progress | None
-) -> tuple[Index, object]:
-    return build_index(
-        listed,
-        source,
-        folder,
-        short_side=data.short_side,
-        resize_filter=data.resize_filter,
-        skip_bad=getattr(data, "skip_bad", False),
-        progress=progress,
-    )
+def _settings_of(data: DataConfig) -> dict[str, Any]:
+    """Return what fast files depend on besides the pictures."""
+    if isinstance(data, HdrRealConfig):
+        return {"exposures": data.exposures}
+    assert isinstance(data, SynthConfig)
+    return {"short_side": data.short_side, "resize_filter": data.resize_filter}
 
 
-def _cache_name(root: Path) -> str:
-    place = str(root.resolve())
-    return f"{root.resolve().name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+def _cache_name(root: Path, data: DataConfig) -> str:
+    return f"{root.resolve().name}-{_digest_of(str(root.resolve()), data)}"
 
 
-def _check_prepared(index: Index, data: SynthConfig) -> None:
-    wanted = {"short_side": data.short_side, "resize_filter": data.resize_filter}
+def _digest_of(place: str, data: DataConfig) -> str:
+    """Tell caches apart that are made differently: runs at the same time must not undo each other's."""
+    settings = " ".join(str(value) for value in _settings_of(data).values())
+    return hashlib.sha256(f"{place} {settings}".encode()).hexdigest()[:12]
+
+
+def _check_prepared(index: Index, data: HdrSynthConfig | HdrRealConfig) -> None:
+    made_for = "hdr_real" if any(isinstance(picture, Pair) for picture in index.pictures) else "hdr_synth"
+    if data.name != made_for:
+        raise DataError([f"data.root={index.folder}: was prepared for data={made_for}, not data={data.name}"])
     wrong = [
-        f"data.{name}={value}: {index.folder} was prepared with {index.settings[name]}; prepare it again"
-        for name, value in wanted.items()
-        if index.settings[name] != value
+        f"data.{name}={value}: {index.folder} was prepared with {index.settings.get(name)}; "
+        f"set data.{name}={index.settings.get(name)} or prepare it again"
+        for name, value in _settings_of(data).items()
+        if index.settings.get(name) != value
     ]
-    if getattr(data, "manifest", None) or getattr(data, "lists", None):
+    if data.manifest or getattr(data, "lists", None):
         wrong.append(f"data.manifest, data.lists: {index.folder} is prepared and has its splits already")
     if wrong:
         raise DataError(wrong)

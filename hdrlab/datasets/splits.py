@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,7 +55,7 @@ def list_pictures(
     Args:
         root: Folder of HDR pictures; subfolders are searched.
         manifest: CSV with the columns file and split, and optionally role (only rows with role hdr count)
-            and scene.
+            and scene, which is guessed from the file's name where it is not given.
         lists: Training and test list, text files with one relative path a line. The validation pictures are
             then the authors': ten of the test list.
 
@@ -66,66 +67,118 @@ def list_pictures(
         Validation pictures of the published lists: SingleHDR's reference program.
     """
     if manifest is not None:
-        listed = _from_manifest(manifest)
+        listed = read_manifest(manifest, roles=("hdr",))
     elif lists is not None:
         listed = _from_lists(*lists)
     else:
         listed = _by_name(root)
+    check_listed(root, listed)
+    return listed
+
+
+def check_listed(root: Path, listed: Sequence[Listed]) -> None:
+    """Check paths, splits and scenes of a list.
+
+    Raises:
+        DataError: With every problem found.
+    """
     problems = [*_path_problems(root, listed), *_split_problems(listed)]
     if problems:
         raise DataError(problems)
-    return listed
 
 
-def _from_manifest(manifest: Path) -> list[Listed]:
-    with manifest.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = set(reader.fieldnames or ())
-        if not {"file", "split"} <= columns:
-            raise DataError([f"{manifest}: needs the columns file and split, has {', '.join(columns) or 'none'}"])
-        rows = [row for row in reader if row.get("role") in (None, "hdr")]
-    listed = [Listed(row["file"], row["split"], row.get("scene") or scene_of(row["file"])) for row in rows]
-    wrong = [f"{manifest}: {x.file}: split {x.split!r} is none of train, val, test" for x in listed]
-    wrong = [line for line, x in zip(wrong, listed, strict=True) if x.split not in SPLITS]
-    if wrong or not listed:
-        raise DataError(wrong or [f"{manifest}: lists no picture"])
-    return listed
+def some(files: Sequence[str]) -> str:
+    """Name the first three of some files, and how many more there are."""
+    return ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+
+
+def read_manifest(manifest: Path, roles: Sequence[str]) -> list[Listed]:
+    """Read the rows of a manifest whose role is one of these, or that have none.
+
+    Raises:
+        DataError: The file cannot be read as a manifest, or lists nothing.
+    """
+    reader = csv.DictReader(io.StringIO(_text(manifest), newline=""), restval="", skipinitialspace=True)
+    columns = reader.fieldnames or ()
+    if not {"file", "split"} <= set(columns):
+        raise DataError([f"{manifest}: needs the columns file and split, has {', '.join(columns) or 'none'}"])
+    rows = [row for row in reader if row.get("role") in (None, "", *roles)]
+    if not rows:
+        raise DataError([f"{manifest}: lists no picture"])
+    files = [_relative(row["file"]) for row in rows]
+    return [
+        Listed(file, row["split"].strip(), row.get("scene") or scene_of(file))
+        for file, row in zip(files, rows, strict=True)
+    ]
 
 
 def _from_lists(train: Path, test: Path) -> list[Listed]:
     import numpy as np
 
-    names = {split: _lines(path) for split, path in (("train", train), ("test", test))}
-    shuffled = list(names["test"])
-    np.random.RandomState(730).shuffle(shuffled)  # noqa: NPY002 - the published order needs this generator
+    training, testing = ([_relative(line) for line in _lines(path)] for path in (train, test))
+    shuffled = list(testing)
+    np.random.RandomState(730).shuffle(shuffled)
     val = set(shuffled[:10])
     # Published lists name scenes their own way; a file is a scene here, since no list gives more.
-    return [Listed(name, "train", name) for name in names["train"]] + [
-        Listed(name, "val" if name in val else "test", name) for name in names["test"]
+    return [Listed(name, "train", name) for name in training] + [
+        Listed(name, "val" if name in val else "test", name) for name in testing
     ]
 
 
 def _lines(path: Path) -> list[str]:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in _text(path).splitlines()]
     if not any(lines):
         raise DataError([f"{path}: lists no picture"])
     return [line for line in lines if line]
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError([f"{path}: not a text file in UTF-8"]) from error
+
+
+def _relative(name: str) -> str:
+    """Write one path in one way, so that ./a.hdr and a.hdr are the same picture."""
+    return PurePosixPath(name.strip()).as_posix()
+
+
 def _by_name(root: Path) -> list[Listed]:
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in HDR_SUFFIXES and p.is_file())
+    # Archives made on a Mac hold a ._name beside each name.
+    found = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in HDR_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
     if not found:
         raise DataError([f"{root}: no HDR picture in this folder ({', '.join(sorted(HDR_SUFFIXES))})"])
     files = [path.relative_to(root).as_posix() for path in found]
-    scenes = sorted({scene_of(file) for file in files}, key=_digest)
+    split = split_scenes({scene_of(file) for file in files}, root)
+    return [Listed(file, split[scene_of(file)], scene_of(file)) for file in files]
+
+
+def split_scenes(names: Iterable[str], root: Path) -> dict[str, str]:
+    """Divide scenes among train, val and test, 8 : 1 : 1, by their names alone.
+
+    Args:
+        names: The scenes.
+        root: Where they lie, for the message.
+
+    Raises:
+        DataError: There is only one scene.
+    """
+    scenes = sorted(set(names), key=_digest)
     if len(scenes) < 2:
         raise DataError(
-            [f"{root}: only one scene ({scenes[0]}); at least two are needed, one to train and one to validate"]
+            [
+                f"{root}: only one scene ({scenes[0]}): names that differ in a last number count as one; "
+                "at least two are needed, to train and to validate; data.manifest=FILE.csv can say otherwise"
+            ]
         )
     tenth = max(1, round(len(scenes) / 10))
     val, test = scenes[:tenth], scenes[tenth : 2 * tenth] if len(scenes) > 2 else []
-    split = dict.fromkeys(scenes, "train") | dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
-    return [Listed(file, split[scene_of(file)], scene_of(file)) for file in files]
+    return dict.fromkeys(scenes, "train") | dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
 
 
 def scene_of(file: str) -> str:
@@ -135,7 +188,7 @@ def scene_of(file: str) -> str:
         file: Relative path, for example ``indoor/kitchen_y080.exr``, whose scene is ``indoor/kitchen``.
     """
     path = PurePosixPath(file)
-    stem = re.sub(r"([_\-. ]+[a-zA-Z]?\d+|\(\d+\))+$", "", path.stem)
+    stem = re.sub(r"([_\-. ]+[a-zA-Z]?\d+| *\(\d+\))+$", "", path.stem)
     return str(path.with_name(stem or path.stem))
 
 
@@ -143,25 +196,36 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _path_problems(root: Path, listed: list[Listed]) -> list[str]:
+def _path_problems(root: Path, listed: Sequence[Listed]) -> list[str]:
     problems = [f"{file}: listed {n} times" for file, n in Counter(x.file for x in listed).items() if n > 1]
+    missing = []
     for item in listed:
         path = PurePosixPath(item.file)
         if path.is_absolute() or ".." in path.parts:
             problems.append(f"{item.file}: must be a path inside the data set's folder")
         elif not (root / path).is_file():
-            problems.append(f"{item.file}: not found in {root}")
+            missing.append(item.file)
+    if missing:
+        problems.append(
+            f"{root}: {len(missing)} of {len(listed)} listed pictures not found ({some(missing)})"
+        )
     return problems
 
 
-def _split_problems(listed: list[Listed]) -> list[str]:
-    splits: dict[str, set[str]] = {}
-    for item in listed:
-        splits.setdefault(item.scene, set()).add(item.split)
+def _split_problems(listed: Sequence[Listed]) -> list[str]:
     problems = [
-        f"scene {scene}: in the splits {' and '.join(sorted(found))}; a scene belongs to one"
-        for scene, found in splits.items()
+        f"{item.file}: split {item.split!r} is none of {', '.join(SPLITS)}"
+        for item in listed
+        if item.split not in SPLITS
+    ]
+    scenes: dict[str, set[str]] = {}
+    for item in listed:
+        scenes.setdefault(item.scene, set()).add(item.split)
+    problems += [
+        f"scene {scene}: in the splits {' and '.join(sorted(found))}; a scene belongs to one (a column scene "
+        "in the manifest overrules a guess from the names)"
+        for scene, found in scenes.items()
         if len(found) > 1
     ]
-    problems += [f"no picture in the split {s}" for s in ("train", "val") if s not in set().union(*splits.values())]
-    return problems
+    used = {item.split for item in listed}
+    return problems + [f"no picture in the split {split}" for split in ("train", "val") if split not in used]

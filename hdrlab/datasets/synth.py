@@ -7,6 +7,7 @@ it, follows from the seed and a global counter alone; so order, workers, ranks a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdrlab.camera import CameraNoise, ResponseCurves, synthesize
+from hdrlab.camera.curves import CurveSplit
 from hdrlab.camera.sampling import (
     NoiseMode,
     camera_generator,
@@ -47,10 +49,22 @@ class Camera:
     exposures: Floats
 
     @classmethod
-    def of(cls, curves: ResponseCurves, split: str, num_exposures: int) -> Camera:
+    def of(cls, curves: ResponseCurves, split: CurveSplit, num_exposures: int) -> Camera:
         """Take a split of a set of response curves, and exposures 2^-3 to 2^3."""
-        chosen = torch.from_numpy(curves.curves[curves.split(split)])  # type: ignore[arg-type]
+        chosen = torch.from_numpy(curves.curves[curves.split(split)])
         return cls(chosen, invert_response(chosen), exposure_list(num_exposures))
+
+
+def noise_mode(name: str) -> NoiseMode:
+    """Return a kind of sensor noise by its name in the configuration.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    for mode in get_args(NoiseMode):
+        if mode == name:
+            return cast("NoiseMode", mode)
+    raise ValueError(f"no sensor noise {name!r}: choose one of {', '.join(get_args(NoiseMode))}")
 
 
 def square_patch(picture: Floats, side: int, second: bool) -> Floats:
@@ -115,10 +129,11 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
         patch: int,
         batch_size: int,
         seed: int,
-        noise: NoiseMode = "independent",
+        noise: str = "independent",
         positional_quality: bool = False,
     ) -> None:
-        self.index, self.camera, self.patch, self.seed, self.noise = index, camera, patch, seed, noise
+        self.index, self.camera, self.patch, self.seed = index, camera, patch, seed
+        self.noise = noise_mode(noise)
         self.pictures = index.split("train")
         self.side = int(index.settings["short_side"])
         self.method = str(index.settings["resize_filter"])
@@ -131,8 +146,7 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
         return 2 * len(self.pictures) * len(self.camera.curves) * len(self.camera.exposures)
 
     def __getitem__(self, counter: int) -> dict[str, Tensor]:
-        rest, patch = divmod(sample_index(counter, len(self), self.seed), 2 * len(self.pictures))
-        exposure, curve = divmod(rest, len(self.camera.curves))
+        patch, curve, exposure = self.choice(counter)
         square = square_patch(self.index.load(self.pictures[patch // 2]), self.side, bool(patch % 2))
         hdr = self.augment(square, camera_generator(self.seed, counter, _AUGMENT_STREAM))
         draws = camera_generator(self.seed, counter)
@@ -142,21 +156,32 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
         noise = sample_noise(draws, hdr.shape[:2], self.noise)
         return photograph(hdr, self.camera, curve, float(self.camera.exposures[exposure]), noise, quality)
 
+    def choice(self, counter: int) -> tuple[int, int, int]:
+        """Return which patch p, curve c and exposure e a sample is made of.
+
+        They are the sample p + P·(c + C·e) of the index space. Patches 2i and 2i+1 are the first and the
+        second square of picture i.
+        """
+        rest, patch = divmod(sample_index(counter, len(self), self.seed), 2 * len(self.pictures))
+        exposure, curve = divmod(rest, len(self.camera.curves))
+        return patch, curve, exposure
+
     def augment(self, square: Floats, draws: np.random.Generator) -> Floats:
         """Scale, crop, rotate and flip a square [S, S, 3] to a sample [patch, patch, 3]."""
         side = max(self.patch, round(self.side * draws.uniform(0.5, 2)))
         top, left = (int(draws.integers(0, max(1, side - self.patch))) for _ in range(2))
         window = slice(top, top + self.patch), slice(left, left + self.patch)
-        sample = np.rot90(resize(square, side, side, method=self.method, window=window), draws.integers(4))
+        sample: Floats = resize(square, side, side, method=self.method, window=window)
+        sample = np.rot90(sample, int(draws.integers(4)))
         upside, mirrored = draws.random(2) < 0.5
-        sample = sample[::-1] if upside else sample
-        return sample[:, ::-1] if mirrored else sample
+        return sample[:: -1 if upside else 1, :: -1 if mirrored else 1]
 
 
 class SynthValidation(Dataset[dict[str, Tensor]]):
     """A fixed set of photographs from a split, the same in every run of the same data.
 
-    Pictures are spread evenly over the split; curves that training never sees and exposures take turns.
+    Pictures are spread evenly over the split, a second square taken only where there are too few; curves that
+    training never sees and exposures take turns.
 
     Args:
         index: The pictures.
@@ -175,12 +200,14 @@ class SynthValidation(Dataset[dict[str, Tensor]]):
         *,
         num: int | None = None,
         crop: int | None = None,
-        noise: NoiseMode = "independent",
+        noise: str = "independent",
     ) -> None:
-        self.index, self.camera, self.crop, self.noise = index, camera, crop, noise
-        patches = [(picture, second) for second in (False, True) for picture in index.split(split)]
-        num = min(num or len(patches), len(patches))
-        self.patches = [patches[i * len(patches) // num] for i in range(num)]
+        self.index, self.camera, self.crop, self.noise = index, camera, crop, noise_mode(noise)
+        pictures = index.split(split)
+        num = min(num or 2 * len(pictures), 2 * len(pictures))
+        firsts = _spread(pictures, min(num, len(pictures)))
+        seconds = _spread(pictures, num - len(firsts))
+        self.patches = [(picture, False) for picture in firsts] + [(picture, True) for picture in seconds]
         self.side = int(index.settings["short_side"])
 
     def __len__(self) -> int:
@@ -198,6 +225,12 @@ class SynthValidation(Dataset[dict[str, Tensor]]):
             square = square[start : start + self.crop, start : start + self.crop]
         draws = camera_generator(0, number)
         quality = int(draws.integers(*QUALITIES, endpoint=True))
-        exposure = float(self.camera.exposures[number % len(self.camera.exposures)])
+        turn, curve = divmod(number, len(self.camera.curves))
+        # One further each turn, or ten curves and five exposures would always meet in the same pairs.
+        exposure = float(self.camera.exposures[(curve + turn) % len(self.camera.exposures)])
         noise = sample_noise(draws, square.shape[:2], self.noise)
-        return photograph(square, self.camera, number % len(self.camera.curves), exposure, noise, quality)
+        return photograph(square, self.camera, curve, exposure, noise, quality)
+
+
+def _spread(pictures: list[Picture], num: int) -> list[Picture]:
+    return [pictures[i * len(pictures) // num] for i in range(num)]

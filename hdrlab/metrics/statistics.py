@@ -33,12 +33,15 @@ class Summary:
 
     @property
     def differs(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval excludes 0; a single scene proves nothing."""
+        return self.scenes > 1 and (self.low > 0 or self.high < 0)
 
 
 def summarise(values: Sequence[float], scenes: Sequence[str], seed: int = 0) -> Summary:
-    """Average values and bootstrap the average over scenes: pictures of one scene are no independent evidence.
+    """Average values and bootstrap the average over scenes.
+
+    Pictures of one scene are no independent evidence. Of few scenes the interval is somewhat too narrow; of
+    one it has no width, and nothing counts as a difference.
 
     Args:
         values: One figure, or one paired difference, a picture; NaN where the figure does not apply.
@@ -46,7 +49,7 @@ def summarise(values: Sequence[float], scenes: Sequence[str], seed: int = 0) -> 
         seed: Seed of the resampling.
 
     Raises:
-        ValueError: No value is left.
+        ValueError: No value is left, or their number is not that of the scenes.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile interval with whole clusters

@@ -61,7 +61,7 @@ class Stage(pl.LightningModule):
     def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
         """Return what a person should see of the first sample of a batch."""
 
-    def open_files(self, vgg16: str | None) -> None:  # noqa: B027 - most stages need none
+    def open_files(self, vgg16: str | None) -> None:
         """Load what a training needs and a trained stage does not.
 
         Args:
@@ -93,7 +93,7 @@ class Stage(pl.LightningModule):
         """Collect losses and figures of a validation batch, masked samples left out."""
         if not bool(batch["mask"].any()):
             return None
-        outputs = self(batch)
+        outputs: Outputs = self(batch)
         terms = self.losses(batch, outputs)
         kept = batch["mask"].flatten() > 0
         figures = {"loss": self.weigh(terms), **terms}

@@ -11,6 +11,7 @@ from hdrlab.losses import l2_loss
 from hdrlab.metrics import psnr
 from hdrlab.nets import build_net
 from hdrlab.ops.transfer import srgb_decode
+from hdrlab.pipeline import dequantize
 from hdrlab.stages.base import Batch, Outputs, Stage
 from hdrlab.stages.panels import PanelSample
 
@@ -30,8 +31,8 @@ class DeqStage(Stage):
         self.dequantization = build_net("dequantization", preset, width=config.width)
 
     def forward(self, batch: Batch) -> Outputs:
-        """Return ``dequantized``: C, [B, 3, H, W] in [0, 1]. Clamped pixels pass no gradient, as in the paper's code."""
-        return {"dequantized": self.dequantization(batch["jpeg"]).clamp(0, 1)}
+        """Return ``dequantized``: C, [B, 3, H, W] in [0, 1] (clamped pixels pass no gradient)."""
+        return {"dequantized": dequantize(self.dequantization, batch["jpeg"])}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Return ``l2``, the squared error of C against L."""

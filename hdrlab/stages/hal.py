@@ -11,8 +11,9 @@ from hdrlab.config.schema import HalConfig
 from hdrlab.losses import log_l1_loss, perceptual_loss, total_variation_loss
 from hdrlab.metrics import anchor_luminance, clipped_mask, log_l1, psnr_pu21
 from hdrlab.nets import build_net
+from hdrlab.nets.hallucination import HallucinationNet
 from hdrlab.nets.vgg16 import VGG16Features
-from hdrlab.ops.masks import highlight_mask
+from hdrlab.pipeline import hallucinate
 from hdrlab.stages.base import Batch, Frozen, Outputs, Stage
 from hdrlab.stages.panels import PanelSample
 from hdrlab.weights import load_vgg16
@@ -41,18 +42,15 @@ class HalStage(Stage):
     def open_files(self, vgg16: str | None) -> None:
         """Load the perceptual loss's VGG-16, and the weights that the encoder starts from."""
         if self.encoder_weights:
+            assert isinstance(self.hallucination, HallucinationNet)
             self.hallucination.load_encoder(load_vgg16(self.encoder_weights))
         if vgg16:
             self.vgg16 = Frozen(VGG16Features(None if vgg16 == "random" else load_vgg16(vgg16)))
 
     def forward(self, batch: Batch) -> Outputs:
         """Return ``alpha`` [B, 1, H, W] and ``hdr``, A = H_c + α·max(residual, 0), linear and at least 0."""
-        x_lin = batch["lin"]
-        alpha = highlight_mask(x_lin, self.mask_width)
-        residual = self.hallucination(x_lin)
-        if self.preset == "tf2":  # this form of the net emits BGR
-            residual = residual.flip(1)
-        return {"alpha": alpha, "hdr": x_lin + alpha * torch.relu(residual.to(x_lin.dtype))}
+        alpha, hdr = hallucinate(self.hallucination, batch["lin"], self.mask_width)
+        return {"alpha": alpha, "hdr": hdr}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Return ``log_l1``, ``tv`` and, unless its weight is 0, ``perceptual``."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hdrlab.config.schema import LinConfig
-from hdrlab.losses import curve_loss, l2_loss
+from hdrlab.losses import CurveReduction, curve_loss, l2_loss
 from hdrlab.metrics import curve_mse, psnr
 from hdrlab.nets import build_net
 from hdrlab.ops.response import apply_response
@@ -33,7 +33,8 @@ class LinStage(Stage):
 
     def __init__(self, config: LinConfig, preset: str) -> None:
         super().__init__(config, preset)
-        self.input, self.curve_reduction = config.input, config.curve_reduction
+        self.input = config.input
+        self.curve_reduction: CurveReduction = config.curve_reduction  # type: ignore[assignment]
         self.linearization = build_net(
             "linearization", preset, width=config.width, basis=config.basis, bn_momentum=config.bn_momentum
         )

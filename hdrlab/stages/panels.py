@@ -52,7 +52,8 @@ def draw_panel(samples: Sequence[PanelSample], path: Path, title: str) -> None:
     rows, columns = len(EXPOSURES), len(first.pictures) + 1
     figure = Figure(figsize=(2.3 * columns, 2.05 * rows * len(samples) + 0.5), layout="constrained", dpi=100)
     figure.suptitle(title, fontsize=10)
-    for part, sample in zip(np.atleast_1d(figure.subfigures(len(samples), 1)), samples, strict=True):
+    parts = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
+    for part, sample in zip(parts, samples, strict=True):
         grid = part.subplots(rows, columns, squeeze=False)
         for row, stops in enumerate(EXPOSURES):
             for column, (name, picture) in enumerate(sample.pictures.items()):

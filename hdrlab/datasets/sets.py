@@ -1,0 +1,72 @@
+"""From a data section and its index to the samples of a training and of a validation."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hdrlab.camera import ResponseCurves
+from hdrlab.camera.sampling import NoiseMode
+from hdrlab.config.schema import DataConfig, HdrRealConfig, SynthConfig
+from hdrlab.datasets.index import Index
+from hdrlab.datasets.real import RealTraining, RealValidation
+from hdrlab.datasets.synth import Camera, SynthTraining, SynthValidation
+
+NUM_VAL_EXPOSURES = 5  # as the authors validate
+
+
+def training_set(
+    data: DataConfig, index: Index, curves: ResponseCurves | None, *, patch: int, batch_size: int, seed: int
+) -> Dataset[dict[str, Tensor]]:
+    """Make the training samples of a data set, by global counter.
+
+    Args:
+        data: The data section.
+        index: Its index.
+        curves: Its response curves, where it has some.
+        patch: Side of the samples in pixels.
+        batch_size: Global batch.
+        seed: The run's seed.
+
+    Raises:
+        DataError: The pictures are smaller than a patch, or none can be used.
+    """
+    if isinstance(data, HdrRealConfig):
+        return RealTraining(index, patch=patch, seed=seed)
+    assert isinstance(data, SynthConfig)
+    assert curves is not None
+    return SynthTraining(
+        index,
+        Camera.of(curves, "train", data.exposures),
+        patch=patch,
+        batch_size=batch_size,
+        seed=seed,
+        noise=cast("NoiseMode", data.noise),
+        positional_quality=data.jpeg_quality == "positional",
+    )
+
+
+def validation_set(
+    data: DataConfig, index: Index, curves: ResponseCurves | None, split: str, num: int | None = None
+) -> SynthValidation | RealValidation:
+    """Make the fixed photographs of a split.
+
+    Args:
+        data: The data section.
+        index: Its index.
+        curves: Its response curves, where it has some.
+        split: train, val or test.
+        num: How many photographs; None takes all.
+
+    Raises:
+        DataError: The pictures are smaller than ``data.val_crop``.
+    """
+    if isinstance(data, HdrRealConfig):
+        return RealValidation(index, split, num=num, crop=data.val_crop)
+    assert isinstance(data, SynthConfig)
+    assert curves is not None
+    camera = Camera.of(curves, "test", NUM_VAL_EXPOSURES)
+    noise = cast("NoiseMode", data.noise)
+    return SynthValidation(index, camera, split, num=num, crop=data.val_crop, noise=noise)

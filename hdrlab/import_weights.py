@@ -1,0 +1,185 @@
+"""Make files of published weights: ``python -m hdrlab.import_weights source=… output=… [basis=…]``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hdrlab.config.check import check_import
+from hdrlab.config.command import Command
+from hdrlab.config.menu import import_menu
+from hdrlab.config.schema import ImportConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hdrlab.weight_sources import Bundle, Imported
+
+NAMES_SHOWN = 3
+
+
+def import_weights(config: ImportConfig) -> int:
+    """Read all weights of the source, then write one file per net; if anything is wrong, none."""
+    from hdrlab.ops.inverse_basis import CurveFileError
+    from hdrlab.weight_sources import ImportProblems, find_sources, read_bundle
+    from hdrlab.weights import WeightsError, load_vgg16
+
+    console, output = Console(), Path(config.output)
+    prefixes, files = find_sources(Path(config.source))
+    bundles: list[Bundle] = []
+    vgg: dict[Path, dict[str, Tensor]] = {}
+    problems: list[str] = []
+    with console.status("reading"):
+        for prefix in prefixes:
+            try:
+                bundles.append(read_bundle(prefix, config.basis))
+            except (WeightsError, CurveFileError) as error:
+                problems.append(str(error))
+        for file in files:
+            try:
+                vgg[file] = load_vgg16(file)
+            except WeightsError as error:
+                problems.append(str(error))
+    folders = _folders(bundles, output, problems)
+    problems += [
+        f"{bundle.prefix}: {net.problem}" for bundle in bundles for net in bundle.nets if net.problem
+    ]
+    _refuse_mixed(bundles, folders, problems)
+    _report(console, bundles, list(vgg), folders, output, broken=bool(problems))
+    if problems:
+        raise ImportProblems(problems)
+    try:
+        _write(bundles, folders, vgg, output)
+    except OSError as error:
+        raise ImportProblems([f"output={output}: cannot be written ({error.strerror or error})"]) from error
+    console.print(f"written; use them with checkpoint={output}" if bundles else "written", soft_wrap=True)
+    return 0
+
+
+def _folders(bundles: Sequence[Bundle], output: Path, problems: list[str]) -> dict[Path, Path]:
+    """Say into which folder each checkpoint's nets go.
+
+    The released folder holds deq, lin and hal twice: trained one by one, and tuned together with ref. Nets of
+    the two kinds must not be mixed, so the largest set fills `output` and what collides gets a folder below.
+    """
+    ordered = sorted(bundles, key=lambda bundle: -len(bundle.nets))
+    taken: dict[str, Bundle] = {}
+    folders: dict[Path, Path] = {}
+    for bundle in ordered:
+        rivals = {net.name: taken[net.name] for net in bundle.nets if net.name in taken}
+        folders[bundle.prefix] = output / bundle.title if rivals else output
+        for name, rival in rivals.items():
+            if len(rival.nets) == len(bundle.nets):
+                problems.append(
+                    f"{name} is in {rival.prefix} and in {bundle.prefix}: give one of them as source"
+                )
+        if not rivals:
+            taken |= {net.name: bundle for net in bundle.nets}
+    return folders
+
+
+def _refuse_mixed(bundles: Sequence[Bundle], folders: Mapping[Path, Path], problems: list[str]) -> None:
+    """Refuse several presets in the source, or beside what `output` holds already."""
+    from hdrlab.net_files import read_header, require_one_preset
+    from hdrlab.weights import WeightsError
+
+    presets = {f"{net.name} ({bundle.prefix})": net.preset for bundle in bundles for net in bundle.nets}
+    new = {folders[bundle.prefix] / f"{net.name}.pt" for bundle in bundles for net in bundle.nets}
+    for folder in {file.parent for file in new}:
+        for old in sorted({*folder.glob("*.pt")} - new):
+            presets[str(old)] = read_header(old)["preset"]
+    try:
+        require_one_preset(presets)
+    except WeightsError as error:
+        problems.append(str(error))
+
+
+def _write(
+    bundles: Sequence[Bundle],
+    folders: Mapping[Path, Path],
+    vgg: Mapping[Path, Mapping[str, Tensor]],
+    output: Path,
+) -> None:
+    from safetensors.torch import save_file
+
+    from hdrlab.net_files import save_net, versions
+    from hdrlab.weight_sources import describe
+
+    output.mkdir(parents=True, exist_ok=True)
+    for bundle in bundles:
+        source = describe(bundle.prefix)
+        folders[bundle.prefix].mkdir(exist_ok=True)
+        for imported in bundle.nets:
+            assert imported.net is not None
+            save_net(imported.net, folders[bundle.prefix] / f"{imported.name}.pt", source)
+    for file, weights in vgg.items():
+        header = {"source": describe(file), "versions": versions()}
+        part = output / (_vgg_name(file) + ".part")
+        save_file(dict(weights), part, {"hdrlab": json.dumps(header)})
+        part.replace(output / _vgg_name(file))
+
+
+def _vgg_name(path: Path) -> str:
+    """The two VGG-16 of the paper differ in what they were trained on, which only the file's name says."""
+    return "vgg16_places365.safetensors" if "places" in path.name.lower() else "vgg16.safetensors"
+
+
+# ---------------------------------------------------------------------------------------------- the report
+
+
+def _report(
+    console: Console,
+    bundles: Sequence[Bundle],
+    vgg: Sequence[Path],
+    folders: Mapping[Path, Path],
+    output: Path,
+    broken: bool,
+) -> None:
+    table = Table(
+        "source", "net", "preset", "mapped", "missing or wrong", "file", title=escape(f"found, for {output}")
+    )
+    for bundle in bundles:
+        for net in bundle.nets:
+            file = folders[bundle.prefix].relative_to(output) / f"{net.name}.pt"
+            shown = "" if broken else escape(str(file))
+            table.add_row(escape(bundle.title), net.name, net.preset, str(net.loaded), _lacking(net), shown)
+    for path in vgg:
+        table.add_row(escape(path.name), "VGG-16", "", "26", "", "" if broken else _vgg_name(path))
+    if table.row_count:
+        console.print(table)
+    for bundle in bundles:
+        for kind, names in bundle.ignored.items():
+            more = f", … ({len(names)} in all)" if len(names) > NAMES_SHOWN else ""
+            listed = ", ".join(names[:NAMES_SHOWN]) + more
+            console.print(f"ignored in {bundle.title} ({kind}): {listed}", markup=False, soft_wrap=True)
+    absent = _absent(bundles)
+    if absent:
+        console.print(f"not in the source: {', '.join(absent)}", soft_wrap=True)
+
+
+def _lacking(net: Imported) -> str:
+    if not net.problem:
+        return ""
+    variables = len(net.problem.splitlines()) - 1
+    return f"{variables} variables" if variables else "the basis"
+
+
+def _absent(bundles: Sequence[Bundle]) -> list[str]:
+    from hdrlab.weight_sources import GRAPH_SCOPES
+
+    found = {net.name for bundle in bundles for net in bundle.nets}
+    return [name for name in GRAPH_SCOPES if found and name not in found]
+
+
+COMMAND = Command(
+    "import_weights", ImportConfig, check_import, import_weights, import_menu, required=("source", "output")
+)
+
+if __name__ == "__main__":
+    COMMAND.main()

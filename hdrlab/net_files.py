@@ -1,0 +1,189 @@
+"""Files that hold one net each, and loading of nets from them or from checkpoints of trainings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdrlab import __version__
+from hdrlab.nets import NETS, Net, build_net
+from hdrlab.nets.layers import WeightsError, assign_tensors
+from hdrlab.nets.linearization import LinearizationNet
+
+SUFFIX = ".pt"
+SUFFIXES = (SUFFIX, ".ckpt")
+SCHEMA_VERSION = 1
+MARK = "hdrlab_net"
+CHECKPOINT_MARK = "hdrlab"
+
+PathLike = str | os.PathLike[str]
+
+
+def save_net(net: Net, path: Path, source: Mapping[str, Any]) -> None:
+    """Write a net with a header of plain types, so that the file stands alone and can be read safely.
+
+    Args:
+        net: From `build_net`.
+        path: The file; a former one is replaced when the new one is whole.
+        source: What the weights come from, plain types.
+    """
+    options = {name: value for name, value in net.options.items() if name != "basis"}
+    state = net.state_dict()
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "net": net.name,
+        "preset": net.preset,
+        "options": options,
+        "basis": getattr(net, "basis_name", None),
+        "source": dict(source),
+        "versions": versions(),
+        "sha256": _digest(state),
+    }
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as stream:
+            torch.save({MARK: header, "state_dict": state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of hdrlab and of what decides about the content of its files."""
+    own = {"hdrlab": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in ("torch", "numpy")}
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    """Hash names, shapes and values: PyTorch's own reader lets a flipped bit pass."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_nets(paths: PathLike | Sequence[PathLike]) -> dict[str, Net]:
+    """Load nets for inference.
+
+    Args:
+        paths: Files that `hdrlab.import_weights` wrote, checkpoints of trainings, folders that hold such
+            files directly (`.pt`, `.ckpt`), or a list of all these.
+
+    Returns:
+        Nets by name, in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: A file is missing, damaged or foreign, two files hold the same net, or presets mix.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    nets: dict[str, Net] = {}
+    origin: dict[str, Path] = {}
+    for path in dict.fromkeys(file for one in given for file in _files(Path(one))):
+        for net in _load_file(path):
+            if net.name in nets:
+                raise WeightsError(
+                    f"{net.name} is both in {origin[net.name]} and in {path}: give only one of them"
+                )
+            nets[net.name], origin[net.name] = net.eval(), path
+    if not nets:
+        raise WeightsError(f"no nets in {', '.join(str(one) for one in given) or 'an empty list'}")
+    require_one_preset({f"{name} ({origin[name]})": net.preset for name, net in nets.items()})
+    return nets
+
+
+def require_one_preset(presets: Mapping[str, str]) -> None:
+    """Refuse nets of several presets, which do not understand each other's pictures.
+
+    Args:
+        presets: Preset of each net, by what the message calls the net.
+
+    Raises:
+        WeightsError: Naming every net's preset.
+    """
+    if len(set(presets.values())) > 1:
+        said = "\n  ".join(f"{preset}: {name}" for name, preset in presets.items())
+        raise WeightsError(f"nets of different presets do not work together; give those of one:\n  {said}")
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a file of one net says of itself.
+
+    Raises:
+        WeightsError: The file is damaged, foreign or newer.
+    """
+    header: dict[str, Any] = _require_header(path, _read(path))
+    return header
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        yield from sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    else:
+        raise WeightsError(f"{path}: no such file or folder")
+
+
+def _load_file(path: Path) -> Iterator[Net]:
+    stored = _read(path)
+    if CHECKPOINT_MARK in stored:
+        yield from _stage_nets(path)
+        return
+    header = _require_header(path, stored)
+    state = stored.get("state_dict", {})
+    if _digest(state) != header["sha256"]:
+        raise WeightsError(f"{path}: the checksum of its weights does not match, so the file is damaged")
+    net = build_net(header["net"], header["preset"], **header["options"])
+    if isinstance(net, LinearizationNet):
+        net.basis_name = header["basis"]
+    assign_tensors(net.state_dict(), state, f"{header['net']} ({path})")
+    yield net
+
+
+def _stage_nets(path: Path) -> Iterator[Net]:
+    from hdrlab.runtime import load_stage  # brings Lightning, which a net file does not need
+
+    stage = load_stage(path)
+    for module in stage.modules():
+        if isinstance(module, Net):
+            if module.name == "hallucination":
+                module.options = {**module.options, "mask_width": getattr(stage, "mask_width", None)}
+            yield module
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"{path}: cannot be read ({reason}); hdrlab.import_weights reads foreign weights"
+        ) from error
+    if not isinstance(stored, dict):
+        raise WeightsError(
+            f"{path}: holds no nets; give files of hdrlab.import_weights or checkpoints of trainings"
+        )
+    return stored
+
+
+def _require_header(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
+    header = stored.get(MARK)
+    if not isinstance(header, dict) or header.get("net") not in NETS:
+        raise WeightsError(
+            f"{path}: holds no net of hdrlab; give files of hdrlab.import_weights or checkpoints of trainings"
+        )
+    if header["schema_version"] > SCHEMA_VERSION:
+        raise WeightsError(f"{path}: written by a newer hdrlab; update to read it")
+    return header

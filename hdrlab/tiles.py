@@ -1,0 +1,284 @@
+"""The chain on pictures that do not fit into memory as a whole: tile by tile, and without seams.
+
+Each net runs over the whole picture before the next one starts, since each needs another margin (halo)
+around its tiles. A halo as wide as the net sees and an origin on the grid of its coarsest maps make a tile's
+inside what it is in the whole picture. Crops end where the picture ends, so that borders are padded there
+and only there. Linearization is global: its maps are summed up over tiles, and their mean gives one curve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from hdrlab.nets.layers import require_maps
+from hdrlab.nets.linearization import LinearizationNet
+from hdrlab.ops.response import apply_response
+from hdrlab.pipeline import Nets, Reconstruction, dequantize, hallucinate, refine, require_nets
+
+MULTIPLE = 32
+DEFAULT_MEMORY = 1.6e9
+MAX_TILES_PER_SIDE = 256
+BACKBONE_STRIDE = 8
+
+Progress = Callable[[int, int], None]
+"""Called with the number of finished tiles and of all."""
+
+
+class TileError(ValueError):
+    """A picture cannot be cut as asked for."""
+
+
+@dataclass(frozen=True)
+class TileRule:
+    """What the tiles of one step must be.
+
+    Attributes:
+        halo: Pixels around a tile that its inside depends on.
+        multiple: Tiles start on multiples of this.
+        bytes_per_pixel: Peak need of the step in float32 on a CPU, measured at full width.
+    """
+
+    halo: int
+    multiple: int
+    bytes_per_pixel: int
+
+
+RULES = {
+    "dequantization": TileRule(128, 16, 750),
+    "linearization": TileRule(32, BACKBONE_STRIDE, 1450),
+    "response": TileRule(0, 1, 170),
+    "hallucination": TileRule(192, 32, 2250),
+    "refinement": TileRule(128, 16, 750),
+}
+"""The steps in their order."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis: where its inside lies, and where it is cut out with its halo."""
+
+    start: int
+    stop: int
+    outer_start: int
+    outer_stop: int
+
+    @property
+    def place(self) -> slice:
+        """The inside, in the picture."""
+        return slice(self.start, self.stop)
+
+    @property
+    def outer(self) -> slice:
+        """The inside with its halo, in the picture."""
+        return slice(self.outer_start, self.outer_stop)
+
+    def inner(self, stride: int = 1) -> slice:
+        """The inside, in maps of the crop that have one cell for `stride` pixels."""
+        return slice((self.start - self.outer_start) // stride, (self.stop - self.outer_start) // stride)
+
+
+Tile = tuple[Span, Span]
+"""Rows and columns."""
+
+
+@torch.no_grad()
+def reconstruct_tiled(
+    ldr: Tensor,
+    nets: Nets,
+    tile: int | None = None,
+    memory: float = DEFAULT_MEMORY,
+    mask_width: float | None = None,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Reconstruct HDR pictures as `hdrlab.pipeline.reconstruct` does, in bounded memory, without gradients.
+
+    The pictures stay on the device of `ldr`; each tile is computed where its net is.
+
+    Args:
+        ldr: Display-encoded photographs [B, 3, H, W], nominally in [0, 1]; H and W are multiples of 32.
+        nets: As in `reconstruct`, in evaluation mode.
+        tile: Side of the tiles without halo, a multiple of 32; None: the least work that fits into `memory`.
+        memory: Bytes that a tile's maps may take, the pictures themselves apart.
+        mask_width: As in `reconstruct`.
+        progress: Told after each tile.
+
+    Returns:
+        The pictures of all steps; up to rounding those of the whole picture.
+
+    Raises:
+        NetSetError: A net is missing.
+        TileError: The tile size is illegal, or a net is in training mode.
+        ValueError: The shape does not fit.
+    """
+    require_nets(nets)
+    require_maps(ldr, 3, multiple=MULTIPLE)
+    _require_inference(nets)
+    steps = [step for step in RULES if step == "response" or step in nets]
+    plans = {step: plan_tiles(step, ldr, tile, memory) for step in steps}
+    advance = _counter(sum(len(plan) for plan in plans.values()), progress)
+
+    def run(step: str, function: Step, sources: Sequence[Tensor], *targets: Tensor) -> None:
+        _run_tiles(
+            function,
+            sources,
+            targets,
+            plans[step],
+            _device(nets, step, ldr),
+            advance,
+        )
+
+    dequantized, linear, hdr = (torch.empty_like(ldr) for _ in range(3))
+    run("dequantization", partial(_alone, dequantize, nets["dequantization"]), [ldr], dequantized)
+    curve = _curve(nets["linearization"], dequantized, plans["linearization"], advance)
+    run("response", lambda crop: (apply_response(crop, curve),), [dequantized], linear)
+    alpha = torch.empty_like(ldr[:, :1])
+    restore = partial(hallucinate, nets["hallucination"], mask_width=mask_width)
+    run("hallucination", restore, [linear], alpha, hdr)
+    refined = None
+    if "refinement" in nets:
+        refined = torch.empty_like(ldr)
+        run("refinement", partial(_alone, refine, nets["refinement"]), [hdr, linear, dequantized], refined)
+    return Reconstruction(dequantized, curve, linear, alpha, hdr, refined)
+
+
+Step = Callable[..., tuple[Tensor, ...]]
+
+
+def _alone(function: Callable[..., Tensor], net: nn.Module, *crops: Tensor) -> tuple[Tensor, ...]:
+    return (function(net, *crops),)
+
+
+def _run_tiles(
+    function: Step,
+    sources: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    tiles: Iterable[Tile],
+    device: torch.device,
+    advance: Callable[[], None],
+) -> None:
+    """Fill the targets with the insides of what the function makes of each crop of the sources."""
+    for rows, columns in tiles:
+        crops = [source[..., rows.outer, columns.outer].to(device) for source in sources]
+        for target, result in zip(targets, function(*crops), strict=True):
+            inside = result[..., rows.inner(), columns.inner()]
+            target[..., rows.place, columns.place] = inside.to(target.device)
+        advance()
+
+
+def _curve(net: nn.Module, picture: Tensor, tiles: Iterable[Tile], advance: Callable[[], None]) -> Tensor:
+    """Run the linearization net, its maps summed in double precision."""
+    linearization = cast(LinearizationNet, net)
+    device = next(linearization.parameters()).device
+    total = torch.zeros(0)
+    for rows, columns in tiles:
+        maps = linearization.backbone(
+            linearization.features(picture[..., rows.outer, columns.outer].to(device))
+        )
+        inside = maps[..., rows.inner(BACKBONE_STRIDE), columns.inner(BACKBONE_STRIDE)]
+        dtype = torch.promote_types(maps.dtype, torch.float32)
+        summed = inside.sum(dim=(2, 3), dtype=dtype).cpu().double()
+        total = summed if total.numel() == 0 else total + summed
+        advance()
+    cells = picture.shape[-2] * picture.shape[-1] / BACKBONE_STRIDE**2
+    feature = (total / cells).to(dtype).to(device)
+    return linearization.curve_from_feature(feature).curve.to(picture.device)
+
+
+def plan_tiles(step: str, ldr: Tensor, tile: int | None, memory: float) -> list[Tile]:
+    """Cut a picture into the tiles of one step.
+
+    Args:
+        step: A key of `RULES`.
+        ldr: The pictures [B, C, H, W].
+        tile: Side of a tile, or None for the cut with the least work that fits into `memory`.
+        memory: Bytes a tile may take.
+
+    Returns:
+        Tiles that cover the picture once.
+
+    Raises:
+        TileError: The side is no positive multiple of 32.
+    """
+    rule = RULES[step]
+    height, width = ldr.shape[-2:]
+    if tile is not None:
+        if tile < MULTIPLE or tile % MULTIPLE:
+            raise TileError(
+                f"tile={tile}: the side of a tile must be a multiple of {MULTIPLE}, for example 512"
+            )
+        return _grid(_spans(height, tile, rule), _spans(width, tile, rule))
+    pixels = memory / (rule.bytes_per_pixel * len(ldr) * ldr.element_size() / 4)
+    rows, columns = _cuts(height, rule), _cuts(width, rule)
+    fitting = [(row, column) for row in rows for column in columns if row.largest * column.largest <= pixels]
+    if not fitting:
+        return _grid(rows[-1].spans, columns[-1].spans)
+    row, column = min(fitting, key=lambda pair: pair[0].total * pair[1].total)
+    return _grid(row.spans, column.spans)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One way to cut an axis: the spans, the longest of them with its halo, and all of them together."""
+
+    spans: list[Span]
+    largest: int
+    total: int
+
+
+def _grid(rows: Sequence[Span], columns: Sequence[Span]) -> list[Tile]:
+    return [(row, column) for row in rows for column in columns]
+
+
+def _cuts(size: int, rule: TileRule) -> list[_Cut]:
+    """All ways to cut one axis evenly, from one span on."""
+    sides = (MULTIPLE * math.ceil(size / number / MULTIPLE) for number in range(1, MAX_TILES_PER_SIDE + 1))
+    cuts = []
+    for side in dict.fromkeys(sides):
+        spans = _spans(size, side, rule)
+        lengths = [span.outer_stop - span.outer_start for span in spans]
+        cuts.append(_Cut(spans, max(lengths), sum(lengths)))
+    return cuts
+
+
+def _spans(size: int, side: int, rule: TileRule) -> list[Span]:
+    assert side % rule.multiple == rule.halo % rule.multiple == 0
+    return [
+        Span(
+            start,
+            min(start + side, size),
+            max(start - rule.halo, 0),
+            min(start + side + rule.halo, size),
+        )
+        for start in range(0, size, side)
+    ]
+
+
+def _device(nets: Nets, step: str, ldr: Tensor) -> torch.device:
+    return next(nets[step].parameters()).device if step in nets else ldr.device
+
+
+def _require_inference(nets: Nets) -> None:
+    training = [name for name in RULES if name in nets and nets[name].training]
+    if training:
+        raise TileError(
+            f"{', '.join(training)}: in training mode, where batch norm would see tiles alone; call eval()"
+        )
+
+
+def _counter(total: int, progress: Progress | None) -> Callable[[], None]:
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return advance

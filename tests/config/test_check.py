@@ -1,0 +1,161 @@
+"""What is wrong is said, all of it, in words that help; nothing is computed or written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from training import Lab
+
+from hdrlab.config.check import ConfigError
+from hdrlab.config.command import Command
+from hdrlab.evaluate import COMMAND as EVALUATE
+from hdrlab.prepare import COMMAND as PREPARE
+from hdrlab.train import COMMAND as TRAIN
+
+
+def never(config: object) -> int:
+    raise AssertionError("a wrong configuration was carried out")
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """Run a wrong command line and return what is said, a line a problem."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HDRLAB_VGG16", raising=False)
+
+    def run(line: str, command: Command = TRAIN) -> list[str]:  # type: ignore[type-arg]
+        with pytest.raises(SystemExit) as left:
+            replace(command, run=never).main(line.split())
+        said = capsys.readouterr()
+        assert left.value.code == 2
+        assert not list(tmp_path.iterdir())
+        return [text.removeprefix("error: ") for text in said.err.splitlines() if text.startswith("error: ")]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("stage=hall", "stage=hall: must be deq | hal"),
+        ("stage=hall", "did you mean hal?"),
+        ("stage=hal data=tinny", "did you mean tiny?"),
+        ("stage=hal logger=wandbb", "did you mean wandb?"),
+        ("stage=hal trainer=null", "trainer=null: must be fit | smoke"),
+        ("stage=null", "stage=null: must be"),
+        ("trainer=smoke", "stage: not set"),
+        ("stage", "stage: not understood"),
+        ("stage=hal stage.losss.tv=1", "stage.losss.tv: no such key; did you mean stage.loss.tv?"),
+        ("stage=hal sead=1", "sead: no such key; did you mean seed?"),
+        ("stage=hal zebra=1", "zebra: no such key; the configuration has stage, data"),
+        ("stage=hal +stage.foo=1", "stage.foo: no such key; stage has name, max_steps"),
+        ("stage=deq stage.bn_momentum=0.1", "stage.bn_momentum: a key of stage=lin only"),
+        ("stage=hal data.skip_bad=true", "data.skip_bad: a key of data=hdr_synth"),
+        ("stage=hal logger.project=x", "logger.project: a key of logger=wandb only"),
+        ("stage=hal stage.lr=fast", "stage.lr: got 'fast', must be a number above 0"),
+        ("stage=hal stage.lr=0", "stage.lr: got 0.0, must be a number above 0"),
+        ("stage=hal stage.lr=inf", "stage.lr: got inf"),
+        ("stage=hal stage.lr=nan", "stage.lr: got nan"),
+        ("stage=hal stage.lr=null", "stage.lr: not set, must be a number above 0"),
+        ("stage=hal stage.lr=[1]", "stage.lr: got [1], must be a number"),
+        ("stage=hal stage.loss=3", "stage.loss: got 3, must be a section of keys"),
+        ("stage=hal ~stage.lr", "~stage.lr: keys cannot be removed; set a value"),
+        ("stage=hal seed=true", "seed: got True, must be a whole number"),
+        ("stage=hal seed=-1", "seed: got -1, must be a whole number at least 0, at most 4294967295"),
+        ("stage=hal stage.max_steps=1.5", "stage.max_steps: got 1.5, must be a whole number"),
+        (
+            "stage=hal stage.patch=40",
+            "stage.patch: got 40, must be a whole number at least 32, a multiple of 32",
+        ),
+        ("stage=hal data.val_crop=512", "data.val_crop=512: must be at most data.short_side=384"),
+        ("stage=hal trainer.precision=8", "trainer.precision: got '8', must be 64 | 32 | bf16 | 16"),
+        ("stage=hal preset=offical", "must be default | official | tf2; did you mean official?"),
+        ("stage=hal stage.width=${oops}", "stage.width: Interpolation key 'oops' not found"),
+        ("stage=hal resume=maybe", "resume=maybe: no such file"),
+        ("stage=hal stage.init=no.ckpt", "stage.init=no.ckpt: no such file"),
+        ("stage=lin stage.basis=no.txt", "stage.basis=no.txt: no such file"),
+        ("stage=deq data.curves=no.txt", "data.curves=no.txt: no such file"),
+        ("stage=deq stage.loss.l2=0", "stage.loss: every weight is 0"),
+        ("stage=deq stage.batch_size=3 trainer.devices=2", "stage.batch_size=3: must be a multiple of the 2"),
+        ("stage=deq stage.batch_size=1 data.jpeg_quality=positional", "needs stage.batch_size of at least 2"),
+        ("stage=hal stage.lr=1e-3,1e-4", "stage.lr=1e-3,1e-4: several values; add -m"),
+        ("stage=hal,deq", "stage=hal,deq: several values; add -m"),
+        ("-m stage=hal,doq", "stage=doq: must be"),
+        ("-m stage=hal stage.lr=1e-3,0", "stage.lr: got 0.0, must be a number above 0"),
+        ("stage=deq data=hdr_synth", "data.root: not set; the folder of HDR pictures"),
+        ("stage=deq data=hdr_synth data.root=gone", "data.root=gone: no such folder"),
+        ("stage=deq data=hdr_synth data.root=. data.manifest=a", "data.manifest=a: no such file"),
+        ("stage=deq data=hdr_synth data.root=. data.lists.train=a", "data.lists.test: not set"),
+        (
+            "stage=hal data=hdr_synth data.root=.",
+            "stage.perceptual.weights=auto: no VGG-16 file is configured",
+        ),
+        ("stage=hal paths.vgg16=no.pth", "paths.vgg16=no.pth: no such file"),
+        ("stage=hal stage.perceptual.weights=no.pth", "stage.perceptual.weights=no.pth: no such file"),
+        ("experiment=nothing", "experiment=nothing: must be"),
+        ("stage=lin experiment=paper_hal", "experiment=paper_hal is made for stage=hal, not for stage=lin"),
+        ("stage=lin experiment=demo", "experiment=demo is made for stage=hal, not for stage=lin"),
+    ],
+)
+def test_a_mistake_is_named(refused, line: str, said: str) -> None:  # type: ignore[no-untyped-def]
+    assert said in "\n".join(refused(line))
+
+
+def test_all_mistakes_are_named_at_once(refused) -> None:  # type: ignore[no-untyped-def]
+    line = "stage=hal stage.lr=fast stage.pach=64 seed=-1 stage.patch=40 trainer.precision=8 data.val_crop=33"
+    keys = [text.partition(":")[0] for text in refused(line)]
+    assert sorted(keys) == sorted(
+        ["stage.pach", "stage.lr", "seed", "stage.patch", "trainer.precision", "data.val_crop"]
+    )
+
+
+def test_nothing_is_said_twice(refused) -> None:  # type: ignore[no-untyped-def]
+    said = refused("-m stage=deq stage.lr=1e-3,1e-4,0 seed=-1")
+    assert len(said) == len(set(said)) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "said"),
+    [
+        (EVALUATE, "split=test", "checkpoint: not set"),
+        (EVALUATE, "checkpoint=no.ckpt", "checkpoint=no.ckpt: no such file"),
+        (
+            EVALUATE,
+            "checkpoint=no.ckpt split=tset",
+            "split: got 'tset', must be train | val | test; did you mean",
+        ),
+        (PREPARE, "source=gone root=x", "source=gone: no such folder"),
+        (PREPARE, "source=. root=.", "root: must be another folder than source"),
+        (PREPARE, "source=. root=x data=tiny", "data=tiny: nothing to prepare"),
+    ],
+)
+def test_the_other_commands_check_too(refused, command, line: str, said: str) -> None:  # type: ignore[no-untyped-def]
+    assert said in "\n".join(refused(line, command))
+
+
+def test_without_a_choice_the_menu_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        TRAIN.main(["seed=1"])
+    said = capsys.readouterr().err
+    assert "error: stage: not set" in said
+    assert "restore clipped highlights" in said
+
+
+def test_the_perceptual_loss_needs_a_file_on_real_pictures_only(lab: Lab, tmp_path: Path) -> None:
+    real = [word for word in lab.words("hal") if "perceptual" not in word]
+    with pytest.raises(ConfigError, match="no VGG-16 file is configured"):
+        TRAIN.compose(real)
+    for word in ("trainer=smoke", "stage.loss.perceptual=0", "stage.perceptual.weights=random"):
+        TRAIN.compose([*real, word])
+    TRAIN.compose(["stage=hal"])
+    weights = tmp_path / "vgg16.npy"
+    weights.touch()
+    TRAIN.compose([*real, f"paths.vgg16={weights}"])
+
+
+def test_numbers_that_read_as_words_are_taken(lab: Lab) -> None:
+    assert lab.config("deq", "trainer.precision=32").trainer.precision == "32"
+    assert lab.config("deq", "stage.lr=1").stage.lr == 1.0
+    assert lab.config("deq", "+stage.lr=1e-5").stage.lr == 1e-5

@@ -1,0 +1,88 @@
+"""The commands as a user starts them: their help, their speed, their exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hdrlab.config.menu import train_menu
+from hdrlab.config.stages import STAGES
+from hdrlab.train import COMMAND
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 3.0  # promised is one; loaded machines get more
+
+
+def run(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare"])
+@pytest.mark.parametrize("words", [(), ("--help",)])
+def test_the_menu_comes_at_once(module: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    begun = time.monotonic()
+    asked = run(module, *words, cwd=tmp_path)
+    assert time.monotonic() - begun < SECONDS
+    assert asked.returncode == 0
+    assert f"usage: python -m {module}" in asked.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_menu_lists_every_choice() -> None:
+    menu = train_menu()
+    assert all(f"  {name} " in menu and row.summary in menu for name, row in STAGES.items())
+    assert "hdr_synth" in menu
+    assert "tiny" in menu
+    assert max(map(len, menu.splitlines())) <= 110
+
+
+def test_help_with_a_stage_lists_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main(["stage=hal", "stage.width=0.5", "--help"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "  stage.width = 0.5\n      factor on the nets' channel counts; 1 is the paper's net" in said
+    assert "  stage.loss.tv = 0.1\n" in said
+    assert "  trainer.precision = 32\n" in said
+    assert "  stage.bn_momentum = " not in said
+
+
+def test_a_tilde_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main(["stage=deq", "data=hdr_synth", "data.root=~/pictures", "--help"])
+    assert left.value.code == 0
+    assert f"  data.root = {tmp_path / 'pictures'}\n" in capsys.readouterr().out
+
+
+def test_a_mistake_costs_no_torch_no_traceback_and_no_file(tmp_path: Path) -> None:
+    asked = run("hdrlab.train", "stage=hal", "stage.lr=fast", cwd=tmp_path)
+    assert asked.returncode == 2
+    assert asked.stderr == "error: stage.lr: got 'fast', must be a number above 0\n"
+    assert not list(tmp_path.iterdir())
+    code = "import sys, hdrlab.train as t; t.COMMAND.compose(['stage=hal']); print('torch' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert asked.stdout == "False\n"
+
+
+def test_the_composed_configuration_can_be_printed(tmp_path: Path) -> None:
+    asked = run("hdrlab.train", "stage=hal", "stage.lr=0.5", "--cfg", "job", cwd=tmp_path)
+    assert asked.returncode == 0
+    assert "  lr: 0.5\n" in asked.stdout
+    assert "logger:\n  name: csv\n" in asked.stdout
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,49 @@
+"""Pairs of photographs and HDR pictures on disk, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from conftest import scene
+from PIL import Image as PillowImage
+
+from hdrlab.io import write_image
+
+
+def photograph(hdr: np.ndarray) -> np.ndarray:
+    """The JPEG values of a plain camera whose clipping point is 1."""
+    return np.rint(255 * np.clip(hdr, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+
+
+def write_pair(root: Path, ldr: str, hdr: str, seed: int, *, height: int = 96, width: int = 128) -> None:
+    picture = scene(seed, height, width)
+    for file, values in ((ldr, photograph(picture)), (hdr, picture)):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        write_image(root / file, values)
+
+
+def write_folders(root: Path, *stems: str, **size: int) -> None:
+    for seed, stem in enumerate(stems):
+        write_pair(root, f"LDR_in/{stem}.jpg", f"HDR_gt/{stem}.hdr", seed, **size)
+
+
+def turn_by_exif(path: Path, orientation: int) -> None:
+    with PillowImage.open(path) as picture:
+        exif = picture.getexif()
+        exif[0x0112] = orientation
+        picture.save(path, exif=exif, quality=95)
+
+
+def write_stack(root: Path, name: str, seed: int, exposures: tuple[float, ...], reference: int = 1) -> None:
+    """A stack whose HDR picture is scaled to one of its exposures."""
+    folder, hdr = root / name, scene(seed, 96, 128)
+    folder.mkdir(parents=True)
+    lines = ["file,exposure_time_s,relative_exposure"]
+    for number, exposure in enumerate(exposures):
+        values = photograph(hdr * exposure / exposures[reference])
+        write_image(folder / f"exp_{number:02d}.jpg", values)
+        lines.append(f"exp_{number:02d}.jpg,{exposure / 60},{exposure}")
+    (folder / "times.csv").write_text("\n".join(lines))
+    (folder / "ldr.jpg").write_bytes((folder / f"exp_{reference:02d}.jpg").read_bytes())
+    write_image(folder / "hdr.hdr", hdr)

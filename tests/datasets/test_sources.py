@@ -1,0 +1,145 @@
+"""Data sections of the configuration: rendered scenes, folders prepared or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hdrlab.config.schema import HdrSynthConfig, ListsConfig, ShortRun, TinyConfig
+from hdrlab.datasets import scenes
+from hdrlab.datasets.index import Source, build_index
+from hdrlab.datasets.sources import Rendered, open_data
+from hdrlab.datasets.splits import DataError, list_pictures
+from hdrlab.io import write_image
+
+Pictures = Callable[..., Path]
+COMMON: dict[str, Any] = {
+    "short_side": 64,
+    "val_crop": None,
+    "val_pictures": 2,
+    "exposures": 5,
+    "curves": "builtin",
+    "noise": "independent",
+    "jpeg_quality": "random",
+    "resize_filter": "area",
+    "workers": 0,
+}
+
+
+def folder_config(root: Path, **changes: Any) -> HdrSynthConfig:
+    values = {"name": "hdr_synth", "root": str(root), "manifest": None, "lists": None, "skip_bad": False}
+    return HdrSynthConfig(**{**COMMON, **values, **changes})
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def root(pictures: Pictures) -> Path:
+    return pictures("a.exr", "b.exr", "c.exr")
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_unprepared_folder_is_indexed_below_the_cache(root: Path, cache: Path) -> None:
+    before = files_in(root)
+    reads: list[str] = []
+    index = open_data(folder_config(root), cache, lambda done, total, file: reads.append(file))
+    assert index.folder.parent == cache
+    assert files_in(root) == before
+    assert reads == ["a.exr", "b.exr", "c.exr"]
+    assert open_data(folder_config(root), cache, lambda done, total, file: reads.append(file)) == index
+    assert len(reads) == 3
+
+
+def test_runs_with_other_sizes_do_not_undo_each_others_cache(root: Path, cache: Path) -> None:
+    index = open_data(folder_config(root), cache)
+    samples = np.array(index.load(index.pictures[0]))
+    for change in ({"short_side": 96}, {"resize_filter": "bilinear"}):
+        assert open_data(folder_config(root, **change), cache).folder != index.folder
+    np.testing.assert_array_equal(index.load(index.pictures[0]), samples)
+
+
+def test_folders_of_one_name_have_their_own_cache(root: Path, cache: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "other" / root.name
+    twin.mkdir(parents=True)
+    for path in root.iterdir():
+        write_image(twin / path.name, np.random.default_rng(0).random((48, 64, 3), np.float32))
+    assert open_data(folder_config(root), cache).folder != open_data(folder_config(twin), cache).folder
+
+
+def test_manifest_and_lists_choose_the_splits(root: Path, cache: Path, tmp_path: Path) -> None:
+    manifest, train, test = (tmp_path / name for name in ("m.csv", "train.txt", "test.txt"))
+    manifest.write_text("file,split\na.exr,val\nb.exr,train\n")
+    train.write_text("c.exr\n")
+    test.write_text("a.exr\nb.exr\n")
+    by_manifest = open_data(folder_config(root, manifest=str(manifest)), cache)
+    assert [(p.file, p.split) for p in by_manifest.pictures] == [("a.exr", "val"), ("b.exr", "train")]
+    by_lists = open_data(folder_config(root, lists=ListsConfig(str(train), str(test))), cache)
+    assert [p.file for p in by_lists.split("train")] == ["c.exr"]
+    assert [p.file for p in by_lists.split("val")] == ["a.exr", "b.exr"]
+
+
+def test_prepared_folder_is_opened_as_it_is(root: Path, cache: Path, tmp_path: Path) -> None:
+    prepared, _ = build_index(list_pictures(root), Source(root), tmp_path / "ready", short_side=64)
+    assert open_data(folder_config(prepared.folder), cache) == prepared
+    assert not cache.exists()
+
+
+def test_prepared_folder_with_other_settings_is_refused(root: Path, cache: Path, tmp_path: Path) -> None:
+    build_index(list_pictures(root), Source(root), tmp_path / "ready", short_side=64)
+    wanted = folder_config(tmp_path / "ready", short_side=96, resize_filter="bilinear", manifest="m.csv")
+    with pytest.raises(DataError) as caught:
+        open_data(wanted, cache)
+    assert len(caught.value.problems) == 3
+    assert "set data.short_side=64 or prepare it again" in caught.value.problems[0]
+
+
+def test_bad_pictures_stop_or_are_left_out(root: Path, cache: Path) -> None:
+    write_image(root / "a_2.exr", np.zeros((48, 64, 3), np.float32))
+    with pytest.raises(DataError, match="1 of 4 pictures: all black"):
+        open_data(folder_config(root), cache)
+    assert len(open_data(folder_config(root, skip_bad=True), cache).pictures) == 3
+
+
+def test_split_whose_pictures_are_all_bad(root: Path, cache: Path) -> None:
+    for item in list_pictures(root):
+        if item.split == "val":
+            write_image(root / item.file, np.zeros((48, 64, 3), np.float32))
+    with pytest.raises(DataError, match="no usable picture in the split val"):
+        open_data(folder_config(root, skip_bad=True), cache)
+
+
+def test_rendered_scenes_are_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"train": 2, "val": 1, "test": 1}
+    rendered: list[tuple[str, int]] = []
+
+    def render(split: str, number: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        rendered.append((split, number))
+        return np.random.default_rng(number).random((48, 64, 3), np.float32)
+
+    monkeypatch.setattr(scenes, "SPLIT_SIZES", sizes)
+    monkeypatch.setattr(scenes, "render_scene", render)
+    config = TinyConfig(**COMMON, name="tiny", short_run=ShortRun(1, 1, 32, 0.1))
+    index = open_data(config, cache)
+    assert {split: len(index.split(split)) for split in sizes} == sizes
+    assert open_data(config, cache) == index
+    assert len(rendered) == 4
+    assert open_data(replace(config, resize_filter="bilinear"), cache).folder != index.folder
+
+
+def test_rendered_scenes_follow_the_renderers_code() -> None:
+    source = Rendered()
+    listed = source.listed()
+    assert len(listed) == sum(scenes.SPLIT_SIZES.values())
+    assert len({item.file for item in listed}) == len(listed)
+    assert source.stamp(listed[0]) == Rendered().version

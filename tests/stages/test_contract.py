@@ -1,0 +1,166 @@
+"""What every stage of the table keeps.
+
+``traces.json`` holds the first ten losses of each stage on the pictures made from formulas. A deliberate
+change of a stage's numbers rewrites it: ``HDRLAB_WRITE_TRACES=1 python -m pytest tests/stages -k trace -n0``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from training import Lab, checkpoint, numbers
+
+from hdrlab import runtime
+from hdrlab.camera.curves import load_response_curves
+from hdrlab.config.schema import TrainConfig
+from hdrlab.config.stages import DATA, STAGES
+from hdrlab.datasets.index import open_index
+from hdrlab.stages.base import Batch, Stage
+
+TRACES = Path(__file__).with_name("traces.json")
+VGG = {"hal": ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")}
+VARIANTS: dict[str, list[tuple[str, ...]]] = {"lin": [(), ("stage.input=jpeg",)], "hal": [VGG["hal"]]}
+
+every_stage = pytest.mark.parametrize("name", STAGES)
+
+
+class Recorder(dict[str, Tensor]):
+    """A batch that remembers which keys were read."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Tensor:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+def build(lab: Lab, config: TrainConfig) -> tuple[Stage, Recorder]:
+    data = runtime.build_data(config, open_index(lab.prepared), load_response_curves("builtin"))
+    batch = torch.utils.data.default_collate([data.training[counter] for counter in range(2)])
+    return runtime.build_stage(config), Recorder(batch)
+
+
+def plain(value: Any, where: str = "") -> Iterator[str]:
+    """Yield the place of everything that is neither tensor nor plain type, subclasses included."""
+    if type(value) in (dict, list, tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from plain(inner, f"{where}.{key}")
+    elif type(value) not in (torch.Tensor, str, int, float, bool, type(None)):
+        yield f"{where}: {type(value)}"
+
+
+@every_stage
+def test_a_stage_declares_the_batch_keys_it_reads(lab: Lab, name: str) -> None:
+    read: set[str] = set()
+    for variant in VARIANTS.get(name, [()]):
+        stage, batch = build(lab, lab.config(name, *variant))
+        outputs = stage(batch)
+        stage.losses(batch, outputs)
+        stage.metrics(batch, outputs)
+        stage.panel(batch, outputs)
+        read |= batch.read
+    assert read | {"mask"} == set(STAGES[name].batch_keys)
+    assert any(read <= set(row.batch_keys) for row in DATA.values())
+
+
+@every_stage
+def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) -> None:
+    stage, batch = build(lab, lab.config(name, *VGG.get(name, ())))
+    terms = stage.losses(batch, stage(batch))
+    assert set(terms) == set(stage.weights)
+    expected = sum(stage.weights[term] * float(value.detach()) for term, value in terms.items())
+    assert float(stage.weigh(terms).detach()) == pytest.approx(expected, rel=1e-6)
+    for wrong in ({**terms, "another": torch.tensor(0.0)}, {}):
+        with pytest.raises(KeyError, match="do not match the weights"):
+            stage.weigh(wrong)
+
+
+@every_stage
+def test_training_moves_every_net_and_spares_none(lab: Lab, name: str) -> None:
+    config = lab.config(name)
+    fresh = runtime.build_stage(config).state_dict()
+    trained = checkpoint(lab.train(name) / "last.ckpt")["state_dict"]
+    learnt = dict(runtime.build_stage(config).named_parameters())
+    still = [key for key in learnt if torch.equal(fresh[key], trained[key])]
+    assert len(still) < len(learnt) / 4, still
+    assert all(torch.isfinite(value).all() for value in trained.values())
+
+
+@every_stage
+def test_a_checkpoint_stands_alone_and_holds_plain_types(lab: Lab, name: str, tmp_path: Path) -> None:
+    run = lab.train(name, *VGG.get(name, ()))
+    stored = checkpoint(run / "last.ckpt")
+    assert not list(plain(stored["hdrlab"]))
+    assert not list(plain(dict(stored["state_dict"])))
+    assert not any(key.startswith("vgg16") for key in stored["state_dict"])
+    said = stored["hdrlab"]
+    assert said["config"]["stage"]["name"] == said["stage"] == name
+    assert said["versions"].keys() >= {"hdrlab", "torch", "python"}
+
+    moved = (run / "last.ckpt").rename(tmp_path / "moved.ckpt")
+    stage, batch = build(lab, lab.config(name))
+    stage.load_state_dict(stored["state_dict"])
+    loaded = runtime.load_stage(moved)
+    with torch.inference_mode():
+        expected, outputs = stage.eval()(batch), loaded(batch)
+    assert not loaded.training
+    assert expected.keys() == outputs.keys()
+    assert all(torch.equal(expected[key], outputs[key]) for key in expected)
+
+
+@every_stage
+def test_a_checkpoint_that_does_not_fit_is_explained(lab: Lab, name: str, tmp_path: Path) -> None:
+    stored = checkpoint(lab.train(name, "trainer=smoke") / "last.ckpt")
+    key, tensor = next(iter(stored["state_dict"].items()))
+    weights = {**stored["state_dict"], "foreign": tensor}
+    del weights[key]
+    for change, said in (
+        ({"state_dict": weights}, rf"missing {key}.*unexpected foreign"),
+        ({"hdrlab": {**stored["hdrlab"], "schema_version": 99}}, "newer hdrlab"),
+        ({"hdrlab": {**stored["hdrlab"], "stage": "nothing"}}, "of the stage 'nothing'"),
+    ):
+        torch.save({**stored, **change}, tmp_path / "wrong.ckpt")
+        with pytest.raises(runtime.CheckpointError, match=said):
+            runtime.load_stage(tmp_path / "wrong.ckpt")
+
+
+@every_stage
+@pytest.mark.parametrize("precision", ["bf16", "64"])
+def test_other_precisions_train(lab: Lab, name: str, precision: str) -> None:
+    run = lab.train(name, "trainer=smoke", f"trainer.precision={precision}", *VGG.get(name, ()))
+    wanted = torch.float64 if precision == "64" else torch.float32
+    stored = checkpoint(run / "last.ckpt")["state_dict"]
+    assert {value.dtype for value in stored.values() if value.is_floating_point()} == {wanted}
+    losses = torch.tensor([value for *_, value in numbers(run, "train/loss")])
+    assert len(losses) == 2
+    assert bool(losses.isfinite().all())
+
+
+@every_stage
+def test_the_trace_of_the_first_ten_losses(lab: Lab, name: str) -> None:
+    steady = ("stage.max_steps=10", "trainer.log_every=1", "trainer.val_every=10")
+    run = lab.train(name, *steady, *VGG.get(name, ()))
+    losses = [value for *_, value in numbers(run, "train/loss")]
+    traces = json.loads(TRACES.read_text()) if TRACES.is_file() else {}
+    if os.environ.get("HDRLAB_WRITE_TRACES"):
+        TRACES.write_text(json.dumps(traces | {name: losses}, indent=1) + "\n")
+        pytest.skip("trace written")
+    assert losses[0] == pytest.approx(traces[name][0], rel=1e-5)
+    assert losses == pytest.approx(traces[name], rel=1e-3)
+
+
+@every_stage
+def test_all_weights_zero_are_refused(lab: Lab, name: str) -> None:
+    weights = runtime.build_stage(lab.config(name)).weights
+    with pytest.raises(ValueError, match="every weight is 0"):
+        lab.config(name, *(f"stage.loss.{term}=0" for term in weights))

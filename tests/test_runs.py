@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from training import Lab
+
+from hdrlab.config.schema import TrainConfig
+from hdrlab.runs import Run, RunError, main, open_run, run_hash
+
+
+def opened(config: TrainConfig) -> Run:
+    return open_run(config, "data", {})
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "stage.max_steps=9",
+        "logger=none",
+        "data.workers=1",
+        "callbacks.panels=2",
+        "trainer.val_every=1",
+        "trainer.log_every=3",
+        "paths.runs=elsewhere",
+        "resume=never",
+    ],
+)
+def test_what_does_not_change_a_step_keeps_the_run(lab: Lab, word: str) -> None:
+    assert run_hash(lab.config("deq"), "data", {}) == run_hash(lab.config("deq", word), "data", {})
+
+
+@pytest.mark.parametrize(
+    "word", ["seed=1", "stage.lr=1", "trainer.precision=64", "data.noise=none", "preset=tf2", "trainer=smoke"]
+)
+def test_what_changes_a_step_makes_another_run(lab: Lab, word: str) -> None:
+    config = lab.config("deq")
+    assert run_hash(config, "data", {}) != run_hash(lab.config("deq", word), "data", {})
+
+
+def test_data_and_input_files_are_part_of_what_a_run_is(lab: Lab) -> None:
+    config = lab.config("deq")
+    names = {run_hash(config, data, inputs) for data in "ab" for inputs in ({}, {"stage.init": "c"})}
+    assert len(names) == 4
+
+
+def test_numbers_count_up_and_the_newest_is_continued(lab: Lab) -> None:
+    config = lab.config("deq")
+    first = opened(config)
+    assert first.folder.name.endswith("-1")
+    assert first.resume_from is None
+    second = opened(replace(config, resume="never"))
+    assert second.folder.name.endswith("-2")
+    (second.folder / "last.ckpt").touch()
+    again = opened(config)
+    assert again.folder == second.folder
+    assert again.resume_from == second.folder / "last.ckpt"
+    assert opened(replace(config, resume="never")).folder.name.endswith("-3")
+
+
+def test_the_tenth_run_comes_after_the_ninth(lab: Lab) -> None:
+    config = replace(lab.config("deq"), resume="never")
+    assert [opened(config).folder.name.rpartition("-")[2] for _ in range(11)][-2:] == ["10", "11"]
+    assert opened(replace(config, resume="auto")).folder.name.endswith("-11")
+
+
+def test_a_named_checkpoint_is_gone_on_from(lab: Lab, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.ckpt"
+    kept.touch()
+    assert opened(lab.config("deq", f"resume={kept}")).resume_from == kept
+
+
+def test_nothing_starts_anew_over_a_lost_checkpoint(lab: Lab) -> None:
+    config = lab.config("deq")
+    (opened(config).folder / "best.ckpt").touch()
+    with pytest.raises(RunError, match=r"last\.ckpt: is gone.*resume=never"):
+        opened(config)
+    assert opened(replace(config, resume="never")).resume_from is None
+
+
+def test_the_list_names_runs_and_slots(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = lab.train("deq")
+    opened(lab.config("deq", "seed=5"))
+    monkeypatch.setattr(sys, "argv", ["runs", str(lab.runs)])
+    capsys.readouterr()
+    main()
+    said = capsys.readouterr().out
+    assert f"deq/{done.name}" in said
+    assert "finished" in said
+    assert "no checkpoint yet" in said
+    assert "hdr_synth/deq" in said
+
+
+@pytest.mark.parametrize(("words", "code"), [(["nowhere"], 2), (["--help"], 0), (["a", "b"], 2)])
+def test_the_list_answers_wrong_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], code: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["runs", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == code
