@@ -23,10 +23,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hdrlab.config.schema import TrainConfig
+from hdrlab.config.stages import DATA, STAGES
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
-    "stage": {"max_steps"},
+    "stage": {"max_steps", "init"},  # what a run starts from counts by its content
     "data": {
         "root",
         "manifest",
@@ -118,6 +119,39 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     finished = folder / "finished.json"
     step = json.loads(finished.read_text(encoding="utf-8"))["step"] if finished.is_file() else None
     return Run(folder, last if last.is_file() else None, step)
+
+
+def starting_points(config: TrainConfig) -> dict[str, Path]:
+    """Find the checkpoints a stage starts from, by the stage they are of: named ones before the slots.
+
+    A smoke run starts from random nets where slots are empty.
+
+    Raises:
+        RunError: If a slot is empty, with the command that fills it.
+    """
+    row = STAGES[config.stage.name]
+    named = {k: Path(path) for k, path in asdict(config.stage)["init"].items() if path is not None}
+    if config.stage.name in named:
+        return {config.stage.name: named[config.stage.name]}
+    missing: list[str] = []
+    for choice in row.starts_from:
+        found = {name: named.get(name) or _filled_slot(config, name) for name in choice}
+        if all(found.values()):
+            return {name: path for name, path in found.items() if path}
+        missing = missing or [name for name, path in found.items() if not path]
+    if missing and config.trainer.name != "smoke":
+        data = DATA[config.data.name].slots_of[0]
+        commands = "; ".join(f"python -m hdrlab.train stage={name} data={data} …" for name in missing)
+        raise RunError(
+            f"stage={config.stage.name} starts from {', '.join(missing)}, whose slot is empty; fill it: "
+            f"{commands}; or name a checkpoint: stage.init.{missing[0]}=FILE"
+        )
+    return {}
+
+
+def _filled_slot(config: TrainConfig, stage: str) -> Path | None:
+    slots = (slot_of(Path(config.paths.runs), data, stage) for data in DATA[config.data.name].slots_of)
+    return next((slot for slot in slots if slot.is_file()), None)
 
 
 def publish(run: Run, checkpoint: Path, config: TrainConfig, fingerprint: str) -> Path:

@@ -26,7 +26,7 @@ from hdrlab import __version__
 from hdrlab.callbacks import Checkpoints, Lines, Panels
 from hdrlab.camera import ResponseCurves
 from hdrlab.config.check import build
-from hdrlab.config.schema import HalConfig, TrainConfig, WandbConfig
+from hdrlab.config.schema import HalConfig, JointConfig, RealFinetuneConfig, TrainConfig, WandbConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.module import HdrData
@@ -65,22 +65,30 @@ def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None)
 def perceptual_source(config: TrainConfig) -> str | None:
     """Return which VGG-16 weights a stage uses: a path, ``random``, or None where it uses none."""
     stage = config.stage
-    if not isinstance(stage, HalConfig) or not stage.loss.perceptual:
+    if not isinstance(stage, (HalConfig, JointConfig, RealFinetuneConfig)) or not stage.loss.perceptual:
         return None
     if stage.perceptual.weights == "auto":
         return config.paths.vgg16 or "random"  # the check has seen to it that this is allowed
     return stage.perceptual.weights
 
 
-def build_stage(config: TrainConfig) -> Stage:
-    """Make the stage with fresh weights, the same for the same seed, or those of ``stage.init``."""
+def build_stage(config: TrainConfig, starts: Mapping[str, Path] | None = None) -> Stage:
+    """Make the stage with fresh weights, the same for the same seed, or with those it starts from.
+
+    Args:
+        config: The configuration.
+        starts: Checkpoints by the stage they are of, see ``hdrlab.runs.starting_points``.
+
+    Raises:
+        CheckpointError: If a checkpoint is of another stage or preset, or does not fit.
+    """
     pl.seed_everything(config.seed, verbose=False)
     stage: Stage = _stage_class(config.stage.name)(config.stage, config.preset)
     stage.open_files(perceptual_source(config))
-    if config.stage.init:
-        stored = read_checkpoint(Path(config.stage.init))
-        _fits(stored["hdrlab"], config.stage.name, config.preset, Path(config.stage.init))
-        load_weights(stage, stored["state_dict"], Path(config.stage.init))
+    for name, path in (starts or {}).items():
+        stored = read_checkpoint(path)
+        _fits(stored["hdrlab"], name, config.preset, path)
+        load_weights(stage, stored["state_dict"], path, whole=name == config.stage.name)
     return stage
 
 
@@ -167,13 +175,22 @@ def load_stage(path: Path) -> Stage:
     return stage.eval()
 
 
-def load_weights(stage: Stage, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+def load_weights(
+    stage: Stage, weights: Mapping[str, torch.Tensor], path: Path, *, whole: bool = True
+) -> None:
     """Load weights into a stage, or say everything that does not fit.
+
+    Args:
+        stage: Receives them.
+        weights: Tensors by name; a net has the same name in every stage.
+        path: Where they come from, for the message.
+        whole: Whether they must fill the whole stage, or only the nets they are of.
 
     Raises:
         CheckpointError: With every missing, unexpected and misshapen tensor.
     """
-    own = stage.state_dict()
+    nets = {name.partition(".")[0] for name in weights}
+    own = {k: v for k, v in stage.state_dict().items() if whole or k.partition(".")[0] in nets}
     wrong = [f"missing {name}" for name in own.keys() - weights.keys()]
     wrong += [f"unexpected {name}" for name in weights.keys() - own.keys()]
     wrong += [
@@ -183,7 +200,7 @@ def load_weights(stage: Stage, weights: Mapping[str, torch.Tensor], path: Path) 
     ]
     if wrong:
         raise CheckpointError(f"{path}: does not fit this stage: " + "; ".join(sorted(wrong)))
-    stage.load_state_dict(dict(weights))
+    stage.load_state_dict(dict(weights), strict=whole)
 
 
 def _fits(said: Mapping[str, Any], stage: str, preset: str, path: Path) -> None:
@@ -253,7 +270,14 @@ def _quieten() -> None:
     """Silence what Lightning says of itself; what a user should know, the commands say."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in ("isinstance.treespec", "val_check_interval", "many workers", "weights_only", "logging"):
+    for text in (
+        ".*in eval mode at the start of training",
+        "isinstance.treespec",
+        "val_check_interval",
+        "many workers",
+        "weights_only",
+        "logging",
+    ):
         warnings.filterwarnings("ignore", f".*{text}")
 
 

@@ -26,33 +26,42 @@ def train(config: TrainConfig) -> int:
     """
     from hdrlab.datasets.progress import reading
     from hdrlab.datasets.sources import open_curves, open_data
-    from hdrlab.runs import digest, open_run, publish
+    from hdrlab.runs import digest, open_run, publish, starting_points
 
+    starts = starting_points(config)
     with reading(f"data={config.data.name}") as progress:
         index = open_data(config.data, Path(config.paths.data) / "cache", progress)
     curves = open_curves(config.data)
     inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
+    inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
     run = open_run(config, index.fingerprint, inputs)
     if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
         print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or resume=never")
     else:
-        _fit(config, run, index, curves, inputs)
+        _fit(config, run, index, curves, starts, inputs)
     if config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor do the jobs of a sweep publish
         print(f"slot: {publish(run, run.folder / _chosen(config), config, index.fingerprint)}")
     return 0
 
 
 def _fit(
-    config: TrainConfig, run: Run, index: Index, curves: ResponseCurves | None, inputs: Mapping[str, str]
+    config: TrainConfig,
+    run: Run,
+    index: Index,
+    curves: ResponseCurves | None,
+    starts: Mapping[str, Path],
+    inputs: Mapping[str, str],
 ) -> None:
     from hdrlab import runtime  # torch comes in here, seconds after the first mistakes were found
 
     data = runtime.build_data(config, index, curves)
-    stage = runtime.build_stage(config)
+    stage = runtime.build_stage(config, starts)
     stage.header = runtime.header(config, index, inputs)
     trainer = runtime.build_trainer(config, run)
     begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
     print(f"{run.folder}: {begun}", flush=True)
+    for name, path in starts.items():
+        print(f"{name} starts from {path}")
     if stage.header["perceptual"] == "random":
         print("perceptual loss on random VGG-16 weights: set paths.vgg16 to a file for the paper's loss")
     runtime.fit(trainer, stage, data, run.resume_from)
@@ -76,7 +85,6 @@ def _input_files(config: TrainConfig) -> Iterator[tuple[str, str]]:
     stage = config.stage
     perceptual = getattr(stage, "perceptual", None)
     named = {
-        "stage.init": stage.init,
         "stage.encoder_weights": getattr(stage, "encoder_weights", None),
         "stage.basis": getattr(stage, "basis", None),
         "stage.perceptual.weights": perceptual and perceptual.weights,

@@ -15,6 +15,7 @@ from hdrlab.datasets.index import Source, build_index
 from hdrlab.datasets.splits import Listed
 
 SIDE = 64
+START = {"joint": ("deq", "lin", "hal"), "real_finetune": ("joint",)}
 SPLITS = ("train",) * 4 + ("val",) * 2 + ("test",) * 3
 
 
@@ -56,8 +57,17 @@ class Lab:
         small = ["stage.width=0.0625", "stage.patch=32", "stage.batch_size=2", "stage.max_steps=3"]
         quiet = ["callbacks.progress=none", "callbacks.panels=0", "trainer.accelerator=cpu"]
         places = [f"paths.runs={self.runs}", f"paths.data={self.work / 'data'}"]
-        weights = ["stage.loss.perceptual=0"] if stage == "hal" else []
-        return [f"stage={stage}", *self.data(), *small, *quiet, *places, *weights, *more]
+        weights = ["stage.loss.perceptual=0"] if stage in ("hal", "joint", "real_finetune") else []
+        starts = [f"stage.init.{name}={self.starts(name)}" for name in START.get(stage, ())]
+        return [f"stage={stage}", *self.data(), *small, *quiet, *places, *weights, *starts, *more]
+
+    def starts(self, stage: str) -> Path:
+        """A fresh checkpoint of a stage that others start from, made once a session."""
+        path = self.prepared / f"{stage}.ckpt"
+        if not path.is_file():
+            lab = Lab(self.prepared, self.prepared / "starts")
+            path.write_bytes((lab.train(stage, "trainer=smoke") / "last.ckpt").read_bytes())
+        return path
 
     def config(self, stage: str, *more: str) -> TrainConfig:
         from hdrlab.train import COMMAND

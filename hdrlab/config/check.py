@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import math
+import re
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -21,8 +22,11 @@ from hdrlab.config.schema import (
     HdrRealConfig,
     HdrSynthConfig,
     ImportConfig,
+    JointConfig,
     LoggerConfig,
     PrepareConfig,
+    RealFinetuneConfig,
+    ReconstructConfig,
     StageConfig,
     SynthConfig,
     TrainConfig,
@@ -175,6 +179,16 @@ def _scalar(kind: type, value: Any, limits: _Limits, optional: bool, where: str,
     return value
 
 
+def _words(kind: Any, value: Any, limits: _Limits, optional: bool, where: str, problems: list[str]) -> Any:
+    """Judge a list of words; one alone needs no brackets."""
+    if value is None and optional:
+        return None
+    if value == []:
+        problems.append(f"{where}: empty, must be one or more of {_wanted(str, limits, optional)}")
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(_scalar(str, one, limits, False, where, problems) for one in listed)
+
+
 def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], where: str = "") -> Config:
     """Make an object of a schema class from plain values, appending to ``problems`` what does not fit.
 
@@ -204,7 +218,8 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
         else:
             meta = described.metadata
             limits = _Limits(*(meta[limit.name] for limit in fields(_Limits)))
-            made[name] = _scalar(kind, value, limits, optional, where + name, problems)
+            judge = _words if get_origin(kind) is tuple else _scalar
+            made[name] = judge(kind, value, limits, optional, where + name, problems)
     return cls(**{name: made.get(name) for name in known})
 
 
@@ -294,12 +309,12 @@ def _stage_rules(config: TrainConfig) -> Iterable[str]:
     weights = getattr(stage, "loss", None)
     if weights is not None and not any(getattr(weights, f.name) for f in fields(weights)):
         yield "stage.loss: every weight is 0, so nothing would be learnt"
-    yield from _file_rules(
-        ("stage.init", stage.init), ("stage.encoder_weights", getattr(stage, "encoder_weights", None))
-    )
+    named = asdict(getattr(stage, "init"))  # noqa: B009 - every stage's schema has its own
+    yield from _file_rules(*((f"stage.init.{name}", path) for name, path in named.items()))
+    yield from _file_rules(("stage.encoder_weights", getattr(stage, "encoder_weights", None)))
     basis = getattr(stage, "basis", "builtin")
     yield from _file_rules(("stage.basis", None if basis == "builtin" else basis))
-    if isinstance(stage, HalConfig) and stage.loss.perceptual:
+    if isinstance(stage, (HalConfig, JointConfig, RealFinetuneConfig)) and stage.loss.perceptual:
         yield from _perceptual_rules(config, stage.perceptual.weights)
 
 
@@ -377,3 +392,46 @@ def check_import(values: Mapping[str, Any]) -> ImportConfig:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def check_reconstruct(values: Mapping[str, Any]) -> ReconstructConfig:
+    """Check a composed ``reconstruct`` configuration and return it as an object, paths without tildes.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(ReconstructConfig, values, problems)
+    if _sound(problems, "input", "output", "checkpoint"):
+        config = replace(
+            config,
+            input=tuple(map(_expanded, config.input)),
+            output=_expanded(config.output),
+            checkpoint=config.checkpoint and tuple(map(_expanded, config.checkpoint)),
+        )
+        problems += [
+            f"checkpoint={one}: no such file or folder"
+            for one in config.checkpoint or ()
+            if not Path(one).exists()
+        ]
+        if Path(config.output).is_file():
+            problems.append(f"output={config.output}: is a file; give a folder")
+    if _sound(problems, "layers", "formats") and config.layers and "exr" not in config.formats:
+        problems.append("layers=true: only EXR holds layers; add exr to formats")
+    if _sound(problems, "stages", "refine") and config.stages == "deq_lin" and config.refine:
+        problems.append("refine=true: nothing to refine with stages=deq_lin; use stages=all")
+    if _sound(problems, "memory") and not memory_bytes(config.memory):
+        problems.append(f"memory={config.memory}: must be a number with MB or GB, for example 2GB")
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def memory_bytes(text: str) -> float:
+    """Return the bytes of ``2GB`` or ``512MB``, or 0 for what is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MG])i?B", text, re.IGNORECASE)
+    return float(found[1]) * {"M": 1e6, "G": 1e9}[found[2].upper()] if found else 0.0
+
+
+def _expanded(path: str) -> str:
+    return str(Path(path).expanduser())

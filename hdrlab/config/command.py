@@ -6,6 +6,7 @@ them at once. Nothing here imports torch.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -193,7 +194,7 @@ def _additive(word: str) -> str:
 def _at_home(word: str) -> str:
     """Put the home folder for a tilde: no shell does so behind a dotted key, and Hydra stumbles over it."""
     key, equals, value = word.partition("=")
-    return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else word
+    return key + equals + re.sub(r"(^\[?|,)~/", lambda found: f"{found[1]}{Path.home()}/", value)
 
 
 def _parse(word: str, problems: list[str]) -> Override | None:

@@ -95,6 +95,32 @@ example
   python -m hdrlab.import_weights source=ckpt_deq_lin_hal_ref output=weights/official basis=invemor.txt"""
 
 
+def reconstruct_menu() -> str:
+    """Return what ``python -m hdrlab.reconstruct --help`` prints."""
+    return """Turn photographs into HDR pictures.
+
+usage: python -m hdrlab.reconstruct input=PATH output=FOLDER [key=value ...]
+
+  input=        a photograph, a folder, a glob pattern, or a list [a.jpg,b.jpg]; JPEG, PNG, TIFF,
+                HEIC (pip install 'hdrlab[heic]') and camera raw (pip install 'hdrlab[raw]')
+  output=       the folder to write
+  checkpoint=   nets: files or a folder of hdrlab.import_weights, or a checkpoint; else the slots
+  formats=      exr | hdr | tiff | ultrahdr, or a list [exr,ultrahdr]; a preview PNG comes beside them
+  scale=        relative: 1 is the clipping point | diffuse_white: cd/m2, the clipping point at 203
+                | median: the median luminance is 0.18
+  layers=true   the picture after every step, the mask and the response curve, in one EXR
+  stages=deq_lin  stop at the linear picture;  refine=false  leave the refinement net out
+  memory=2GB    what tiles may take; pictures of any size come out without seams
+
+examples
+  python -m hdrlab.reconstruct input=~/photos output=hdr checkpoint=weights/official
+  python -m hdrlab.reconstruct input=night.jpg output=hdr formats=[exr,ultrahdr] layers=true
+
+  python -m hdrlab.reconstruct input=X output=Y --help       (every key and its meaning)
+
+Interrupt it whenever you like: the same command goes on where it was."""
+
+
 def key_lines(declared: type, values: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """Describe every key of a composed configuration: ``key = value   meaning``.
 
@@ -113,5 +139,5 @@ def key_lines(declared: type, values: Mapping[str, Any], where: str = "") -> Ite
         else:
             limits = described.metadata.get("choices")
             legal = f" [{' | '.join(limits)}]" if limits else ""
-            shown = "null" if value is None else value
+            shown = "null" if value is None else ", ".join(value) if isinstance(value, tuple) else value
             yield f"  {where}{described.name} = {shown}\n      {described.metadata['help']}{legal}"

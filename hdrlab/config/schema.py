@@ -40,7 +40,41 @@ class StageConfig:
     adam_epsilon: str = key(
         "where Adam adds its epsilon: torch, or tf as the reference programs", choices=("torch", "tf")
     )
-    init: str | None = key("a checkpoint of this stage to start from, instead of fresh weights")
+
+
+@dataclass(frozen=True)
+class DeqInit:
+    """What dequantization starts from, instead of fresh weights."""
+
+    deq: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class LinInit:
+    """What linearization starts from, instead of fresh weights."""
+
+    lin: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class HalInit:
+    """What hallucination starts from, instead of fresh weights."""
+
+    hal: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class JointInit(DeqInit, LinInit, HalInit):
+    """What joint training starts from, instead of the slots."""
+
+    joint: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class RealFinetuneInit(JointInit):
+    """What finetuning starts from, instead of the slots."""
+
+    real_finetune: str | None = key("a checkpoint of this stage")
 
 
 @dataclass(frozen=True)
@@ -54,6 +88,7 @@ class DeqLoss:
 class DeqConfig(StageConfig):
     """Dequantization: undo 8 bits and JPEG."""
 
+    init: DeqInit
     loss: DeqLoss
 
 
@@ -69,6 +104,7 @@ class LinLoss:
 class LinConfig(StageConfig):
     """Linearization: estimate and undo the camera's response curve."""
 
+    init: LinInit
     input: str = key(
         "what the net sees: ldr, the clean L as the authors; or jpeg, the 8-bit I", choices=("ldr", "jpeg")
     )
@@ -101,10 +137,67 @@ class HalLoss:
 class HalConfig(StageConfig):
     """Hallucination: restore what the sensor clipped."""
 
+    init: HalInit
     mask_width: float = key("width of the highlight mask's ramp below 1", above=0, most=1)
     encoder_weights: str | None = key("VGG-16 weights the encoder starts from (the paper: places365)")
     perceptual: PerceptualConfig
     loss: HalLoss
+
+
+@dataclass(frozen=True)
+class JointLoss:
+    """Weights of the joint stage's loss terms."""
+
+    deq: float = key("squared error of C against the unquantised L", least=0)
+    lin: float = key("squared error of the linear image B", least=0)
+    curve: float = key("squared error of the inverse response curve", least=0)
+    log_l1: float = key("absolute error of the log-encoded HDR picture A", least=0)
+    perceptual: float = key("absolute error of VGG-16 features of A; 0 needs no VGG", least=0)
+    tv: float = key("total variation of the log-encoded A", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainConfig(StageConfig):
+    """What stages of the whole chain share."""
+
+    mask_width: float = key("width of the highlight mask's ramp below 1", above=0, most=1)
+    basis: str = key("inverse response basis: builtin, or the path of EMoR's invemor.txt")
+    bn_momentum: float = key("momentum of linearization's batch norm", above=0, most=1)
+    perceptual: PerceptualConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig(ChainConfig):
+    """Joint training: the three nets together, end to end."""
+
+    init: JointInit
+    mode: str = key(
+        "chained, each net on the one before; or teacher_forcing, each on its true input",
+        choices=("chained", "teacher_forcing"),
+    )
+    loss: JointLoss
+
+
+@dataclass(frozen=True)
+class RealFinetuneLoss:
+    """Weights of the finetuning stage's loss terms."""
+
+    log_l1: float = key("absolute error of the log-encoded, scaled result R", least=0)
+    perceptual: float = key("absolute error of VGG-16 features of R; 0 needs no VGG", least=0)
+    tv: float = key("total variation of the log-encoded R", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealFinetuneConfig(ChainConfig):
+    """Finetuning on real pairs, with the refinement net."""
+
+    init: RealFinetuneInit
+    normalise: str = key(
+        "how pairs come to one scale: mean as the paper, or aligned on unclipped pixels",
+        choices=("mean", "aligned"),
+    )
+    batch_norm: str = key("frozen keeps the statistics of joint; train goes on", choices=("frozen", "train"))
+    loss: RealFinetuneLoss
 
 
 # ------------------------------------------------------------------------------------------------ data
@@ -298,3 +391,33 @@ class ImportConfig:
     source: str = key("TensorFlow checkpoint (folder, prefix or .index), VGG-16 file, or a folder of several")
     output: str = key("folder to write: one file per net")
     basis: str | None = key("EMoR's invemor.txt; needed where the source holds the linearization net")
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """Everything ``hdrlab.reconstruct`` is told."""
+
+    paths: PathsConfig
+    input: tuple[str, ...] = key("photographs: a file, a folder, a glob pattern, or a list of these")
+    output: str = key("folder to write")
+    checkpoint: tuple[str, ...] | None = key("nets: a file, a folder, or a list; null: the slots")
+    slots: str | None = key("data set whose slots are used; null: the only one that has a whole chain")
+    stages: str = key("all, or deq_lin for a linear picture without highlights", choices=("all", "deq_lin"))
+    refine: bool | None = key("whether to use the refinement net; null: where there is one")
+    procedure: str = key(
+        "default pads by mirroring; official resizes as the authors did; auto: official for their weights",
+        choices=("auto", "default", "official"),
+    )
+    formats: tuple[str, ...] = key("files to write", choices=("exr", "hdr", "tiff", "ultrahdr"))
+    preview: bool = key("write a tone-mapped PNG beside each picture")
+    layers: bool = key("store C, B, A, alpha and the response curve in the EXR, the curve as CSV too")
+    scale: str = key(
+        "what 1 means: relative, the clipping point; diffuse_white, 1 cd/m² with the clipping point at 203; "
+        "median, such that the median luminance is 0.18",
+        choices=("relative", "diffuse_white", "median"),
+    )
+    memory: str = key(
+        "what a tile's maps may take, for example 2GB; pictures, about 100 bytes a pixel, apart"
+    )
+    device: str = key("where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    resume: str = key("auto leaves what is done already; never does all again", choices=("auto", "never"))

@@ -28,7 +28,9 @@ from hdrlab.config.schema import (
     HalConfig,
     HdrRealConfig,
     HdrSynthConfig,
+    JointConfig,
     LinConfig,
+    RealFinetuneConfig,
     StageConfig,
     TinyConfig,
 )
@@ -36,21 +38,29 @@ from hdrlab.config.schema import (
 
 @dataclass(frozen=True)
 class StageRow:
-    """A stage: what it learns, its schema, its class and the batch keys it reads."""
+    """A stage: what it learns, its schema, its class and the batch keys it reads.
+
+    ``starts_from``: the finished stages whose slots it needs; of several choices the first that is there.
+    """
 
     summary: str
     schema: type[StageConfig]
     cls: str
     batch_keys: tuple[str, ...]
+    starts_from: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class DataRow:
-    """A data set: what it is, its schema and the batch keys it provides."""
+    """A data set: what it is, its schema and the batch keys it provides.
+
+    ``slots_of``: data sets whose slots a stage on this one starts from; the first that is filled.
+    """
 
     summary: str
     schema: type[DataConfig]
     batch_keys: tuple[str, ...]
+    slots_of: tuple[str, ...]
 
 
 SYNTH_KEYS = ("jpeg", "ldr", "lin", "hdr", "curve", "inv_curve", "mask")
@@ -69,10 +79,28 @@ STAGES = {
     "hal": StageRow(
         "restore clipped highlights", HalConfig, "hdrlab.stages.hal:HalStage", ("lin", "hdr", "mask")
     ),
+    "joint": StageRow(
+        "the three nets together, end to end",
+        JointConfig,
+        "hdrlab.stages.joint:JointStage",
+        ("jpeg", "ldr", "lin", "hdr", "inv_curve", "mask"),
+        (("deq", "lin", "hal"),),
+    ),
+    "real_finetune": StageRow(
+        "the whole chain on real pairs, with the refinement net",
+        RealFinetuneConfig,
+        "hdrlab.stages.real_finetune:RealFinetuneStage",
+        REAL_KEYS,
+        (("joint",), ("deq", "lin", "hal")),
+    ),
 }
 
 DATA = {
-    "tiny": DataRow("scenes the project renders itself (the default)", TinyConfig, SYNTH_KEYS),
-    "hdr_synth": DataRow("a folder of HDR pictures: data.root=FOLDER", HdrSynthConfig, SYNTH_KEYS),
-    "hdr_real": DataRow("photographs with HDR pictures: data.root=FOLDER", HdrRealConfig, REAL_KEYS),
+    "tiny": DataRow("scenes the project renders itself (the default)", TinyConfig, SYNTH_KEYS, ("tiny",)),
+    "hdr_synth": DataRow(
+        "a folder of HDR pictures: data.root=FOLDER", HdrSynthConfig, SYNTH_KEYS, ("hdr_synth",)
+    ),
+    "hdr_real": DataRow(
+        "photographs with HDR pictures: data.root=FOLDER", HdrRealConfig, REAL_KEYS, ("hdr_synth", "tiny")
+    ),
 }

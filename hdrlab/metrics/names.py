@@ -12,8 +12,10 @@ METRICS = {
     "curve_mse_srgb": "the same for the sRGB curve: assuming a standard camera",
     "log_l1": "mean absolute error of log(1+10x)/log 11, result against the scene H_t",
     "log_l1_input": "the same for the clipped input: doing nothing",
+    "log_l1_srgb": "the same for the photograph undone by the sRGB curve: a plain guess",
     "psnr_pu21": "dB, PU21-PSNR of the result, display anchoring, peak 256",
     "psnr_pu21_input": "the same for the clipped input: doing nothing",
+    "psnr_pu21_srgb": "the same for the photograph undone by the sRGB curve: a plain guess",
     "psnr_clipped": "dB, PU21-PSNR in clipped pixels, wide anchoring, peak 256",
     "psnr_clipped_input": "the same for the clipped input: doing nothing",
 }

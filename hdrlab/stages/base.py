@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from hdrlab.config.schema import StageConfig
 from hdrlab.metrics.names import METRICS
+from hdrlab.nets.vgg16 import VGG16Features
 from hdrlab.optim import TensorFlowAdam
 from hdrlab.stages.panels import PanelSample
+from hdrlab.weights import load_vgg16
 
 Batch = Mapping[str, Tensor]
 Outputs = dict[str, Tensor]
@@ -130,11 +132,20 @@ class Stage(pl.LightningModule):
         }
 
 
+class StageError(ValueError):
+    """A training that cannot go on in a useful way."""
+
+
 class Frozen:
     """Holds a net that is used but neither trained nor stored with the stage, on the stage's device."""
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net.eval().requires_grad_(False)
+
+    @classmethod
+    def vgg16(cls, source: str) -> Frozen:
+        """Hold the VGG-16 features of a perceptual loss: from a file, or ``random``."""
+        return cls(VGG16Features(None if source == "random" else load_vgg16(source)))
 
     def on(self, like: Tensor) -> nn.Module:
         """Return the net on a tensor's device and in its precision, if that is a full one."""

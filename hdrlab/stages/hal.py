@@ -12,7 +12,6 @@ from hdrlab.losses import log_l1_loss, perceptual_loss, total_variation_loss
 from hdrlab.metrics import anchor_luminance, clipped_mask, log_l1, psnr_pu21
 from hdrlab.nets import build_net
 from hdrlab.nets.hallucination import HallucinationNet
-from hdrlab.nets.vgg16 import VGG16Features
 from hdrlab.pipeline import hallucinate
 from hdrlab.stages.base import Batch, Frozen, Outputs, Stage
 from hdrlab.stages.panels import PanelSample
@@ -45,7 +44,7 @@ class HalStage(Stage):
             assert isinstance(self.hallucination, HallucinationNet)
             self.hallucination.load_encoder(load_vgg16(self.encoder_weights))
         if vgg16:
-            self.vgg16 = Frozen(VGG16Features(None if vgg16 == "random" else load_vgg16(vgg16)))
+            self.vgg16 = Frozen.vgg16(vgg16)
 
     def forward(self, batch: Batch) -> Outputs:
         """Return ``alpha`` [B, 1, H, W] and ``hdr``, A = H_c + α·max(residual, 0), linear and at least 0."""

@@ -25,8 +25,14 @@ from hdrlab.datasets.index import open_index
 from hdrlab.stages.base import Batch, Stage
 
 TRACES = Path(__file__).with_name("traces.json")
-VGG = {"hal": ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")}
-VARIANTS: dict[str, list[tuple[str, ...]]] = {"lin": [(), ("stage.input=jpeg",)], "hal": [VGG["hal"]]}
+PERCEPTUAL = ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")
+VGG = {"hal": PERCEPTUAL, "joint": PERCEPTUAL, "real_finetune": PERCEPTUAL}
+VARIANTS: dict[str, list[tuple[str, ...]]] = {
+    "lin": [(), ("stage.input=jpeg",)],
+    "hal": [PERCEPTUAL],
+    "joint": [PERCEPTUAL, ("stage.mode=teacher_forcing",)],
+    "real_finetune": [PERCEPTUAL, ("stage.normalise=aligned",)],
+}
 
 every_stage = pytest.mark.parametrize("name", STAGES)
 
