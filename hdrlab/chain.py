@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from hdrlab.runs import slot_of
 from hdrlab.tiles import reconstruct_tiled
 
 LEAST_SIDE = 16
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 LINEAR_ONLY = ("dequantization", "linearization")
 SLOT_SETS = (("real_finetune",), ("joint",), ("deq", "lin", "hal"))
 """Stages whose slots make a chain, the best first."""
@@ -140,6 +143,7 @@ def open_chain(
     if missing:
         raise ChainError(f"{said}: holds no {' and no '.join(missing)} net")
     chosen = {name: loaded[name].requires_grad_(False) for name in wanted}
+    _keep_heap_small()
     preset = chosen["linearization"].preset
     if procedure == "auto":
         procedure = "official" if preset == "official" else "default"
@@ -195,6 +199,17 @@ def pick_device(name: str) -> torch.device:
         # TensorFloat-32 rounds to 10 bits, which would show as steps where tiles meet.
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
+
+
+def _keep_heap_small() -> None:
+    """Let glibc map large blocks one by one, which returns them when they are freed.
+
+    It would soon put blocks of up to 32 MB on its heap, whose gaps grow with every tile: beyond the budget
+    by a gigabyte were seen.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # musl has none
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _fingerprint(nets: dict[str, Net], procedure: str) -> str:

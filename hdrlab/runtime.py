@@ -271,7 +271,7 @@ def _quieten() -> None:
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for text in (
-        ".*in eval mode at the start of training",
+        "in eval mode",
         "isinstance.treespec",
         "val_check_interval",
         "many workers",

@@ -41,7 +41,8 @@ FOREIGN = {
 """What of other packages it may not."""
 
 LIGHT = (
-    *("hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.runs", "hdrlab.config.check"),
+    *("hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.reconstruct", "hdrlab.runs"),
+    *("hdrlab.import_weights", "hdrlab.config.check"),
     *("hdrlab.io", "hdrlab.camera.curves", "hdrlab.datasets.sources", "hdrlab.datasets.progress"),
 )
 """Modules that say what is wrong before torch is imported."""

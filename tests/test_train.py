@@ -188,12 +188,15 @@ def test_a_damaged_checkpoint_is_named(lab: Lab, capsys: pytest.CaptureFixture[s
 def test_init_starts_from_a_checkpoint_of_the_same_stage(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = lab.train("deq")
-    stage = runtime.build_stage(lab.config("deq", f"stage.init={first / 'last.ckpt'}", "seed=7"))
-    assert_same(dict(stage.state_dict()), checkpoint(first / "last.ckpt")["state_dict"])
-    for word, said in (("stage=lin", "not of stage=lin"), ("stage.width=0.125", "must be (")):
+    last = lab.train("deq") / "last.ckpt"
+    stage = runtime.build_stage(lab.config("deq", "seed=7"), {"deq": last})
+    assert_same(dict(stage.state_dict()), checkpoint(last)["state_dict"])
+    for words, said in (
+        (("stage=lin", f"stage.init.lin={last}"), "not of stage=lin"),
+        ((f"stage.init.deq={last}", "stage.width=0.125"), "must be ("),
+    ):
         with pytest.raises(SystemExit) as exited:
-            COMMAND.main(lab.words("deq", f"stage.init={first / 'last.ckpt'}", word))
+            COMMAND.main(lab.words("deq", *words))
         assert exited.value.code == 2
         assert said in capsys.readouterr().err
 

@@ -214,7 +214,8 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
             elif value is None and optional:
                 made[name] = None
             else:
-                problems.append(f"{where}{name}: got {value!r}, must be a section of keys")
+                inner = ", ".join(f"{where}{name}.{f.name}" for f in fields(kind))
+                problems.append(f"{where}{name}: got {value!r}, but is a section; set {inner}")
         else:
             meta = described.metadata
             limits = _Limits(*(meta[limit.name] for limit in fields(_Limits)))

@@ -29,7 +29,10 @@ def run(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.parametrize("module", ["hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare"])
+@pytest.mark.parametrize(
+    "module",
+    ["hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.import_weights", "hdrlab.reconstruct"],
+)
 @pytest.mark.parametrize("words", [(), ("--help",)])
 def test_the_menu_comes_at_once(module: str, words: tuple[str, ...], tmp_path: Path) -> None:
     begun = time.monotonic()
