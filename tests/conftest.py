@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Test processes with a pool of threads each fight for the cores. Read when torch and NumPy are imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from training import Lab, prepare_formulas
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -154,7 +154,8 @@ def test_other_precisions_train(lab: Lab, name: str, precision: str) -> None:
 
 @every_stage
 def test_the_trace_of_the_first_ten_losses(lab: Lab, name: str) -> None:
-    steady = ("stage.max_steps=10", "trainer.log_every=1", "trainer.val_every=10")
+    # In float64: batch norms over two cells show float32's rounding, which threads and kernels change.
+    steady = ("stage.max_steps=10", "trainer.log_every=1", "trainer.val_every=10", "trainer.precision=64")
     run = lab.train(name, *steady, *VGG.get(name, ()))
     losses = [value for *_, value in numbers(run, "train/loss")]
     traces = json.loads(TRACES.read_text()) if TRACES.is_file() else {}
