@@ -11,25 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdrlab.camera.curves import ResponseCurves, load_response_curves
     from hdrlab.camera.sampling import (
-        CameraSample,
         camera_generator,
         exposure_list,
         positional_qualities,
-        sample_camera,
         sample_noise,
     )
     from hdrlab.camera.synthesis import CameraNoise, Synthesis, synthesize
 
 __all__ = [
     "CameraNoise",
-    "CameraSample",
     "ResponseCurves",
     "Synthesis",
     "camera_generator",
     "exposure_list",
     "load_response_curves",
     "positional_qualities",
-    "sample_camera",
     "sample_noise",
     "synthesize",
 ]

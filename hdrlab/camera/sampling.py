@@ -5,8 +5,6 @@ The same seed and sample index give the same parameters, whatever the order, wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,23 +20,6 @@ _WORD = 2**64
 _CAMERA_STREAM = 1
 
 
-@dataclass(frozen=True)
-class CameraSample:
-    """Camera parameters of one sample.
-
-    Attributes:
-        exposure: factor on the scene.
-        curve: position of the response curve among the curves that were offered.
-        jpeg_quality: JPEG quality.
-        noise: draws for a batch of one, or None for no noise.
-    """
-
-    exposure: float
-    curve: int
-    jpeg_quality: int
-    noise: CameraNoise | None
-
-
 def camera_generator(seed: int, index: int, stream: int = _CAMERA_STREAM) -> np.random.Generator:
     """Makes the generator that belongs to a sample; it depends on the arguments and on nothing else.
 
@@ -51,33 +32,6 @@ def camera_generator(seed: int, index: int, stream: int = _CAMERA_STREAM) -> np.
     # The generator counts upwards in the first word, so that streams never meet.
     counter = np.array([0, 0, 0, stream], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
-
-
-def sample_camera(
-    generator: np.random.Generator,
-    size: tuple[int, int],
-    curves: Sequence[int] | NDArray[np.int64],
-    exposures: Sequence[float] | NDArray[np.float32],
-    noise: NoiseMode = "independent",
-    quality_range: tuple[int, int] = (90, 100),
-) -> CameraSample:
-    """Draws the camera of one sample.
-
-    Args:
-        generator: generator of the sample, see `camera_generator`.
-        size: height and width of the picture.
-        curves: positions of the response curves to choose from, such as `ResponseCurves.split("train")`.
-        exposures: exposures to choose from, such as `exposure_list(600)`.
-        noise: see `sample_noise`.
-        quality_range: lowest and highest JPEG quality, both included.
-
-    Source: SingleHDR (Liu et al., CVPR 2020), training data. Different from the authors' code: the JPEG
-    quality is random instead of tied to the position in the batch.
-    """
-    exposure = float(generator.choice(exposures))
-    curve = int(generator.choice(curves))
-    quality = int(generator.integers(quality_range[0], quality_range[1], endpoint=True))
-    return CameraSample(exposure, curve, quality, sample_noise(generator, size, noise))
 
 
 def sample_noise(
