@@ -17,7 +17,8 @@ from hdrlab.stages.panels import PanelSample, draw_panel
 class Checkpoints(pl.Callback):
     """Keeps ``last.ckpt``, and ``best.ckpt`` by the validation loss, after every validation.
 
-    Also sees to it that a run ends with a validation, and that a resumed one goes on with the very next step.
+    Also sees to it that a run begins and ends with a validation, so that a stage which starts from others is
+    never published worse than it started; and that a resumed one goes on with the very next step.
 
     Args:
         folder: The run folder.
@@ -36,7 +37,7 @@ class Checkpoints(pl.Callback):
         self.best = state_dict["best"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count on from the checkpoint's step.
+        """Validate a new run; count on from the checkpoint's step in a resumed one.
 
         All checkpoints are saved after a validation. Lightning guesses whether that was so from the schedule
         of the resumed run, and where it is another one counts the logged steps one short.
@@ -44,6 +45,12 @@ class Checkpoints(pl.Callback):
         loop = trainer.fit_loop.epoch_loop
         loop.restarting = False
         loop._batches_that_stepped = trainer.global_step
+        if trainer.global_step == 0 and math.isinf(self.best):
+            loop._batches_that_stepped = -1  # what is logged with it counts one higher: 0
+            trainer.validating = True
+            loop.val_loop.run()
+            trainer.training = True
+            loop._batches_that_stepped = 0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -98,12 +98,12 @@ def test_an_interrupted_run_resumes_exactly(
 
 def test_an_interval_that_does_not_divide_the_length_ends_with_a_validation(lab: Lab, whole: Path) -> None:
     run = lab.train("lin", "stage.max_steps=5", "trainer.val_every=2", "trainer.log_every=1")
-    assert [step for step, *_ in numbers(run, "val/loss")] == [2, 4, 5]
+    assert [step for step, *_ in numbers(run, "val/loss")] == [0, 2, 4, 5]
     assert checkpoint(run / "last.ckpt")["global_step"] == 5
     longer = lab.train("lin", "stage.max_steps=6", "trainer.val_every=4", "trainer.log_every=1")
     assert_same_training(longer, whole)
     assert numbers(longer, "train/") == numbers(whole, "train/")
-    assert [step for step, *_ in numbers(longer, "val/loss")] == [2, 4, 5, 6]
+    assert [step for step, *_ in numbers(longer, "val/loss")] == [0, 2, 4, 5, 6]
 
 
 def test_a_finished_run_is_not_done_again(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +125,19 @@ def test_a_run_publishes_its_best_checkpoint_with_a_manifest(lab: Lab) -> None:
     assert manifest["step"] == 3
     assert {"val/loss", "val/psnr_c", "train/l2"} <= manifest["figures"].keys()
     assert manifest["data_fingerprint"] == checkpoint(slot)["hdrlab"]["data"]["fingerprint"]
+
+
+def test_a_stage_that_only_gets_worse_publishes_what_it_started_from(lab: Lab) -> None:
+    parts = checkpoint(lab.starts("hal"))["state_dict"]
+    run = lab.train("joint", "stage.lr=0.5", "trainer.val_every=1")
+    losses = [value for _, _, value in numbers(run, "val/loss")]
+    assert losses[0] < min(losses[1:])
+    best = checkpoint(run / "best.ckpt")
+    assert best["hdrlab"]["step"] == 0
+    assert all(
+        torch.equal(best["state_dict"][name], value.to(best["state_dict"][name].dtype))
+        for name, value in parts.items()
+    )
 
 
 def test_a_smoke_run_takes_two_steps_and_publishes_nothing(lab: Lab) -> None:
