@@ -65,8 +65,9 @@ def import_weights(config: ImportConfig) -> int:
 def _folders(bundles: Sequence[Bundle], output: Path, problems: list[str]) -> dict[Path, Path]:
     """Say into which folder each checkpoint's nets go.
 
-    The released folder holds deq, lin and hal twice: trained one by one, and tuned together with ref. Nets of
-    the two kinds must not be mixed, so the largest set fills `output` and what collides gets a folder below.
+    The released folder of SingleHDR holds deq, lin and hal twice, trained one by one and tuned together with
+    ref; that of IQATM two of its nets. Nets of the two kinds must not be mixed, so the largest set fills
+    `output` and what collides gets a folder below.
     """
     ordered = sorted(bundles, key=lambda bundle: -len(bundle.nets))
     taken: dict[str, Bundle] = {}
@@ -89,11 +90,12 @@ def _refuse_mixed(bundles: Sequence[Bundle], folders: Mapping[Path, Path], probl
     from hdrlab.net_files import read_header, require_one_preset
     from hdrlab.weights import WeightsError
 
-    presets = {f"{net.name} ({bundle.prefix})": net.preset for bundle in bundles for net in bundle.nets}
+    presets = {(net.name, bundle.prefix): net.preset for bundle in bundles for net in bundle.nets}
     new = {folders[bundle.prefix] / f"{net.name}.pt" for bundle in bundles for net in bundle.nets}
     for folder in {file.parent for file in new}:
         for old in sorted({*folder.glob("*.pt")} - new):
-            presets[str(old)] = read_header(old)["preset"]
+            header = read_header(old)
+            presets[header["net"], old] = header["preset"]
     try:
         require_one_preset(presets)
     except WeightsError as error:
@@ -154,6 +156,9 @@ def _report(
     if table.row_count:
         console.print(table)
     for bundle in bundles:
+        steps = len(list(bundle.prefix.parent.glob("*.index")))
+        if steps > 1:
+            console.print(f"{bundle.title}: {bundle.prefix.name} of its {steps} checkpoints", markup=False)
         for kind, names in bundle.ignored.items():
             more = f", … ({len(names)} in all)" if len(names) > NAMES_SHOWN else ""
             listed = ", ".join(names[:NAMES_SHOWN]) + more
@@ -171,10 +176,12 @@ def _lacking(net: Imported) -> str:
 
 
 def _absent(bundles: Sequence[Bundle]) -> list[str]:
-    from hdrlab.weight_sources import GRAPH_SCOPES
+    """Return what the systems of which something was found have besides."""
+    from hdrlab.nets import SYSTEMS
 
     found = {net.name for bundle in bundles for net in bundle.nets}
-    return [name for name in GRAPH_SCOPES if found and name not in found]
+    begun = [names for names in SYSTEMS.values() if not found.isdisjoint(names)]
+    return [name for names in begun for name in names if name not in found]
 
 
 COMMAND = Command(

@@ -6,6 +6,9 @@ import hashlib
 import os
 import pickle
 import platform
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +18,8 @@ import torch
 from torch import Tensor
 
 from hdrlab import __version__
-from hdrlab.nets import NETS, Net, build_net
-from hdrlab.nets.layers import WeightsError, assign_tensors
+from hdrlab.nets import SYSTEMS, Net, build_net
+from hdrlab.nets.layers import WeightsError, assign_tensors, require_shapes
 from hdrlab.nets.linearization import LinearizationNet
 
 SUFFIX = ".pt"
@@ -24,6 +27,23 @@ SUFFIXES = (SUFFIX, ".ckpt")
 SCHEMA_VERSION = 1
 MARK = "hdrlab_net"
 CHECKPOINT_MARK = "hdrlab"
+
+HEADER: Mapping[str, tuple[type, ...]] = {
+    "schema_version": (int,),
+    "net": (str,),
+    "preset": (str,),
+    "options": (dict,),
+    "basis": (str, type(None)),
+    "sha256": (str,),
+}
+"""What the header of a net file must say to be read, and its types."""
+
+DAMAGE = (
+    OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+    ArithmeticError, EOFError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading damaged or hostile bytes raises."""
 
 PathLike = str | os.PathLike[str]
 
@@ -99,22 +119,26 @@ def load_nets(paths: PathLike | Sequence[PathLike]) -> dict[str, Net]:
             nets[net.name], origin[net.name] = net.eval(), path
     if not nets:
         raise WeightsError(f"no nets in {', '.join(str(one) for one in given) or 'an empty list'}")
-    require_one_preset({f"{name} ({origin[name]})": net.preset for name, net in nets.items()})
+    require_one_preset({(name, origin[name]): net.preset for name, net in nets.items()})
     return nets
 
 
-def require_one_preset(presets: Mapping[str, str]) -> None:
-    """Refuse nets of several presets, which do not understand each other's pictures.
+def require_one_preset(presets: Mapping[tuple[str, Path], str]) -> None:
+    """Refuse nets of one system in several presets, which do not understand each other's pictures.
 
     Args:
-        presets: Preset of each net, by what the message calls the net.
+        presets: Preset of each net, by its name and place.
 
     Raises:
         WeightsError: Naming every net's preset.
     """
-    if len(set(presets.values())) > 1:
-        said = "\n  ".join(f"{preset}: {name}" for name, preset in presets.items())
-        raise WeightsError(f"nets of different presets do not work together; give those of one:\n  {said}")
+    for names in SYSTEMS.values():
+        own = {net: preset for net, preset in presets.items() if net[0] in names}
+        if len(set(own.values())) > 1:
+            said = "\n  ".join(f"{preset}: {name} ({place})" for (name, place), preset in own.items())
+            raise WeightsError(
+                f"nets of different presets do not work together; give those of one:\n  {said}"
+            )
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -128,9 +152,9 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
+    if os.path.isfile(path):  # the methods of Path raise where a name is too long
         yield path
-    elif path.is_dir():
+    elif os.path.isdir(path):
         yield from sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
     else:
         raise WeightsError(f"{path}: no such file or folder")
@@ -142,14 +166,40 @@ def _load_file(path: Path) -> Iterator[Net]:
         yield from _stage_nets(path)
         return
     header = _require_header(path, stored)
-    state = stored.get("state_dict", {})
+    options = {name: value for name, value in header["options"].items() if name != "basis"}
+    state = _require_state(path, header, options, stored.get("state_dict"))
     if _digest(state) != header["sha256"]:
         raise WeightsError(f"{path}: the checksum of its weights does not match, so the file is damaged")
-    net = build_net(header["net"], header["preset"], **header["options"])
+    net = build_net(header["net"], header["preset"], **options)
     if isinstance(net, LinearizationNet):
         net.basis_name = header["basis"]
     assign_tensors(net.state_dict(), state, f"{header['net']} ({path})")
     yield net
+
+
+def _require_state(
+    path: Path, header: Mapping[str, Any], options: Mapping[str, Any], state: object
+) -> dict[str, Tensor]:
+    """Return the weights if they are those of the net described; find out before memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            expected = build_net(header["net"], header["preset"], **options).state_dict()
+    except DAMAGE as error:
+        raise WeightsError(f"{path}: its header describes no net of hdrlab ({error})") from error
+    if not isinstance(state, dict) or not all(map(_is_plain, state.values())):
+        raise WeightsError(f"{path}: holds no plain tensors as weights")
+    require_shapes(expected, state, f"{header['net']} ({path})")
+    if unknown := [str(name) for name in state.keys() - expected.keys()]:
+        raise WeightsError(f"{path}: weights that {header['net']} has not: {', '.join(sorted(unknown))}")
+    return state
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether a value is a tensor that holds as many numbers as its shape says."""
+    if type(value) is not Tensor or value.device.type != "cpu" or value.layout is not torch.strided:
+        return False
+    held = not (value.is_quantized or value.is_nested) and value.untyped_storage().nbytes()
+    return held >= value.numel() * value.element_size()
 
 
 def _stage_nets(path: Path) -> Iterator[Net]:
@@ -165,8 +215,9 @@ def _stage_nets(path: Path) -> Iterator[Net]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        check_records(path)
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except DAMAGE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"{path}: cannot be read ({reason}); hdrlab.import_weights reads foreign weights"
@@ -178,12 +229,32 @@ def _read(path: Path) -> dict[str, Any]:
     return stored
 
 
+def check_records(path: Path) -> None:
+    """Compare the checksums of the records in a file of `torch.save`: PyTorch lets a flipped bit pass.
+
+    Raises:
+        ValueError: They differ, or the records are packed, as PyTorch never does, to who knows what size.
+        OSError: The file cannot be read.
+        zipfile.BadZipFile: It is no such file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        packed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
+        if packed or sum(record.file_size for record in records) > path.stat().st_size:
+            raise ValueError("its records are packed or overlap")
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"the checksum of its record {damaged} does not match")
+
+
 def _require_header(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
     header = stored.get(MARK)
-    if not isinstance(header, dict) or header.get("net") not in NETS:
+    if not isinstance(header, dict):
         raise WeightsError(
             f"{path}: holds no net of hdrlab; give files of hdrlab.import_weights or checkpoints of trainings"
         )
+    if unfit := [name for name, kinds in HEADER.items() if not isinstance(header.get(name), kinds)]:
+        raise WeightsError(f"{path}: its header is damaged ({', '.join(unfit)})")
     if header["schema_version"] > SCHEMA_VERSION:
         raise WeightsError(f"{path}: written by a newer hdrlab; update to read it")
     return header

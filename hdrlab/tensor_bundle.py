@@ -58,7 +58,8 @@ def find_prefix(path: Path) -> Path:
     """Return the path that a checkpoint's files share.
 
     Args:
-        path: As in `read_tensorflow_checkpoint`; the files need not exist.
+        path: As in `read_tensorflow_checkpoint`; the files need not exist. Of a folder, the checkpoint that
+            its file `checkpoint` names; without such a file, that of the highest step.
 
     Raises:
         WeightsError: A folder holds several checkpoints and does not say which one is meant.
@@ -73,10 +74,17 @@ def find_prefix(path: Path) -> Path:
         # Often the absolute path of the machine that trained; the files lie beside it all the same.
         names = [re.split(r"[/\\]", match[1])[-1]] if match else []
     else:
-        names = [file.stem for file in path.glob("*.index")]
+        names = _newest([file.stem for file in path.glob("*.index")])
     if len(names) != 1:
         raise WeightsError(f"{path} does not say which checkpoint to read: give the path of one .index file")
     return path / names[0]
+
+
+def _newest(names: list[str]) -> list[str]:
+    """Keep the last of a training's checkpoints, which end in -STEP; leave names of several kinds alone."""
+    if len(names) < 2 or len({re.sub(r"-\d+$", "-", name) for name in names}) > 1:
+        return names
+    return [max(names, key=lambda name: int(name.rpartition("-")[2] or 0))]
 
 
 def _read_tensors(prefix: Path, entries: dict[bytes, bytes]) -> Iterator[tuple[str, NDArray[Any]]]:

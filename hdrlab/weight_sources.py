@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hdrlab.nets import Net, build_net
+from hdrlab.nets import SYSTEMS, Net, build_net
 from hdrlab.nets.layers import WeightsError
 from hdrlab.tensor_bundle import find_prefix, read_tensorflow_checkpoint
 from hdrlab.weights import OBJECT_SUFFIX, load_variables
@@ -35,6 +35,9 @@ GRAPH_SCOPES = {
     "linearization": ("crf_feature_net/", "ae_invcrf_decode_net/"),
     "hallucination": ("Hallucination_Net/",),
     "refinement": ("Refinement_Net/",),
+    "tmo_bottom": ("bot_level/",),
+    "tmo_high": ("high_level/",),
+    "tmo_merge": ("ft_merger/",),
 }
 """What the authors' variables of each net begin with."""
 
@@ -142,7 +145,9 @@ def read_bundle(prefix: Path, basis: str | None) -> Bundle:
     presets = identify(variables)
     if not presets:
         some = ", ".join(sorted(variables)[:3])
-        raise WeightsError(f"{prefix}: none of SingleHDR's nets is in it; it holds {some or 'nothing'} …")
+        raise WeightsError(
+            f"{prefix}: no net of {' or '.join(SYSTEMS)} is in it; it holds {some or 'nothing'} …"
+        )
     unused = set(variables)
     nets = []
     for name, preset in presets.items():

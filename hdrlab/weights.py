@@ -89,7 +89,7 @@ def load_variables(net: Net, variables: Mapping[str, NDArray[Any]]) -> LoadRepor
         wanted = _tensorflow_shape(target)
         fitting = [name for name in present if list(np.shape(variables[name])) == wanted]
         if not present:
-            problems.append(f"{paths[from_objects]} is missing, expected {wanted}")
+            problems.append(f"{paths[-1 if from_objects else 0]} is missing, expected {wanted}")
         elif not fitting:
             problems.append(f"{present[0]} has {list(np.shape(variables[present[0]]))}, expected {wanted}")
         elif not np.isfinite(variables[fitting[0]]).all():
@@ -111,10 +111,16 @@ def _canonical(name: str) -> str:
     return name
 
 
-def _targets(net: Net) -> Iterator[tuple[Tensor, tuple[str, str]]]:
-    """Yield each tensor of the net with its name in the authors' graph and its object path."""
+def _targets(net: Net) -> Iterator[tuple[Tensor, tuple[str, ...]]]:
+    """Yield each tensor of the net with its name in the authors' graph and, where it has one, object path."""
+    if net.name in _TONE_NAMES:
+        for module_name, name in _TONE_NAMES[net.name].items():
+            for leaf in ("weight", "bias"):
+                yield net.get_parameter(f"{module_name}.{leaf}"), (name.format(leaf),)
+        return
     if net.name not in _SCOPES:
-        raise ValueError(f"net {net.name!r} has no TensorFlow names; nets with them are {', '.join(_SCOPES)}")
+        known = ", ".join([*_SCOPES, *_TONE_NAMES])
+        raise ValueError(f"net {net.name!r} has no TensorFlow names; nets with them are {known}")
     for module_name, (scope, path) in _SCOPES[net.name].items():
         module = net.get_submodule(module_name)
         kernel, bias = GRAPH_LEAVES[scope.split("/")[0]]
@@ -190,6 +196,26 @@ _SCOPES = {
     "refinement": _unet_scopes("Refinement_Net"),
 }
 """For each net, module → its scope in the authors' graph and its object path in SingleHDR-tf2."""
+
+
+def _tone_names(scope: str, head: str, blocks: Mapping[str, str]) -> dict[str, str]:
+    names = {f"conv{i}": f"{scope}/conv{i}_{{}}" for i in (1, 2, 3)} | {"head": f"{scope}/{head}_{{}}"}
+    for ours, theirs in blocks.items():
+        names |= {f"{ours}.groups.{i}": f"{scope}/{theirs}g{i + 1}_{{}}" for i in range(3)}
+        names[f"{ours}.merge"] = f"{scope}/{theirs}cc_n_{{}}"
+    return names
+
+
+_TONE_NAMES = {
+    "tmo_high": _tone_names("high_level", "c5_sig", {}) | {"conv4": "high_level/conv4_{}"},
+    "tmo_bottom": _tone_names("bot_level", "c4_sig", {"residual": "3pass_res"})
+    # The authors call two layers conv2, and TensorFlow numbered the second one's variables.
+    | {"conv3": "bot_level/conv2_{}_1"},
+    "tmo_merge": _tone_names(
+        "ft_merger", "c5_sig", {"residuals.0": "3pass_res1", "residuals.1": "3pass_res2"}
+    ),
+}
+"""For each net of tone mapping, module → names in the authors' graph, with a gap for weight or bias."""
 
 
 def load_vgg16(path: str | Path) -> dict[str, Tensor]:

@@ -15,16 +15,17 @@ from safetensors import safe_open
 from training import Lab
 
 from hdrlab import weight_sources
+from hdrlab.chain import ChainError, open_chain
 from hdrlab.import_weights import COMMAND
 from hdrlab.net_files import load_nets, read_header, save_net
-from hdrlab.nets import Net, build_net
+from hdrlab.nets import SYSTEMS, Net, build_net
 from hdrlab.nets.vgg16 import random_vgg16
 from hdrlab.pipeline import reconstruct
 from hdrlab.weight_sources import identify
 from hdrlab.weights import OBJECT_SUFFIX, WeightsError, _targets, load_vgg16
 
 Variables = dict[str, NDArray[np.float32]]
-NAMES = ("dequantization", "linearization", "hallucination", "refinement")
+NAMES = SYSTEMS["SingleHDR"]
 
 
 def command(*words: object) -> int:
@@ -37,9 +38,9 @@ def command(*words: object) -> int:
 def variables_of(net: Net, objects: bool = False) -> Variables:
     """What TensorFlow would hold of a net."""
     found = {}
-    for tensor, (graph, path) in _targets(net):
+    for tensor, names in _targets(net):
         axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(tensor.ndim, tuple(range(tensor.ndim)))
-        name = f"lin/{path}{OBJECT_SUFFIX}" if objects else graph
+        name = f"lin/{names[1]}{OBJECT_SUFFIX}" if objects else names[0]
         found[name] = tensor.detach().numpy().transpose(axes)
     return found
 
@@ -54,17 +55,17 @@ def basis(shared: Path) -> Path:
 
 
 @pytest.fixture
-def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Variables], Path]:
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Pretends that a folder holds a checkpoint of given variables of narrow nets."""
     held: dict[Path, Variables] = {}
     monkeypatch.setattr(weight_sources, "read_tensorflow_checkpoint", lambda prefix: held[prefix])
     monkeypatch.setattr(weight_sources, "build_net", narrow)
 
-    def make(folder: str, variables: Variables) -> Path:
+    def make(folder: str, variables: Variables, name: str = "model.ckpt") -> Path:
         place = tmp_path / "source" / folder
-        place.mkdir(parents=True)
-        (place / "model.ckpt.index").write_bytes(folder.encode())
-        held[place / "model.ckpt"] = variables
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{name}.index").write_bytes(folder.encode())
+        held[place / name] = variables
         return place
 
     return make
@@ -132,6 +133,29 @@ def test_a_tf2_checkpoint_becomes_a_file_that_reproduces_the_reference(
 
 
 @pytest.mark.golden
+@torch.no_grad()
+def test_a_tone_mapping_checkpoint_becomes_files_that_reproduce_the_reference(
+    iqatm_goldens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = iqatm_goldens / "tf1_checkpoint_ft", tmp_path / "out"
+    assert command(f"source={source}", f"output={out}") == 0
+    said = capsys.readouterr().out
+    assert "(optimiser): beta1_power, beta2_power" in said
+    assert "(102 in all)" in said
+    assert "(counter): global_step" in said
+    assert "(other)" not in said
+    assert "not in the source" not in said
+    nets = load_nets(out)
+    assert {name: net.preset for name, net in nets.items()} == dict.fromkeys(SYSTEMS["IQATM"], "official")
+    with np.load(iqatm_goldens / "tf1_checkpoint_ft_values.npz") as file:
+        for net in nets.values():
+            for name, values in variables_of(net).items():
+                assert np.array_equal(values, file[name])
+    with pytest.raises(ChainError, match="holds no dequantization and no linearization and no hallucination"):
+        open_chain([str(out)], (tmp_path, None), memory=1e9)
+
+
+@pytest.mark.golden
 def test_without_the_basis_nothing_is_written_and_the_remedy_is_said(
     goldens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +210,14 @@ def test_every_net_is_told_by_its_names_and_shapes(name: str, objects: bool) -> 
     assert identify(variables | noise) == {name: preset}
 
 
+def test_the_nets_of_tone_mapping_are_told_by_their_names() -> None:
+    variables = {name: variables_of(build_net(name, width=0.1)) for name in SYSTEMS["IQATM"]}
+    for name, own in variables.items():
+        assert identify(own) == {name: "official"}
+    together = {variable: values for own in variables.values() for variable, values in own.items()}
+    assert identify(together) == dict.fromkeys(SYSTEMS["IQATM"], "official")
+
+
 def test_what_is_none_of_the_nets_is_not_taken_for_one() -> None:
     assert identify({"vgg16/conv1_1/filter": np.zeros((3, 3, 3, 64), np.float32)}) == {}
     assert identify({f"lin/conv1/kernel{OBJECT_SUFFIX}": np.zeros((7, 7, 4, 16), np.float32)}) == {}
@@ -237,6 +269,70 @@ def test_the_same_net_twice_is_refused_where_neither_is_the_larger_set(
     assert command(f"source={tmp_path / 'source'}", f"output={tmp_path / 'out'}") == 2
     assert "dequantization is in" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_iqatm_s_released_folder_gives_the_joint_set_of_the_last_step_and_beside_it_the_single_nets(
+    checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    bottom, high = narrow("tmo_bottom", "official"), narrow("tmo_high", "official")
+    joint = {name: narrow(name, "official") for name in SYSTEMS["IQATM"]}
+    steps = {"global_step": np.zeros((), np.int32), "beta1_power": np.zeros((), np.float32)}
+    checkpoints("checkpoint/botlayer", variables_of(bottom) | steps, "model-bot.ckpt-60")
+    checkpoints("checkpoint/botlayer", {}, "model-bot.ckpt-9")
+    checkpoints("checkpoint/highlayer", variables_of(high) | steps, "model-high.ckpt-487")
+    tuned = {name: values for net in joint.values() for name, values in variables_of(net).items()}
+    checkpoints("checkpoint/ftlayer", tuned | steps, "model-ft.ckpt-488")
+    out = tmp_path / "out"
+    assert command(f"source={tmp_path / 'source'}", f"output={out}") == 0
+    said = capsys.readouterr().out
+    assert "botlayer: model-bot.ckpt-60 of its 2 checkpoints" in said
+    assert "highlayer: model" not in said
+    assert sorted(str(file.relative_to(out)) for file in out.rglob("*.pt")) == [
+        "botlayer/tmo_bottom.pt",
+        "highlayer/tmo_high.pt",
+        *(f"{name}.pt" for name in SYSTEMS["IQATM"]),
+    ]
+    for folder, expected in (
+        (out, joint),
+        (out / "botlayer", {"tmo_bottom": bottom}),
+        (out / "highlayer", {"tmo_high": high}),
+    ):
+        loaded = load_nets(folder)
+        assert loaded.keys() == expected.keys()
+        for name, net in expected.items():
+            assert torch.equal(loaded[name].get_parameter("conv1.weight"), net.get_parameter("conv1.weight"))
+
+
+def test_both_systems_lie_in_one_folder_whatever_their_presets(
+    checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints("high", variables_of(narrow("tmo_high", "official")))
+    checkpoints("deq", variables_of(narrow("dequantization", "tf2"), objects=True))
+    for _ in range(2):  # again beside what is there already
+        assert command(f"source={tmp_path / 'source'}", f"output={tmp_path / 'out'}") == 0
+    nets = load_nets(tmp_path / "out")
+    assert {name: net.preset for name, net in nets.items()} == {
+        "dequantization": "tf2",
+        "tmo_high": "official",
+    }
+    assert "linearization, hallucination, refinement, tmo_bottom, tmo_merge" in capsys.readouterr().out
+
+
+def test_only_the_other_nets_of_the_same_system_are_missed(
+    checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = checkpoints("bot", variables_of(narrow("tmo_bottom", "official")))
+    assert command(f"source={source}", f"output={tmp_path / 'out'}") == 0
+    assert "not in the source: tmo_high, tmo_merge\n" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_something_else_is_refused(
+    checkpoints: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = checkpoints("gan", {"generator/kernel": np.zeros((3, 3, 3, 3), np.float32)})
+    assert command(f"source={source}", f"output={tmp_path / 'out'}") == 2
+    assert "no net of SingleHDR or IQATM is in it; it holds generator/kernel" in capsys.readouterr().err
 
 
 def test_everything_missing_is_listed(

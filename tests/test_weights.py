@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from hdrlab.io.tensorflow import crc32c
-from hdrlab.nets import build_net
+from hdrlab.nets import SYSTEMS, build_net
 from hdrlab.nets.vgg16 import PREPROCESSING, VGG16, conv_names
+from hdrlab.tensor_bundle import find_prefix
 from hdrlab.weights import WeightsError, load_variables, load_vgg16, read_tensorflow_checkpoint
 
 Variables = dict[str, Any]
@@ -266,6 +267,60 @@ def test_any_flipped_byte_of_an_index_is_an_error_of_ours(bundle: Path) -> None:
 def test_the_state_file_may_name_another_machine_s_path(bundle: Path) -> None:
     (bundle / "checkpoint").write_text('model_checkpoint_path: "/home/trainer/runs/ckpt-1"\n')
     assert "lin/crf_feature_net/conv1/bias/.ATTRIBUTES/VARIABLE_VALUE" in read_tensorflow_checkpoint(bundle)
+
+
+@pytest.mark.golden
+def test_a_tone_mapping_checkpoint_is_read_whole_and_exactly(iqatm_goldens: Path) -> None:
+    variables = read_tensorflow_checkpoint(iqatm_goldens / "tf1_checkpoint_ft")
+    with np.load(iqatm_goldens / "tf1_checkpoint_ft_values.npz") as file:
+        expected = dict(file)
+    assert len(variables) == 153
+    assert variables.keys() == expected.keys()
+    for name, values in expected.items():
+        assert variables[name].dtype == values.dtype
+        assert np.array_equal(variables[name], values)
+
+
+@pytest.mark.golden
+@torch.no_grad()
+def test_a_tone_mapping_checkpoint_loads_into_its_three_nets_exactly(iqatm_goldens: Path) -> None:
+    variables = read_tensorflow_checkpoint(iqatm_goldens / "tf1_checkpoint_ft")
+    nets = {name: build_net(name, "official") for name in SYSTEMS["IQATM"]}
+    loaded = {name: load_variables(net, variables).loaded for name, net in nets.items()}
+    assert [len(names) for names in loaded.values()] == [16, 10, 24]
+    scopes = {name: {variable.split("/")[0] for variable in names} for name, names in loaded.items()}
+    assert scopes == {"tmo_bottom": {"bot_level"}, "tmo_high": {"high_level"}, "tmo_merge": {"ft_merger"}}
+    third = nets["tmo_bottom"].get_parameter("conv3.weight").permute(2, 3, 1, 0)
+    assert np.array_equal(third.numpy(), variables["bot_level/conv2_weight_1"])
+    wide = nets["tmo_merge"].get_parameter("residuals.1.groups.2.weight").permute(2, 3, 1, 0)
+    assert np.array_equal(wide.numpy(), variables["ft_merger/3pass_res2g3_weight"])
+    del variables["bot_level/conv2_bias_1"]
+    with pytest.raises(WeightsError, match=r"bot_level/conv2_bias_1 is missing, expected \[24\]"):
+        load_variables(nets["tmo_bottom"], variables)
+
+
+@pytest.mark.parametrize(
+    ("names", "state", "expected"),
+    [
+        (["model-ft.ckpt-900", "model-ft.ckpt-1464", "model-ft.ckpt-20"], None, "model-ft.ckpt-1464"),
+        (["ckpt-1", "ckpt-2", "ckpt-3"], "/elsewhere/ckpt-2", "ckpt-2"),
+        (["model.ckpt"], None, "model.ckpt"),
+        (["model-bot.ckpt-60", "model-high.ckpt-487"], None, None),
+        (["model.ckpt", "model.ckpt-5"], None, None),
+    ],
+)
+def test_of_several_checkpoints_the_newest_is_meant(
+    tmp_path: Path, names: list[str], state: str | None, expected: str | None
+) -> None:
+    for name in names:
+        (tmp_path / f"{name}.index").touch()
+    if state:
+        (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{state}"\n')
+    if expected:
+        assert find_prefix(tmp_path) == tmp_path / expected
+        return
+    with pytest.raises(WeightsError, match="does not say which"):
+        find_prefix(tmp_path)
 
 
 def test_no_checkpoint_is_an_error(tmp_path: Path) -> None:

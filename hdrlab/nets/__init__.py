@@ -9,9 +9,10 @@ from typing import Any
 from hdrlab.nets.hallucination import HallucinationNet
 from hdrlab.nets.layers import Net, require_choice
 from hdrlab.nets.linearization import LinearizationNet
+from hdrlab.nets.tone_mapping import ToneBottomNet, ToneHighNet, ToneMergeNet
 from hdrlab.nets.unet import DequantizationNet, RefinementNet
 
-__all__ = ["NETS", "Net", "build_net"]
+__all__ = ["NETS", "SYSTEMS", "Net", "build_net"]
 
 NETS: Mapping[str, tuple[Callable[..., Net], Mapping[str, Mapping[str, Any]]]] = {
     "dequantization": (
@@ -46,8 +47,17 @@ NETS: Mapping[str, tuple[Callable[..., Net], Mapping[str, Mapping[str, Any]]]] =
             "tf2": {"upsampling": "half_pixel", "final_relu": True, "identity_init": False},
         },
     ),
+    "tmo_bottom": (ToneBottomNet, {"default": {}, "official": {}}),
+    "tmo_high": (ToneHighNet, {"default": {}, "official": {}}),
+    "tmo_merge": (ToneMergeNet, {"default": {}, "official": {}}),
 }
 """Class of each net and its options under each preset."""
+
+SYSTEMS: Mapping[str, tuple[str, ...]] = {
+    "SingleHDR": ("dequantization", "linearization", "hallucination", "refinement"),
+    "IQATM": ("tmo_bottom", "tmo_high", "tmo_merge"),
+}
+"""The nets that work together, by the paper's name."""
 
 
 def build_net(name: str, preset: str = "default", **options: Any) -> Net:
@@ -55,8 +65,9 @@ def build_net(name: str, preset: str = "default", **options: Any) -> Net:
 
     Args:
         name: A key of `NETS`.
-        preset: One of the net's presets: `default` follows the paper, `official` and `tf2` reproduce the two
-            code bases for their checkpoints.
+        preset: One of the net's presets: `default` follows the paper, `official` and `tf2` reproduce the
+            code bases for their checkpoints. The nets of tone mapping have no `tf2`, and their other two
+            differ in what surrounds the nets only.
         **options: Arguments of the net's class. All take `width`, a factor on the channel counts (1 = the
             paper); linearization takes `basis` and `bn_momentum`.
 

@@ -98,16 +98,17 @@ def glorot_init(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def truncated_normal_init(conv: nn.Conv2d, std: float) -> None:
-    """Draw the kernel from a normal cut off at two deviations, bias 0.
+def truncated_normal_init(conv: nn.Conv2d, std: float, bias: float = 0.0) -> None:
+    """Draw the kernel from a normal cut off at two deviations.
 
     Args:
         conv: Changed in place.
         std: Deviation before the cut.
+        bias: What every bias becomes.
     """
     nn.init.trunc_normal_(conv.weight, std=std, a=-2 * std, b=2 * std)
     if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
+        nn.init.constant_(conv.bias, bias)
 
 
 def require_shapes(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor], what: str) -> None:

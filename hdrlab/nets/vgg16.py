@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import assign_tensors, scaled
+from hdrlab.nets.layers import assign_tensors, require_choice, scaled
 
 CHANNELS = (64, 128, 256, 512, 512)
 """Channels of the five stages."""
@@ -25,9 +26,16 @@ PREPROCESSING = {
         (1 / 0.229, 1 / 0.224, 1 / 0.225),
         (0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225),
     ),
+    "raw": ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
 }
 """What turns RGB in [0, 1] into the input a set of weights was trained with: the (R, G, B) scales to multiply
-by and the offsets to subtract afterwards."""
+by and the offsets to subtract afterwards. `raw` is what IQATM's authors feed to Caffe's weights."""
+
+POOLS = ("pool1", "pool2", "pool3")
+"""The maps that SingleHDR compares."""
+
+FIRST_CONVOLUTIONS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+"""The maps that IQATM compares."""
 
 
 def conv_names(num_stages: int = 5) -> list[str]:
@@ -72,34 +80,54 @@ class VGG16(nn.Module):
             For each stage, maps [B, C, h, w] and their maxima [B, C, ceil(h/2), ceil(w/2)].
         """
         stages = []
+        for name, maps in self.maps(x):
+            if name.startswith("pool"):
+                stages.append((x, maps))
+            x = maps
+        return stages
+
+    def maps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Compute one map after the other, as far as they are asked for.
+
+        Args:
+            x: Pictures [B, 3, H, W] in whatever form the weights take.
+
+        Yields:
+            Names and maps: conv1_1, conv1_2, pool1, conv2_1 and so on, the convolutions' after the ReLU.
+        """
         for stage in range(self.num_stages):
             for i in range(DEPTHS[stage]):
-                x = F.relu(self.get_submodule(f"conv{stage + 1}_{i + 1}")(x))
+                name = f"conv{stage + 1}_{i + 1}"
+                x = F.relu(self.get_submodule(name)(x))
+                yield name, x
             # An odd last row is kept, as TensorFlow's SAME pool does.
-            stages.append((x, F.max_pool2d(x, 2, ceil_mode=True)))
-            x = stages[-1][1]
-        return stages
+            x = F.max_pool2d(x, 2, ceil_mode=True)
+            yield f"pool{stage + 1}", x
 
 
 class VGG16Features(nn.Module):
-    """Frozen feature maps pool1 to pool`num_stages` of VGG-16.
+    """Frozen feature maps of VGG-16.
 
     Args:
         weights: As `hdrlab.weights.load_vgg16` returns them: kernels for RGB, with the `scale` and `offset`
             of the input they were trained with. None draws He-normal weights from a fixed seed, the same in
             every run: good enough to exercise a loss, not to judge pictures.
-        num_stages: How many of the five stages.
+        layers: Names of the maps, in the order of computation: pool1 to pool5 and `conv_names()`.
 
     Raises:
+        ValueError: A layer is unknown.
         WeightsError: Weights are missing or have another shape.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, weights: Mapping[str, Tensor] | None = None, num_stages: int = 3) -> None:
+    def __init__(self, weights: Mapping[str, Tensor] | None = None, layers: Sequence[str] = POOLS) -> None:
         super().__init__()
-        self.trunk = VGG16(num_stages)
+        for layer in layers:
+            require_choice("VGG-16 layer", layer, [*conv_names(), *(f"pool{i}" for i in range(1, 6))])
+        self.layers = tuple(layers)
+        self.trunk = VGG16(max(int(layer[4]) for layer in layers))
         self.register_buffer("scale", torch.empty(3))
         self.register_buffer("offset", torch.empty(3))
         targets = {**self.trunk.state_dict(), "scale": self.scale, "offset": self.offset}
@@ -113,10 +141,12 @@ class VGG16Features(nn.Module):
             x: RGB pictures [B, 3, H, W], nominally in [0, 1].
 
         Returns:
-            Maps [B, 64, H/2, W/2], [B, 128, H/4, W/4], [B, 256, H/8, W/8], …; odd sizes round up.
+            One map a layer: conv1_x [B, 64, H, W], pool1 [B, 64, H/2, W/2], conv2_x [B, 128, H/2, W/2], …;
+            odd sizes round up.
         """
         x = x * self.scale.view(3, 1, 1) - self.offset.view(3, 1, 1)
-        return [pooled for _, pooled in self.trunk(x)]
+        chosen = (maps for name, maps in self.trunk.maps(x) if name in self.layers)
+        return list(islice(chosen, len(self.layers)))  # asks for nothing behind the last
 
 
 def random_vgg16(seed: int = 0) -> dict[str, Tensor]:
@@ -143,7 +173,7 @@ def preprocessing_tensors(preprocessing: str) -> dict[str, Tensor]:
     """Give the input transform as tensors.
 
     Args:
-        preprocessing: `caffe` or `torchvision`.
+        preprocessing: `caffe`, `torchvision` or `raw`.
 
     Returns:
         `scale` and `offset`, [3] each.

@@ -51,7 +51,7 @@ def test_random_weights_are_the_same_in_every_run_and_keep_the_scale() -> None:
 
 def test_gradients_pass_through_and_odd_sizes_round_up() -> None:
     x = torch.rand(1, 3, 9, 11, dtype=torch.float64, requires_grad=True)
-    maps = VGG16Features(num_stages=2).double()(x)
+    maps = VGG16Features(layers=["pool1", "pool2"]).double()(x)
     assert [list(m.shape[2:]) for m in maps] == [[5, 6], [3, 3]]
     maps[-1].sum().backward()
     assert x.grad is not None

@@ -1,0 +1,203 @@
+"""The three nets that tone-map: one for the fine layer, one for the coarse layer, one that joins the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdrlab.nets.layers import Net, require_maps, scaled, truncated_normal_init
+
+GROUPS = 3
+EPSILON = 1e-6
+SMALLEST_SIDE = 2
+"""Statistics over a single pixel say nothing."""
+
+
+def normalise_instance(y: Tensor) -> Tensor:
+    """Bring every channel of every sample to mean 0 and variance 1; there is nothing to learn or to track.
+
+    Args:
+        y: Maps [B, C, H, W].
+
+    Returns:
+        Maps of that shape, in float32 at least: statistics in half precision would not do for a picture.
+    """
+    return F.instance_norm(_at_least_float32(y), eps=EPSILON)
+
+
+def normalise_batch(y: Tensor) -> Tensor:
+    """Bring every channel of the batch to mean 0 and variance 1, in training and in use.
+
+    With one sample it is `normalise_instance`; with several, each depends on the others.
+
+    Args:
+        y: Maps [B, C, H, W].
+
+    Returns:
+        Maps of that shape, in float32 at least.
+    """
+    return F.batch_norm(_at_least_float32(y), None, None, training=True, eps=EPSILON)
+
+
+def _at_least_float32(y: Tensor) -> Tensor:
+    return y if y.dtype == torch.float64 else y.float()
+
+
+class _Conv(nn.Conv2d):
+    """Convolution, leaky ReLU 0.3 and, after it, normalisation."""
+
+    def __init__(
+        self, cin: int, cout: int, kernel: int = 3, norm: Callable[[Tensor], Tensor] = normalise_instance
+    ) -> None:
+        super().__init__(cin, cout, kernel, padding=kernel // 2)
+        self.norm = norm
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.norm(F.leaky_relu(super().forward(y), 0.3))
+
+
+class _GroupResidual(nn.Module):
+    """Residual block that looks at each third of the channels through a window of its own size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        group = channels // GROUPS
+        self.groups = nn.ModuleList([_Conv(group, group, kernel) for kernel in (1, 3, 5)])
+        self.merge = _Conv(channels, channels)
+
+    def forward(self, y: Tensor) -> Tensor:
+        parts = [conv(part) for conv, part in zip(self.groups, y.chunk(GROUPS, dim=1), strict=True)]
+        merged: Tensor = self.merge(torch.cat(parts, dim=1))
+        return merged + y
+
+
+class _ToneNet(Net):
+    """Base of the three: channel count, head, initial weights.
+
+    Args:
+        width: Factor on the channel counts. There are three groups of round(8 · width) channels, at least 4
+            each, so that the counts are multiples of 3: 24 at width 1, 12 at 0.5 and below.
+
+    Raises:
+        ValueError: The width is not above 0.
+    """
+
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        self.channels = GROUPS * scaled(8, width)
+        self.head = nn.Conv2d(self.channels, 3, 1)
+
+    def _init_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                truncated_normal_init(module, std=0.1, bias=0.005)
+
+    def _picture(self, y: Tensor, like: Tensor) -> Tensor:
+        """Turn maps into RGB in (0, 1), in the precision of the input."""
+        return torch.sigmoid(self.head(y).to(like.dtype))
+
+
+class ToneHighNet(_ToneNet):
+    """Tone-maps the high layer: what the bilateral filter took from a picture.
+
+    Args:
+        width: Factor on the channel counts; see `_ToneNet`.
+
+    Source: Guo and Jiang, IEEE Access 9, 2021 (net N_L); the authors' program, scope `high_level`.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__(width)
+        self.conv1 = _Conv(3, self.channels)
+        self.conv2, self.conv3, self.conv4 = (_Conv(self.channels, self.channels) for _ in range(3))
+        self._init_weights()
+
+    def forward(self, high: Tensor) -> Tensor:
+        """Add what the net predicts.
+
+        Args:
+            high: High layers [B, 3, H, W] of encoded pictures, about 0.
+
+        Returns:
+            high + (0, 1), of that shape.
+
+        Raises:
+            ValueError: The shape does not fit.
+        """
+        require_maps(high, 3, least=SMALLEST_SIDE)
+        first = self.conv1(high)
+        return high + self._picture(self.conv4(self.conv3(self.conv2(first))) + first, high)
+
+
+class ToneBottomNet(_ToneNet):
+    """Tone-maps the bottom layer: a picture at 1/8 of its size.
+
+    Its convolutions outside the residual block are normalised over the whole batch, when it is used too:
+    what it makes of a picture depends on the others of the batch and, as for the other two nets, on the
+    whole of the picture.
+
+    Args:
+        width: Factor on the channel counts; see `_ToneNet`.
+
+    Source: Guo and Jiang, IEEE Access 9, 2021 (net N_G); the authors' program, scope `bot_level`.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__(width)
+        self.conv1 = _Conv(3, self.channels, norm=normalise_batch)
+        self.conv2 = _Conv(self.channels, self.channels, norm=normalise_batch)
+        self.residual = _GroupResidual(self.channels)
+        self.conv3 = _Conv(self.channels, self.channels, norm=normalise_batch)
+        self._init_weights()
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        """Add what the net predicts.
+
+        Args:
+            bottom: Bottom layers [B, 3, H, W] of encoded pictures, in [0, 1].
+
+        Returns:
+            bottom + (0, 1), of that shape.
+
+        Raises:
+            ValueError: The shape does not fit.
+        """
+        require_maps(bottom, 3, least=SMALLEST_SIDE)
+        y = self.conv3(self.residual(self.conv2(self.conv1(bottom))))
+        return bottom + self._picture(y, bottom)
+
+
+class ToneMergeNet(_ToneNet):
+    """Makes the picture from the sum of both layers, each tone-mapped and at full size.
+
+    Args:
+        width: Factor on the channel counts; see `_ToneNet`.
+
+    Source: Guo and Jiang, IEEE Access 9, 2021 (net N_ft); the authors' program, scope `ft_merger`.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__(width)
+        self.conv1 = _Conv(3, self.channels)
+        self.conv2 = _Conv(self.channels, self.channels)
+        self.residuals = nn.Sequential(_GroupResidual(self.channels), _GroupResidual(self.channels))
+        self.conv3 = _Conv(self.channels, self.channels)
+        self._init_weights()
+
+    def forward(self, layers: Tensor) -> Tensor:
+        """Make the picture.
+
+        Args:
+            layers: High layers plus enlarged bottom layers [B, 3, H, W], both tone-mapped.
+
+        Returns:
+            Display-encoded pictures [B, 3, H, W] in (0, 1), whose range is the caller's to stretch.
+
+        Raises:
+            ValueError: The shape does not fit.
+        """
+        require_maps(layers, 3, least=SMALLEST_SIDE)
+        return self._picture(self.conv3(self.residuals(self.conv2(self.conv1(layers)))), layers)
