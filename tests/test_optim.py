@@ -33,6 +33,26 @@ def test_trajectory_matches_tensorflow(goldens: Path) -> None:
     assert distance(torch.optim.Adam) > 1e-5
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("lr", [0.0003, 0.0015])
+def test_tiny_and_large_gradients_move_as_in_tensorflow(iqatm_goldens: Path, lr: float) -> None:
+    with np.load(iqatm_goldens / "adam.npz") as arrays:
+        grads, trajectory = torch.from_numpy(arrays["grads"]), torch.from_numpy(arrays[f"trajectory_lr{lr}"])
+
+    def distance(optimiser_class: type[torch.optim.Optimizer]) -> float:
+        w = trajectory[0].clone().requires_grad_()
+        optimiser = optimiser_class([w], lr=lr)  # type: ignore[call-arg]
+        worst = 0.0
+        for grad, expected in zip(grads, trajectory[1:], strict=True):
+            w.grad = grad.clone()
+            optimiser.step()
+            worst = max(worst, (w.detach() - expected).abs().max().item())
+        return worst
+
+    assert distance(TensorFlowAdam) < 2e-7
+    assert distance(torch.optim.Adam) > 0.1 * lr
+
+
 def test_first_step_by_hand() -> None:
     w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     w.grad = torch.tensor([1.0, 1e-8], dtype=torch.float64)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from hdrlab.losses.colour import Gamut, delta_e_itp_loss, hue_loss
 from hdrlab.losses.curve import CurveReduction, curve_loss
-from hdrlab.losses.perceptual import perceptual_loss
-from hdrlab.losses.pixel import l2_loss, log_l1_loss, total_variation_loss
-from hdrlab.losses.reduction import masked_mean
+from hdrlab.losses.perceptual import perceptual_loss, tone_perceptual_loss
+from hdrlab.losses.pixel import l1_loss, l2_loss, log_l1_loss, total_variation_loss
+from hdrlab.losses.reduction import Form, masked_mean
+from hdrlab.losses.similarity import (
+    PictureSizeError,
+    multiscale_ssim_loss,
+    ssim_loss,
+    tmqi_multiscale_loss,
+    tmqi_ssim_loss,
+)
 
 __all__ = [
     "CurveReduction",
+    "Form",
+    "Gamut",
+    "PictureSizeError",
     "curve_loss",
+    "delta_e_itp_loss",
+    "hue_loss",
+    "l1_loss",
     "l2_loss",
     "log_l1_loss",
     "masked_mean",
+    "multiscale_ssim_loss",
     "perceptual_loss",
+    "ssim_loss",
+    "tmqi_multiscale_loss",
+    "tmqi_ssim_loss",
+    "tone_perceptual_loss",
     "total_variation_loss",
 ]

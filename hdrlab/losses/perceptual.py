@@ -1,4 +1,4 @@
-"""Perceptual loss on the feature maps of a frozen net."""
+"""Perceptual losses on the feature maps of a frozen net."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from torch import Tensor
 from hdrlab.losses.reduction import full_precision, masked_mean, per_sample_mean, require_same_shape
 from hdrlab.ops.transfer import log_compress
 
+Features = Callable[[Tensor], Sequence[Tensor]]
+"""Maps RGB pictures [B, 3, H, W], nominally in [0, 1], to feature maps."""
+
 
 def perceptual_loss(
-    features: Callable[[Tensor], Sequence[Tensor]],
+    features: Features,
     hdr: Tensor,
     target_hdr: Tensor,
     mask: Tensor | None = None,
@@ -20,8 +23,8 @@ def perceptual_loss(
     """Mean absolute difference of the feature maps of the log-compressed pictures, summed over the maps.
 
     Args:
-        features: Maps RGB pictures [B, 3, H, W], nominally in [0, 1], to feature maps; pool1 to pool3 of
-            VGG-16 for SingleHDR. Gradients pass through it, but not into the target.
+        features: Gives pool1 to pool3 of VGG-16 for SingleHDR. Gradients pass through it, but not into the
+            target.
         hdr: Linear pictures [B, 3, H, W] ≥ 0, 1 = the clipping point.
         target_hdr: The same shape, domain and scale.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
@@ -36,10 +39,42 @@ def perceptual_loss(
     """
     require_same_shape(hdr, target_hdr)
     hdr, target_hdr = full_precision(hdr, target_hdr)
+    return _feature_distance(features, log_compress(hdr), log_compress(target_hdr), mask)
+
+
+def tone_perceptual_loss(
+    features: Features,
+    sdr: Tensor,
+    target_sdr: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Mean absolute difference of the feature maps, summed over the maps and divided by 3.
+
+    Args:
+        features: Gives conv1_1, conv2_1, … conv5_1 of VGG-16 for IQATM, whose code divides the sum of the
+            five by 3. Gradients pass through it, but not into the target.
+        sdr: Pictures or layers of them [B, 3, H, W], display-encoded, nominally in [0, 1].
+        target_sdr: The same shape and domain.
+        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+
+    Returns:
+        Scalar (1/b) Σ mᵢ · ⅓ Σₖ meanᵢ |convₖ(sdr) − convₖ(target_sdr)|.
+
+    Raises:
+        ValueError: Shapes differ, or the mask does not hold one value per sample.
+
+    Source: IQATM, all three trainings.
+    """
+    require_same_shape(sdr, target_sdr)
+    sdr, target_sdr = full_precision(sdr, target_sdr)
+    return _feature_distance(features, sdr, target_sdr, mask) / 3
+
+
+def _feature_distance(features: Features, x: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     # Features of inputs on a scale of 255 reach values that half precision cannot hold.
-    with torch.autocast(hdr.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False):
         with torch.no_grad():
-            target_maps = features(log_compress(target_hdr))
-        maps = features(log_compress(hdr))
+            target_maps = features(target.detach())
+        maps = features(x)
         distances = [per_sample_mean((a - b).abs()) for a, b in zip(maps, target_maps, strict=True)]
         return masked_mean(torch.stack(distances).sum(dim=0), mask)

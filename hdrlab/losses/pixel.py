@@ -1,4 +1,4 @@
-"""Losses on pixels: squared error, log-domain L1 and total variation."""
+"""Losses on pixels: absolute and squared error, log-domain L1 and total variation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from hdrlab.losses.reduction import (
     sample_weights,
 )
 from hdrlab.ops.transfer import log_compress
+
+
+def l1_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean absolute error, in whatever domain both pictures share.
+
+    Args:
+        prediction: Pictures [B, C, H, W].
+        target: The same shape and domain.
+        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+
+    Returns:
+        Scalar (1/b) Σ mᵢ · meanᵢ |prediction − target|.
+
+    Raises:
+        ValueError: Shapes differ, or the mask does not hold one value per sample.
+
+    Source: IQATM, all three trainings.
+    """
+    require_same_shape(prediction, target)
+    prediction, target = full_precision(prediction, target)
+    return masked_mean(per_sample_mean((prediction - target).abs()), mask)
 
 
 def l2_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -51,9 +72,8 @@ def log_l1_loss(hdr: Tensor, target_hdr: Tensor, mask: Tensor | None = None) -> 
 
     Source: SingleHDR, section 3.3, with the absolute difference of the training code.
     """
-    require_same_shape(hdr, target_hdr)
     hdr, target_hdr = full_precision(hdr, target_hdr)
-    return masked_mean(per_sample_mean((log_compress(hdr) - log_compress(target_hdr)).abs()), mask)
+    return l1_loss(log_compress(hdr), log_compress(target_hdr), mask)
 
 
 def total_variation_loss(hdr: Tensor, mask: Tensor | None = None) -> Tensor:

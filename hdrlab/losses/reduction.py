@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Form = Literal["official", "default"]
+"""Whether a tone-mapping loss gives the authors' numbers, weaknesses included, or the mended ones."""
 
 
 def masked_mean(per_sample: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -61,3 +66,14 @@ def require_same_shape(prediction: Tensor, target: Tensor) -> None:
         raise ValueError(
             f"prediction {list(prediction.shape)} and target {list(target.shape)} must have the same shape"
         )
+
+
+def is_official(form: Form) -> bool:
+    """Tell whether a loss is to give the authors' numbers.
+
+    Raises:
+        ValueError: The form is unknown.
+    """
+    if form not in ("official", "default"):
+        raise ValueError(f"loss form {form!r} is unknown: use 'official' or 'default'")
+    return form == "official"
