@@ -16,9 +16,11 @@ from hdrlab import __version__
 from hdrlab.io import ImageError, write_image
 from hdrlab.io.ultrahdr import check_ultrahdr, write_ultrahdr
 from hdrlab.preview import preview
+from hdrlab.sheets import exposures_side_by_side
 
 DIFFUSE_WHITE = 203.0  # cd/m², HDR reference white of ITU-R BT.2408
 MIDDLE_GREY = 0.18
+SHEET_STOPS = (0, -2, -4)
 SCALES = {
     "relative": "1 is the photograph's clipping point",
     "diffuse_white": f"cd/m2, the photograph's clipping point at {DIFFUSE_WHITE:g} (BT.2408's diffuse white)",
@@ -50,7 +52,13 @@ class Developed:
 
 
 def write_outputs(
-    target: Path, developed: Developed, formats: Sequence[str], scale: str, *, with_preview: bool
+    target: Path,
+    developed: Developed,
+    formats: Sequence[str],
+    scale: str,
+    *,
+    with_preview: bool,
+    with_sheet: bool = False,
 ) -> list[Path]:
     """Write the files of one picture.
 
@@ -63,6 +71,7 @@ def write_outputs(
         formats: Keys of `ENDINGS`.
         scale: A key of `SCALES`.
         with_preview: Whether to write a tone-mapped PNG.
+        with_sheet: Whether to write a PNG of the photograph beside the result in several exposures.
 
     Returns:
         The files.
@@ -80,6 +89,10 @@ def write_outputs(
     if with_preview:
         written.append(target.with_name(target.name + "_preview.png"))
         write_image(written[-1], preview(developed.hdr))
+    if with_sheet:
+        pictures = {"photograph": _undone(developed.photograph), "reconstruction": developed.hdr}
+        written.append(target.with_name(target.name + "_sheet.png"))
+        write_image(written[-1], exposures_side_by_side(pictures, SHEET_STOPS))
     if developed.layers:
         written.append(target.with_name(target.name + "_curve.csv"))
         write_curve(written[-1], developed.curve)
@@ -119,6 +132,13 @@ def write_curve(path: Path, curve: NDArray[np.float32]) -> None:
                 writer.writerow((f"{number / (len(curve) - 1):.7g}", f"{value:.7g}"))
     except OSError as error:
         raise ImageError(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def _undone(photograph: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Undo the sRGB curve of 8-bit values, so that the photograph can be shown in other exposures."""
+    encoded = np.arange(256, dtype=np.float32) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    return linear.astype(np.float32)[photograph]
 
 
 def _said(developed: Developed, scale: str, factor: float) -> dict[str, Any]:

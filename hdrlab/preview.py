@@ -34,6 +34,14 @@ def preview(hdr: NDArray[np.float32]) -> NDArray[np.uint8]:
     return shown
 
 
+def to_srgb_levels(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Encode linear values, cut to [0, 1], as 8-bit sRGB of the same shape."""
+    shown = linear.clip(0, 1)
+    encoded = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * shown ** (1 / 2.4) - 0.055)
+    levels: NDArray[np.uint8] = np.rint(encoded * 255).astype(np.uint8)
+    return levels
+
+
 def _exposure(hdr: NDArray[np.float32]) -> tuple[float, float]:
     """Return the factor to apply and the luminance, after it, that is shown white."""
     step = max(1, int((hdr.shape[0] * hdr.shape[1] / _SAMPLES) ** 0.5))
@@ -50,7 +58,4 @@ def _map(exposed: NDArray[np.float32], white: float) -> NDArray[np.uint8]:
     luminance = exposed @ _WEIGHTS
     mapped = luminance * (1 + luminance / white**2) / (1 + luminance)
     ratio = exposed / np.maximum(luminance, np.float32(1e-12))[..., None]
-    display = (mapped[..., None] * ratio**SATURATION).clip(0, 1)
-    encoded = np.where(display <= 0.0031308, 12.92 * display, 1.055 * display ** (1 / 2.4) - 0.055)
-    levels: NDArray[np.uint8] = np.rint(encoded * 255).astype(np.uint8)
-    return levels
+    return to_srgb_levels(mapped[..., None] * ratio**SATURATION)
