@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-slow clean
+.PHONY: help setup demo chain check test test-slow clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,9 +19,16 @@ setup: .venv/installed  ## install the project and its tools into .venv
 	$(RUN) pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: setup  ## train a small hallucination net on rendered scenes and score it; a few minutes
-	$(RUN) hdrlab.train experiment=demo
+demo: setup  ## train small nets on rendered scenes, score them, reconstruct a photograph; a few minutes
+	for stage in deq lin hal; do $(RUN) hdrlab.train experiment=demo_$$stage || exit 1; done
 	$(RUN) hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt
+	$(RUN) hdrlab.photograph output=runs/demo pictures=5
+	$(RUN) hdrlab.reconstruct input=runs/demo/LDR_in output=runs/demo/hdr slots=tiny sheet=true
+	@echo "look at runs/demo/hdr/*_sheet.png: the photograph, and beside it what was reconstructed"
+
+chain: setup  ## train the five stages of SingleHDR on rendered scenes, one after the other
+	for stage in deq lin hal joint real_finetune; do \
+	  $(RUN) hdrlab.train stage=$$stage stage.width=0.25 || exit 1; done
 
 check: setup  ## lint, format and types
 	$(BIN)/ruff check .

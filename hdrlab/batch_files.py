@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.progress import TimeRemainingColumn as Remaining
 
 from hdrlab.io import ImageError
+from hdrlab.io.image import printable
 
 LONGEST_STEM = 200  # bytes; file systems take 255, and endings such as _preview.png follow
 
@@ -27,7 +28,7 @@ class BatchError(ValueError):
     """Inputs that give no plan; ``problems`` holds one line each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(printable, problems))
         super().__init__("\n".join(self.problems))
 
 
@@ -69,7 +70,7 @@ def plan_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
     for given in inputs:
         files = dict(_files(given, output))
         if not files:
-            said = "no picture in this folder" if Path(given).is_dir() else "no such file or folder"
+            said = "no picture in this folder" if os.path.isdir(given) else "no such file or folder"
             problems.append(f"input={given}: {said}")
         found |= files
     same = Counter(str(below.with_suffix("")).casefold() for below in found.values())
@@ -87,9 +88,9 @@ def plan_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
 def _files(given: str, output: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the absolute path of each file and its path below the input; not those below an output in it."""
     path = Path(os.path.abspath(given))
-    if path.is_dir():
+    if os.path.isdir(path):  # the methods of Path raise where a name is too long
         found, root = [*path.rglob("*")], path
-    elif path.exists():
+    elif os.path.exists(path):
         found, root = [path], path.parent
     else:
         fixed = [part for part in path.parents if not glob.has_magic(str(part))]
@@ -211,7 +212,7 @@ class Outcome:
     def report(self, output: Path) -> int:
         """Print a line a failure and one for all, and return the exit code: 1 if anything failed."""
         for name, reason in self.failed.items():
-            print(f"error: {name}: {reason}", file=sys.stderr)
+            print(printable(f"error: {name}: {reason}"), file=sys.stderr)
         parts = [f"{self.done} written to {output}"]
         parts += [f"{self.kept} there already"] * bool(self.kept)
         parts += [f"{len(self.failed)} failed"] * bool(self.failed)

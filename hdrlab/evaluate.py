@@ -23,18 +23,23 @@ if TYPE_CHECKING:
 
 def evaluate(config: EvaluateConfig) -> int:
     """Score a checkpoint on all photographs of a split; print the table, write CSV and JSON."""
+    from hdrlab.operators import OperatorError, missing
+
+    if lacking := [reason for name in config.operators if (reason := missing(name))]:
+        raise OperatorError("; ".join(lacking))
+    from hdrlab.config.stages import STAGES
     from hdrlab.datasets.progress import reading
     from hdrlab.datasets.sources import open_curves, open_data
-
-    with reading(f"data={config.data.name}") as progress:
-        index = open_data(config.data, Path(config.paths.data) / "cache", progress)
-    curves = open_curves(config.data)
-
-    from hdrlab.scoring import paired, score_stage
+    from hdrlab.scoring import open_stage, paired, score_stage
 
     checkpoint = Path(config.checkpoint)
+    stage = open_stage(config, checkpoint)
+    keys = STAGES[stage.name].batch_keys
+    with reading(f"data={config.data.name}") as progress:
+        index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
+    curves = open_curves(config.data)
     with reading(checkpoint.name) as progress:
-        stage, rows = score_stage(config, checkpoint, index, curves, progress)
+        rows = score_stage(config, stage, index, curves, progress)
     summaries = paired(stage, rows)
     said = f"stage {stage.name}, {config.split} split of {config.data.name}"
     Console().print(_table(said, summaries))

@@ -13,7 +13,7 @@ from rich.table import Table
 from hdrlab.config.check import check_prepare
 from hdrlab.config.command import Command
 from hdrlab.config.menu import prepare_menu
-from hdrlab.config.schema import HdrRealConfig, HdrSynthConfig, PrepareConfig
+from hdrlab.config.schema import HdrRealConfig, HdrSynthConfig, PrepareConfig, TmoPairsConfig
 
 if TYPE_CHECKING:
     from hdrlab.datasets.index import Index
@@ -25,8 +25,9 @@ def prepare(config: PrepareConfig) -> int:
     from hdrlab.datasets.progress import reading
     from hdrlab.datasets.sources import make_data
     from hdrlab.datasets.splits import DataError
+    from hdrlab.datasets.tone_pairs import LABELS
 
-    assert isinstance(config.data, (HdrSynthConfig, HdrRealConfig))
+    assert isinstance(config.data, (HdrSynthConfig, HdrRealConfig, TmoPairsConfig))
     source, root = Path(config.source), Path(config.root)
     console = Console()
     try:
@@ -42,6 +43,9 @@ def prepare(config: PrepareConfig) -> int:
     negative = sum(picture.negatives > 0 for picture in index.pictures)
     if negative:
         console.print(f"{negative} pictures held negative samples, which were set to 0")
+    if (root / LABELS).is_file():
+        made = f"SDR pictures were made: {root / LABELS} says by which operators"
+        console.print(made, soft_wrap=True, markup=False, highlight=False)
     console.print(
         f"train on it with {_words(config.data, config.root)}", soft_wrap=True, markup=False, highlight=False
     )
@@ -58,13 +62,14 @@ def _table_of_splits(index: Index, title: str) -> Table:
     return table
 
 
-def _words(data: HdrSynthConfig | HdrRealConfig, root: str) -> str:
+def _words(data: HdrSynthConfig | HdrRealConfig | TmoPairsConfig, root: str) -> str:
     """Return what chooses the prepared set on a command line."""
+    made_with = ""
     if isinstance(data, HdrRealConfig):
-        made_with = f"data.exposures={data.exposures}"
-    else:
-        made_with = f"data.short_side={data.short_side} data.resize_filter={data.resize_filter}"
-    return f"data={data.name} data.root={root} {made_with}"
+        made_with = f" data.exposures={data.exposures}"
+    elif isinstance(data, HdrSynthConfig):
+        made_with = f" data.short_side={data.short_side} data.resize_filter={data.resize_filter}"
+    return f"data={data.name} data.root={root}{made_with}"
 
 
 def _table_of(bad: Iterable[Bad], fate: str) -> Table:

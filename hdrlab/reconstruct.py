@@ -46,7 +46,14 @@ def reconstruct(config: ReconstructConfig) -> int:
 
     def work(job: Job, advance: Advance) -> list[Path]:
         developed = chain.develop(job.source, advance, layers=config.layers)
-        return write_outputs(job.target, developed, config.formats, config.scale, with_preview=config.preview)
+        return write_outputs(
+            job.target,
+            developed,
+            config.formats,
+            config.scale,
+            with_preview=config.preview,
+            with_sheet=config.sheet,
+        )
 
     manifest = Manifest(
         output / MANIFEST, _settings(config, chain.fingerprint), fresh=config.resume == "never"
@@ -56,7 +63,7 @@ def reconstruct(config: ReconstructConfig) -> int:
 
 def _settings(config: ReconstructConfig, nets: str) -> str:
     """Digest what changes the outputs; memory and device do not, but for rounding."""
-    said = [__version__, nets, config.formats, config.scale, config.layers, config.preview]
+    said = [__version__, nets, config.formats, config.scale, config.layers, config.preview, config.sheet]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import DATA, STAGES
+from hdrlab.config.stages import DATA, STAGES, reads_tones
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
@@ -38,6 +38,8 @@ _FREE_KEYS = {
         "short_run",
         "skip_bad",
         "pairing",
+        "make_sdr",
+        "unlabelled",
     },
     "trainer": {"max_steps", "accelerator", "devices", "num_nodes", "val_every", "log_every", "val_pictures"},
 }
@@ -84,6 +86,8 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     for name, section in asdict(config).items():
         if name not in _FREE_SECTIONS:
             free = _FREE_KEYS.get(name, set())
+            if name == "data" and not reads_tones(STAGES[config.stage.name].batch_keys):
+                free = free | {"tone"}
             kept[name] = {k: section[k] for k in section if k not in free} if free else section
     text = json.dumps([kept, fingerprint, dict(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -133,6 +137,8 @@ def starting_points(config: TrainConfig) -> dict[str, Path]:
     named = {k: Path(path) for k, path in asdict(config.stage)["init"].items() if path is not None}
     if config.stage.name in named:
         return {config.stage.name: named[config.stage.name]}
+    if getattr(config.stage, "start", "slots") == "nothing":
+        return named
     missing: list[str] = []
     for choice in row.starts_from:
         found = {name: named.get(name) or _filled_slot(config, name) for name in choice}
@@ -145,6 +151,8 @@ def starting_points(config: TrainConfig) -> dict[str, Path]:
         raise RunError(
             f"stage={config.stage.name} starts from {', '.join(missing)}, whose slot is empty; fill it: "
             f"{commands}; or name a checkpoint: stage.init.{missing[0]}=FILE"
+            + "; or stage.start=nothing"
+            * hasattr(config.stage, "start")
         )
     return {}
 
@@ -196,9 +204,10 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _table(runs: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("run", "data", "steps", "state", title=str(runs))
+    table = Table("run", "data", "steps", "state", title=escape(str(runs)))
     for path in sorted(runs.glob("*/*/config.yaml"), key=lambda p: p.stat().st_mtime):
         stored = OmegaConf.load(path)
         finished = path.with_name("finished.json")

@@ -25,8 +25,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from hdrlab import __version__
 from hdrlab.callbacks import Checkpoints, Lines, Panels
 from hdrlab.camera import ResponseCurves
-from hdrlab.config.check import build
-from hdrlab.config.schema import HalConfig, JointConfig, RealFinetuneConfig, TrainConfig, WandbConfig
+from hdrlab.config.check import build, perceptual_weights
+from hdrlab.config.schema import TrainConfig, WandbConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.module import HdrData
@@ -49,10 +49,18 @@ class OutOfMemory(MemoryError):
 def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None) -> HdrData:
     """Make the DataModule of a run."""
     data, stage = config.data, config.stage
+    keys = STAGES[stage.name].batch_keys
     training = training_set(
-        data, index, curves, patch=stage.patch, batch_size=stage.batch_size, seed=config.seed
+        data,
+        index,
+        curves,
+        keys=keys,
+        patch=stage.patch,
+        batch_size=stage.batch_size,
+        seed=config.seed,
+        official=config.preset == "official",
     )
-    validation = validation_set(data, index, curves, "val", config.trainer.val_pictures)
+    validation = validation_set(data, index, curves, "val", keys, config.trainer.val_pictures)
     return HdrData(
         training,
         validation,
@@ -64,12 +72,9 @@ def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None)
 
 def perceptual_source(config: TrainConfig) -> str | None:
     """Return which VGG-16 weights a stage uses: a path, ``random``, or None where it uses none."""
-    stage = config.stage
-    if not isinstance(stage, (HalConfig, JointConfig, RealFinetuneConfig)) or not stage.loss.perceptual:
-        return None
-    if stage.perceptual.weights == "auto":
-        return config.paths.vgg16 or "random"  # the check has seen to it that this is allowed
-    return stage.perceptual.weights
+    weights = perceptual_weights(config.stage)
+    # The check has seen to it that random ones are allowed.
+    return config.paths.vgg16 or "random" if weights == "auto" else weights
 
 
 def build_stage(config: TrainConfig, starts: Mapping[str, Path] | None = None) -> Stage:

@@ -2,50 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hdrlab.camera import ResponseCurves
-from hdrlab.config.schema import EvaluateConfig
-from hdrlab.config.stages import DATA, STAGES
+from hdrlab.config.schema import EvaluateConfig, TinyConfig, TmoPairsConfig
+from hdrlab.config.stages import DATA, STAGES, reads_tones
 from hdrlab.datasets.index import Index, Progress
 from hdrlab.datasets.sets import validation_set
-from hdrlab.metrics import PSNR_CAP
+from hdrlab.metrics import PSNR_CAP, tmqi
+from hdrlab.metrics.names import HIGHER_IS_BETTER
 from hdrlab.metrics.statistics import Summary, summarise
+from hdrlab.operators import OPERATORS, tone_map_classically
 from hdrlab.runtime import CheckpointError, load_stage
-from hdrlab.stages.base import Stage
+from hdrlab.stages.base import Batch, Stage
 
 Row = dict[str, str | float]
 
 
-def score_stage(
-    config: EvaluateConfig, checkpoint: Path, index: Index, curves: ResponseCurves | None, progress: Progress
-) -> tuple[Stage, list[Row]]:
-    """Score a checkpoint on every photograph of a split.
-
-    Each picture gives two photographs, by held-out response curves and exposures in turn. Photographs that
-    are mostly black or white are left out, as in training; their number shows in the table.
-
-    Args:
-        config: What to score on.
-        checkpoint: A stage's checkpoint.
-        index: The pictures.
-        curves: Response curves, of which the held-out ones are used, where the data have some.
-        progress: Called after each photograph.
-
-    Returns:
-        The stage, and a row a photograph: file, scene, and the stage's figures.
+def open_stage(config: EvaluateConfig, checkpoint: Path) -> Stage:
+    """Open the stage that is to be scored.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be used.
+        CheckpointError: If the checkpoint cannot be used, or not on these data.
     """
     stage = load_stage(checkpoint).to(_device(config.accelerator))
     missing = set(STAGES[stage.name].batch_keys) - set(DATA[config.data.name].batch_keys)
     if missing:
         said = f"of the stage {stage.name}, which needs {', '.join(sorted(missing))}"
         raise CheckpointError(f"{checkpoint}: {said}; data={config.data.name} has not")
-    photographs = validation_set(config.data, index, curves, config.split)
+    if reads_tones(STAGES[stage.name].batch_keys):
+        assert isinstance(config.data, (TinyConfig, TmoPairsConfig))
+        trained, told = stage.header["config"]["data"]["tone"], asdict(config.data.tone)
+        other = [f"data.tone.{key}={trained[key]}" for key in told if trained[key] != told[key]]
+        if other:
+            raise CheckpointError(f"{checkpoint}: saw pictures in another way; set {' '.join(other)}")
+    return stage
+
+
+def score_stage(
+    config: EvaluateConfig, stage: Stage, index: Index, curves: ResponseCurves | None, progress: Progress
+) -> list[Row]:
+    """Score a stage on every photograph of a split.
+
+    Each picture gives two photographs, by held-out response curves and exposures in turn. Photographs that
+    are mostly black or white are left out, as in training; their number shows in the table.
+
+    Args:
+        config: What to score on.
+        stage: What to score.
+        index: The pictures.
+        curves: Response curves, of which the held-out ones are used, where the data have some.
+        progress: Called after each photograph.
+
+    Returns:
+        A row a photograph: file, scene, and the stage's figures.
+    """
+    keys = STAGES[stage.name].batch_keys
+    photographs = validation_set(config.data, index, curves, config.split, keys)
     rows: list[Row] = []
     for number in range(len(photographs)):
         picture = photographs.picture(number)
@@ -55,12 +73,25 @@ def score_stage(
             continue
         with torch.inference_mode():
             figures = stage.metrics(batch, stage(batch))
+            figures |= score_operators(config.operators, batch)
         capped = {
             name: min(float(value), PSNR_CAP) if name.startswith("psnr") else float(value)
             for name, value in figures.items()
         }
         rows.append({"file": picture.file, "scene": picture.scene, "photograph": number, **capped})
-    return stage, rows
+    return rows
+
+
+def score_operators(operators: Sequence[str], batch: Batch) -> dict[str, Tensor]:
+    """Return the TMQI [1] of classical operators on a picture [1, 3, H, W], where it is one to tone-map."""
+    if "encoded" not in batch:
+        return {}
+    hdr = batch["hdr"][0].permute(1, 2, 0).cpu().numpy()
+    shown = {name: torch.from_numpy(tone_map_classically(name, hdr)) for name in operators}
+    return {
+        f"tmqi_{name}": tmqi(batch["hdr"], sdr.permute(2, 0, 1)[None].to(batch["hdr"])).q
+        for name, sdr in shown.items()
+    }
 
 
 def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
@@ -72,8 +103,9 @@ def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
     names = [name for name in rows[0] if name not in ("file", "scene", "photograph")]
     columns = {name: [float(row[name]) for row in rows] for name in names}
     summaries = {name: summarise(values, scenes) for name, values in columns.items()}
-    for own, other in stage.COMPARED:
-        sign = 1 if own.startswith("psnr") else -1
+    operators = [name for name in names if name.removeprefix("tmqi_") in OPERATORS]
+    for own, other in (*stage.COMPARED, *(("tmqi", name) for name in operators)):
+        sign = 1 if own.startswith(HIGHER_IS_BETTER) else -1
         gains = [sign * (a - b) for a, b in zip(columns[own], columns[other], strict=True)]
         words = (own, other) if sign > 0 else (other, own)
         summaries[" − ".join(words)] = summarise(gains, scenes)

@@ -12,6 +12,7 @@ from hdrlab.config.check import check_train
 from hdrlab.config.command import Command
 from hdrlab.config.menu import train_menu
 from hdrlab.config.schema import TrainConfig
+from hdrlab.config.stages import STAGES
 
 if TYPE_CHECKING:
     from hdrlab.camera import ResponseCurves
@@ -30,7 +31,8 @@ def train(config: TrainConfig) -> int:
 
     starts = starting_points(config)
     with reading(f"data={config.data.name}") as progress:
-        index = open_data(config.data, Path(config.paths.data) / "cache", progress)
+        keys = STAGES[config.stage.name].batch_keys
+        index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
     curves = open_curves(config.data)
     inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
     inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
@@ -40,7 +42,7 @@ def train(config: TrainConfig) -> int:
     else:
         _fit(config, run, index, curves, starts, inputs)
     if config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor do the jobs of a sweep publish
-        print(f"slot: {publish(run, run.folder / _chosen(config), config, index.fingerprint)}")
+        print(f"slot: {publish(run, run.folder / _chosen(index), config, index.fingerprint)}")
     return 0
 
 
@@ -72,12 +74,12 @@ def _fit(
         print(f"panel: {panel}")
 
 
-def _chosen(config: TrainConfig) -> str:
+def _chosen(index: Index) -> str:
     """Name the checkpoint to publish: the best, but the last where validation would choose by test pictures.
 
     With the published lists the authors validate on ten pictures of the test list.
     """
-    return "last.ckpt" if getattr(config.data, "lists", None) else "best.ckpt"
+    return "last.ckpt" if any(picture.in_test_list for picture in index.split("val")) else "best.ckpt"
 
 
 def _input_files(config: TrainConfig) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from training import Lab, prepare_formulas
+from training import Lab, prepare_formulas, prepare_tones
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,10 +35,20 @@ def goldens(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def iqatm_goldens(shared: Path) -> Path:
+    """The IQATM reference outputs."""
+    folder = shared / "goldens" / "iqatm" / "open"
+    if not folder.is_dir():
+        pytest.skip(f"no IQATM reference outputs at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared data set of small pictures made from formulas."""
+    """A prepared data set of small pictures made from formulas; in ``tones`` one for tone mapping."""
     folder: Path = tmp_path_factory.mktemp("prepared")
     prepare_formulas(folder)
+    prepare_tones(folder / "tones")
     return folder
 
 

@@ -20,8 +20,12 @@ OWN = {
     "losses": {"losses", "ops"},
     "metrics": {"metrics", "ops"},
     "camera": {"camera", "ops"},
-    "datasets": {"datasets", "camera", "ops", "io", "config"},
-    "stages": {"stages", "nets", "losses", "metrics", "ops", "config", "optim", "pipeline", "weights"},
+    "operators": {"operators"},
+    "datasets": {"datasets", "camera", "metrics", "operators", "ops", "io", "config"},
+    "stages": {
+        *("stages", "nets", "losses", "metrics", "ops", "config", "optim"),
+        *("pipeline", "tone_mapping", "weights"),
+    },
 }
 """What of hdrlab a room may import, anywhere in a file."""
 
@@ -35,6 +39,7 @@ FOREIGN = {
     "losses": FRAME,
     "metrics": FRAME,
     "camera": FRAME,
+    "operators": FRAME | TORCH,
     "datasets": {"hydra", "omegaconf", "wandb"},
     "stages": {"hydra", "omegaconf", "wandb"},
 }

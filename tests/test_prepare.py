@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training import Lab, formula
 
 from hdrlab.datasets.index import Source, open_index
 from hdrlab.io import write_image
 from hdrlab.prepare import COMMAND
+from hdrlab.runs import digest
 
 Prepare = Callable[..., tuple[int, str, str]]
 
@@ -108,6 +110,27 @@ def test_manifest_that_names_missing_files(prepare: Prepare, tmp_path: Path) -> 
     code, _, err = prepare(f"data.manifest={tmp_path / 'm.csv'}")
     assert code == 2
     assert "1 of 2 listed pictures not found (gone.exr)" in err
+
+
+def test_a_folder_prepared_with_published_lists_publishes_as_with_the_lists(
+    prepare: Prepare, lab: Lab, source: Path, tmp_path: Path
+) -> None:
+    """The authors validate on pictures of the test list, by which no checkpoint may be chosen."""
+    for split, numbers in (("train", (0, 1)), ("test", (2, 3))):
+        for number in numbers:
+            write_image(source / f"{number}.pfm", formula(number))
+        (tmp_path / f"{split}.txt").write_text("".join(f"{number}.pfm\n" for number in numbers))
+    lists = [f"data.lists.{split}={tmp_path / split}.txt" for split in ("train", "test")]
+    assert prepare(*lists)[0] == 0
+    index = open_index(tmp_path / "ready")
+    assert [(p.split, p.in_test_list) for p in index.pictures] == [("train", False)] * 2 + [("val", True)] * 2
+    slot = lab.runs / "slots" / "hdr_synth" / "deq.ckpt"
+    worse = ("stage.lr=0.5", "trainer.val_every=1")
+    run = lab.train("deq", f"data.root={index.folder}", *worse)
+    assert digest(run / "best.ckpt") != digest(run / "last.ckpt") == digest(slot)
+    slot.unlink()
+    assert lab.train("deq", f"data.root='{source}'", *lists, *worse) == run  # it is the same training
+    assert digest(run / "last.ckpt") == digest(slot)
 
 
 def test_source_stays_as_it_is(source: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from training import Lab
 
 from hdrlab.config.schema import TrainConfig
 from hdrlab.runs import Run, RunError, main, open_run, run_hash
+from hdrlab.train import COMMAND
 
 
 def opened(config: TrainConfig) -> Run:
@@ -38,6 +39,13 @@ def test_what_does_not_change_a_step_keeps_the_run(lab: Lab, word: str) -> None:
 def test_what_changes_a_step_makes_another_run(lab: Lab, word: str) -> None:
     config = lab.config("deq")
     assert run_hash(config, "data", {}) != run_hash(lab.config("deq", word), "data", {})
+
+
+def test_how_tone_mapping_sees_pictures_counts_for_its_stages_only() -> None:
+    for stage, counts in (("deq", False), ("tmo_ft", True)):
+        words = [f"stage={stage}", "data=tiny"]
+        plain, other = (COMMAND.compose([*words, *more]) for more in ((), ("data.tone.domain=log",)))
+        assert (run_hash(plain, "data", {}) != run_hash(other, "data", {})) == counts
 
 
 def test_data_and_input_files_are_part_of_what_a_run_is(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.config.schema import TrainConfig
-from hdrlab.datasets.index import Source, build_index
-from hdrlab.datasets.splits import Listed
+from hdrlab.datasets.index import Picture, Source, build_index, make_index
+from hdrlab.datasets.splits import Bad, Listed
+from hdrlab.datasets.tone_pairs import make_tone
 
 SIDE = 64
-START = {"joint": ("deq", "lin", "hal"), "real_finetune": ("joint",)}
+TONE_SIDE = 192  # the least that five scales of similarity take
+START = {
+    "joint": ("deq", "lin", "hal"),
+    "real_finetune": ("joint",),
+    "tmo_ft": ("tmo_bottom", "tmo_high"),
+}
+TONE_STAGES = ("tmo_bottom", "tmo_high", "tmo_ft")
+PERCEPTUAL_STAGES = ("hal", "joint", "real_finetune", *TONE_STAGES)
+UNLABELLED = 3
 SPLITS = ("train",) * 4 + ("val",) * 2 + ("test",) * 3
 
 
-def formula(number: int) -> NDArray[np.float32]:
-    """Coloured waves and a lamp [64, 80, 3], linear, 0 to about 48."""
-    y, x = np.mgrid[0:SIDE, 0 : SIDE + 16] / SIDE
+def formula(number: int, side: int = SIDE) -> NDArray[np.float32]:
+    """Coloured waves and a lamp [side, side + 16, 3], linear, 0 to about 48."""
+    y, x = np.mgrid[0:side, 0 : side + 16] / side
     waves = [1 + np.sin((number + 3) * x * (c + 2)) * np.cos((5 - c) * y + number) for c in range(3)]
     lamp = 40 * np.exp(-90 * ((x - 0.2 * number % 1) ** 2 + (y - 0.5) ** 2))
     return (np.stack(waves, -1) ** 3 + lamp[..., None]).astype(np.float32)
@@ -40,6 +50,23 @@ def prepare_formulas(folder: Path) -> None:
     build_index(listed, Formulas(folder), folder, short_side=SIDE, workers=1)
 
 
+class ToneFormulas(Formulas):
+    """The same pictures, larger, with SDR pictures made by a plain curve; one has none."""
+
+    def make(self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]) -> Picture | Bad:
+        hdr = formula(int(listed.file), TONE_SIDE)
+        if int(listed.file) == UNLABELLED:
+            return make_tone(listed, stamp, folder, hdr, labelled=False)
+        sdr = np.rint(255 * (hdr / (1 + hdr)) ** (1 / 2.2)).astype(np.uint8)
+        return make_tone(listed, stamp, folder, hdr, sdr)
+
+
+def prepare_tones(folder: Path) -> None:
+    """Prepare a data set for ``data=tmo_pairs``."""
+    listed = [Listed(str(number), split, f"scene {number}") for number, split in enumerate(SPLITS)]
+    make_index(listed, ToneFormulas(folder), folder, {}, workers=1)
+
+
 @dataclass(frozen=True)
 class Lab:
     prepared: Path
@@ -49,17 +76,20 @@ class Lab:
     def runs(self) -> Path:
         return self.work / "runs"
 
-    def data(self) -> list[str]:
-        root = f"data.root={self.prepared}"
-        return ["data=hdr_synth", root, "data.short_side=64", "data.val_pictures=2", "data.workers=0"]
+    def data(self, stage: str = "hal") -> list[str]:
+        common = ["data.val_pictures=2", "data.workers=0"]
+        if stage in TONE_STAGES:
+            return ["data=tmo_pairs", f"data.root={self.prepared / 'tones'}", *common]
+        return ["data=hdr_synth", f"data.root={self.prepared}", "data.short_side=64", *common]
 
     def words(self, stage: str, *more: str) -> list[str]:
-        small = ["stage.width=0.0625", "stage.patch=32", "stage.batch_size=2", "stage.max_steps=3"]
+        patch = TONE_SIDE if stage in TONE_STAGES else 32
+        small = ["stage.width=0.0625", f"stage.patch={patch}", "stage.batch_size=2", "stage.max_steps=3"]
         quiet = ["callbacks.progress=none", "callbacks.panels=0", "trainer.accelerator=cpu"]
         places = [f"paths.runs={self.runs}", f"paths.data={self.work / 'data'}"]
-        weights = ["stage.loss.perceptual=0"] if stage in ("hal", "joint", "real_finetune") else []
+        weights = ["stage.loss.perceptual=0"] if stage in PERCEPTUAL_STAGES else []
         starts = [f"stage.init.{name}={self.starts(name)}" for name in START.get(stage, ())]
-        return [f"stage={stage}", *self.data(), *small, *quiet, *places, *weights, *starts, *more]
+        return [f"stage={stage}", *self.data(stage), *small, *quiet, *places, *weights, *starts, *more]
 
     def starts(self, stage: str) -> Path:
         """A fresh checkpoint of a stage that others start from, made once a session."""

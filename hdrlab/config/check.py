@@ -18,23 +18,28 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from hdrlab.config.schema import (
     DataConfig,
     EvaluateConfig,
-    HalConfig,
     HdrRealConfig,
     HdrSynthConfig,
     ImportConfig,
-    JointConfig,
     LoggerConfig,
+    PhotographConfig,
     PrepareConfig,
-    RealFinetuneConfig,
     ReconstructConfig,
     StageConfig,
     SynthConfig,
+    TmoPairsConfig,
+    TonemapConfig,
+    ToneStageConfig,
     TrainConfig,
     WandbConfig,
 )
 from hdrlab.config.stages import DATA, STAGES
 
 Config = TypeVar("Config")
+
+LEAST_TONE_PATCH = {"tmo_bottom": 96, "tmo_high": 192, "tmo_ft": 192}
+"""A window of 11 pixels must fit into the bottom layer, an eighth as large, or into the fifth scale."""
+OnFiles = TypeVar("OnFiles", ReconstructConfig, TonemapConfig)
 
 LOGGERS: dict[str, type[LoggerConfig]] = {
     "csv": LoggerConfig,
@@ -263,8 +268,9 @@ def check_prepare(values: Mapping[str, Any]) -> PrepareConfig:
         problems.append(f"source={config.source}: no such folder")
     if _sound(problems, "source", "root") and Path(config.root).resolve() == Path(config.source).resolve():
         problems.append("root: must be another folder than source, which stays as it is")
-    if not isinstance(config.data, (HdrSynthConfig, HdrRealConfig)):
-        problems.append(f"data={config.data.name}: nothing to prepare; use data=hdr_synth or hdr_real")
+    if not isinstance(config.data, (HdrSynthConfig, HdrRealConfig, TmoPairsConfig)):
+        said = f"data={config.data.name}: nothing to prepare; use data=hdr_synth, hdr_real or tmo_pairs"
+        problems.append(said)
     elif _sound(problems, "data"):
         problems += _source_rules(config.data)
     if problems:
@@ -284,6 +290,25 @@ def check_evaluate(values: Mapping[str, Any]) -> EvaluateConfig:
         problems += _file_rules(("checkpoint", config.checkpoint))
     if _sound(problems, "data"):
         problems += _data_rules(config.data)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def check_photograph(values: Mapping[str, Any]) -> PhotographConfig:
+    """Check a composed ``photograph`` configuration and return it as an object.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(PhotographConfig, values, problems)
+    if not isinstance(config.data, SynthConfig):
+        problems.append(f"data={config.data.name}: no scenes to photograph; use data=tiny or data=hdr_synth")
+    elif _sound(problems, "data"):
+        problems += _data_rules(config.data)
+    if _sound(problems, "output") and Path(config.output).is_file():
+        problems.append(f"output={config.output}: is a file; give a folder")
     if problems:
         raise ConfigError(problems)
     return config
@@ -313,10 +338,26 @@ def _stage_rules(config: TrainConfig) -> Iterable[str]:
     named = asdict(getattr(stage, "init"))  # noqa: B009 - every stage's schema has its own
     yield from _file_rules(*((f"stage.init.{name}", path) for name, path in named.items()))
     yield from _file_rules(("stage.encoder_weights", getattr(stage, "encoder_weights", None)))
+    if isinstance(stage, ToneStageConfig):
+        yield from _tone_rules(stage, config.preset)
     basis = getattr(stage, "basis", "builtin")
     yield from _file_rules(("stage.basis", None if basis == "builtin" else basis))
-    if isinstance(stage, (HalConfig, JointConfig, RealFinetuneConfig)) and stage.loss.perceptual:
-        yield from _perceptual_rules(config, stage.perceptual.weights)
+    if (source := perceptual_weights(stage)) is not None:
+        yield from _perceptual_rules(config, source)
+
+
+def _tone_rules(stage: ToneStageConfig, preset: str) -> Iterable[str]:
+    if preset == "tf2":
+        yield f"preset=tf2: SingleHDR's only; stage={stage.name} has default and official"
+    least = LEAST_TONE_PATCH[stage.name]
+    if stage.patch < least:
+        yield f"stage.patch={stage.patch}: the terms that compare structure need at least {least}"
+
+
+def perceptual_weights(stage: StageConfig) -> str | None:
+    """Return which VGG-16 a stage's perceptual loss is told to use, or None where it has none."""
+    section, loss = getattr(stage, "perceptual", None), getattr(stage, "loss", None)
+    return section.weights if section is not None and getattr(loss, "perceptual", None) else None
 
 
 def _perceptual_rules(config: TrainConfig, weights: str) -> Iterable[str]:
@@ -339,7 +380,7 @@ def _data_rules(data: DataConfig) -> Iterable[str]:
         if data.val_crop is not None and data.val_crop > data.short_side:
             yield f"data.val_crop={data.val_crop}: must be at most data.short_side={data.short_side}"
         yield from _file_rules(("data.curves", None if data.curves == "builtin" else data.curves))
-    if isinstance(data, (HdrSynthConfig, HdrRealConfig)):
+    if isinstance(data, (HdrSynthConfig, HdrRealConfig, TmoPairsConfig)):
         if data.root is None:
             kind = "HDR pictures (.hdr, .exr, .tif, .pfm)" if isinstance(data, HdrSynthConfig) else "pairs"
             yield f"data.root: not set; the folder of {kind}, prepared or not"
@@ -348,8 +389,11 @@ def _data_rules(data: DataConfig) -> Iterable[str]:
         yield from _source_rules(data)
 
 
-def _source_rules(data: HdrSynthConfig | HdrRealConfig) -> Iterable[str]:
+def _source_rules(data: HdrSynthConfig | HdrRealConfig | TmoPairsConfig) -> Iterable[str]:
     yield from _file_rules(("data.manifest", data.manifest))
+    unlabelled = data.unlabelled if isinstance(data, TmoPairsConfig) else None
+    if unlabelled is not None and not Path(unlabelled).is_dir():
+        yield f"data.unlabelled={unlabelled}: no such folder"
     lists = data.lists if isinstance(data, HdrSynthConfig) else None
     if data.manifest is not None and lists is not None:
         yield "data.manifest and data.lists: give one of them, not both"
@@ -402,21 +446,7 @@ def check_reconstruct(values: Mapping[str, Any]) -> ReconstructConfig:
         ConfigError: With every problem found.
     """
     problems: list[str] = []
-    config = build(ReconstructConfig, values, problems)
-    if _sound(problems, "input", "output", "checkpoint"):
-        config = replace(
-            config,
-            input=tuple(map(_expanded, config.input)),
-            output=_expanded(config.output),
-            checkpoint=config.checkpoint and tuple(map(_expanded, config.checkpoint)),
-        )
-        problems += [
-            f"checkpoint={one}: no such file or folder"
-            for one in config.checkpoint or ()
-            if not Path(one).exists()
-        ]
-        if Path(config.output).is_file():
-            problems.append(f"output={config.output}: is a file; give a folder")
+    config = _at_home(build(ReconstructConfig, values, problems), problems)
     if _sound(problems, "layers", "formats") and config.layers and "exr" not in config.formats:
         problems.append("layers=true: only EXR holds layers; add exr to formats")
     if _sound(problems, "stages", "refine") and config.stages == "deq_lin" and config.refine:
@@ -425,6 +455,50 @@ def check_reconstruct(values: Mapping[str, Any]) -> ReconstructConfig:
         problems.append(f"memory={config.memory}: must be a number with MB or GB, for example 2GB")
     if problems:
         raise ConfigError(problems)
+    return config
+
+
+def check_tonemap(values: Mapping[str, Any]) -> TonemapConfig:
+    """Check a composed ``tonemap`` configuration and return it as an object, paths without tildes.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = _at_home(build(TonemapConfig, values, problems), problems)
+    if _sound(problems, "operator"):
+        twice = {one for one in config.operator if config.operator.count(one) > 1}
+        problems += [f"operator={one}: named twice" for one in sorted(twice)]
+        if config.checkpoint and "iqatm" not in config.operator:
+            problems.append(
+                "checkpoint: only iqatm has nets; add it to operator, or leave the checkpoint out"
+            )
+        if config.sheet and len(config.operator) < 2:
+            problems.append(
+                "sheet=true: nothing to compare; give several operators, for example [iqatm,drago]"
+            )
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _at_home(config: OnFiles, problems: list[str]) -> OnFiles:
+    """Put the home folder for tildes, and judge the paths of a command that works on files."""
+    if not _sound(problems, "input", "output", "checkpoint"):
+        return config
+    config = replace(
+        config,
+        input=tuple(map(_expanded, config.input)),
+        output=_expanded(config.output),
+        checkpoint=config.checkpoint and tuple(map(_expanded, config.checkpoint)),
+    )
+    problems += [
+        f"checkpoint={one}: no such file or folder"
+        for one in config.checkpoint or ()
+        if not Path(one).exists()
+    ]
+    if Path(config.output).is_file():
+        problems.append(f"output={config.output}: is a file; give a folder")
     return config
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -10,11 +11,13 @@ from hdrlab.config.check import schema_of, without_none
 from hdrlab.config.folder import choices
 from hdrlab.config.stages import DATA, STAGES
 
+WIDTH = 110
+
 
 def train_menu() -> str:
     """Return what ``python -m hdrlab.train --help`` prints."""
-    stages = "\n".join(f"  {name:<12} {row.summary}" for name, row in STAGES.items())
-    data = "\n".join(f"  {name:<12} {row.summary}" for name, row in DATA.items())
+    stages = "\n".join(f"  {name:<13} {row.summary}" for name, row in STAGES.items())
+    data = "\n".join(f"  {name:<13} {row.summary}" for name, row in DATA.items())
     return f"""Train one stage of an HDR system.
 
 usage: python -m hdrlab.train stage=NAME [key=value ...]
@@ -27,7 +30,7 @@ data=
 
 trainer=     {" | ".join(choices("trainer"))}   (smoke: two steps, to see that a command works)
 logger=      {" | ".join(choices("logger"))}
-experiment=  {" | ".join(choices("experiment"))}
+experiment=  {_wrapped(choices("experiment"))}
 
 examples
   python -m hdrlab.train stage=hal stage.width=0.25
@@ -38,11 +41,16 @@ examples
   python -m hdrlab.train stage=hal --help                    (every key and its meaning)"""
 
 
+def _wrapped(names: Iterable[str], indent: int = 13) -> str:
+    lines = textwrap.wrap(" | ".join(names), WIDTH - indent)
+    return ("\n" + " " * indent).join(lines)
+
+
 def prepare_menu() -> str:
     """Return what ``python -m hdrlab.prepare --help`` prints."""
-    return """Check a folder of HDR pictures, or of photographs with such; write an index and fast files.
+    return """Check a folder of HDR pictures, alone or in pairs; write an index and fast files.
 
-usage: python -m hdrlab.prepare data=hdr_synth|hdr_real source=FOLDER root=FOLDER [key=value ...]
+usage: python -m hdrlab.prepare data=hdr_synth|hdr_real|tmo_pairs source=FOLDER root=FOLDER [key=value ...]
 
   source=            the pictures (.hdr, .exr, .tif, .pfm; searched in all subfolders); stays as it is
   root=              the folder to write; give it as data.root to hdrlab.train
@@ -58,18 +66,23 @@ data=hdr_real        LDR_in/*.jpg with HDR_gt/*.hdr, SCENE/ldr.jpg with SCENE/hd
   data.pairing=      auto | stem | order: how LDR_in and HDR_gt belong together
   data.exposures=    ldr | all: of a stack ldr.jpg, or every photograph of times.csv
 
+data=tmo_pairs       hdr/*.hdr with sdr/*.jpg by their names; dual_.tfrecord or ft_.tfrecord
+  data.make_sdr=     true tone-maps pictures without an SDR picture: the best classical operator by TMQI
+  data.unlabelled=   a folder of HDR pictures that stay without
+
 Interrupt it whenever you like: the same command goes on where it was."""
 
 
 def evaluate_menu() -> str:
     """Return what ``python -m hdrlab.evaluate --help`` prints."""
-    data = "\n".join(f"  {name:<12} {row.summary}" for name, row in DATA.items())
+    data = "\n".join(f"  {name:<13} {row.summary}" for name, row in DATA.items())
     return f"""Score a trained stage beside doing nothing, on photographs it never saw.
 
 usage: python -m hdrlab.evaluate checkpoint=FILE [data=NAME] [key=value ...]
 
   checkpoint=   a run's best.ckpt, or a slot's
   split=        test | val | train
+  operators=    classical operators beside a tmo_ft checkpoint, for example [gamma,log,reinhard,drago]
   output=       folder for pictures.csv and summary.json; beside the checkpoint unless given
 
 data=
@@ -79,20 +92,36 @@ example
   python -m hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt"""
 
 
+def photograph_menu() -> str:
+    """Return what ``python -m hdrlab.photograph --help`` prints."""
+    return """Photograph HDR scenes with the camera model: the pictures that stages are scored on, as files.
+
+usage: python -m hdrlab.photograph output=FOLDER [data=tiny|hdr_synth] [key=value ...]
+
+  output=     the folder to write: LDR_in/*.png and HDR_gt/*.exr, on which 1 is the clipping point; other
+              programs can work on them, and data=hdr_real data.root=FOLDER scores and trains on them
+  split=      test | val | train
+  pictures=   how many; all unless given
+
+example
+  python -m hdrlab.photograph output=photographs data=hdr_synth data.root=~/hdr pictures=10"""
+
+
 def import_menu() -> str:
     """Return what ``python -m hdrlab.import_weights --help`` prints."""
     return """Turn published weights into files that hdrlab loads; TensorFlow is not needed.
 
 usage: python -m hdrlab.import_weights source=PATH output=FOLDER [basis=FILE]
 
-  source=   a TensorFlow checkpoint of SingleHDR or SingleHDR-tf2 (folder, prefix or .index),
+  source=   a TensorFlow checkpoint of SingleHDR, SingleHDR-tf2 or IQATM (folder, prefix or .index),
             a VGG-16 file (vgg16.npy, vgg16_places365_weights.npy, .pth, .h5, .safetensors),
             or a folder that holds several of these
   output=   the folder to write, one file per net; give it as checkpoint= to other commands
   basis=    EMoR's invemor.txt, needed for the linearization net: no checkpoint contains it
 
 example
-  python -m hdrlab.import_weights source=ckpt_deq_lin_hal_ref output=weights/official basis=invemor.txt"""
+  python -m hdrlab.import_weights source=ckpt_deq_lin_hal_ref output=weights/official basis=invemor.txt
+  python -m hdrlab.import_weights source=checkpoint/ftlayer output=weights/iqatm"""
 
 
 def reconstruct_menu() -> str:
@@ -108,6 +137,7 @@ usage: python -m hdrlab.reconstruct input=PATH output=FOLDER [key=value ...]
   formats=      exr | hdr | tiff | ultrahdr, or a list [exr,ultrahdr]; a preview PNG comes beside them
   scale=        relative: 1 is the clipping point | diffuse_white: cd/m2, the clipping point at 203
                 | median: the median luminance is 0.18
+  sheet=true    photograph and result side by side in three exposures, one PNG
   layers=true   the picture after every step, the mask and the response curve, in one EXR
   stages=deq_lin  stop at the linear picture;  refine=false  leave the refinement net out
   memory=2GB    what tiles may take; pictures of any size come out without seams
@@ -117,6 +147,34 @@ examples
   python -m hdrlab.reconstruct input=night.jpg output=hdr formats=[exr,ultrahdr] layers=true
 
   python -m hdrlab.reconstruct input=X output=Y --help       (every key and its meaning)
+
+Interrupt it whenever you like: the same command goes on where it was."""
+
+
+def tonemap_menu() -> str:
+    """Return what ``python -m hdrlab.tonemap --help`` prints."""
+    return """Turn HDR pictures into SDR pictures, for any display.
+
+usage: python -m hdrlab.tonemap input=PATH output=FOLDER [operator=NAME] [key=value ...]
+
+  input=        an HDR picture, a folder, a glob pattern, or a list [a.exr,b.hdr]; OpenEXR, Radiance, PFM,
+                float TIFF, Ultra HDR JPEG; what hdrlab.reconstruct writes
+  output=       the folder to write
+  operator=     one, or a list [iqatm,drago]: each picture's files then bear the operators' names
+                iqatm            the learned one; reads the picture as a whole
+                gamma log reinhard drago filmic                  one curve for all pixels
+                reinhard_local durand                            curves that follow the surroundings
+                opencv_{reinhard,drago,mantiuk}, colour_*        (pip install 'hdrlab[operators]')
+  checkpoint=   nets of iqatm: files or a folder of hdrlab.import_weights, or a checkpoint; else the slot
+  sheet=true    the operators' pictures side by side, with their names
+  format=       png | png16 | jpeg, with quality=95
+  normalize=    iqatm: minmax as the authors | percentile, where single pixels are too bright | none
+
+examples
+  python -m hdrlab.tonemap input=hdr/lamp.exr output=sdr operator=reinhard
+  python -m hdrlab.tonemap input=hdr output=sdr operator=[iqatm,drago,durand] sheet=true
+
+  python -m hdrlab.tonemap input=X output=Y --help           (every key and its meaning)
 
 Interrupt it whenever you like: the same command goes on where it was."""
 

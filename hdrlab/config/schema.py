@@ -200,6 +200,114 @@ class RealFinetuneConfig(ChainConfig):
     loss: RealFinetuneLoss
 
 
+@dataclass(frozen=True)
+class TmoBottomInit:
+    """What the bottom stage starts from, instead of fresh weights."""
+
+    tmo_bottom: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class TmoHighInit:
+    """What the high stage starts from, instead of fresh weights."""
+
+    tmo_high: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class TmoFtInit(TmoBottomInit, TmoHighInit):
+    """What the merging stage starts from, instead of the slots."""
+
+    tmo_ft: str | None = key("a checkpoint of this stage")
+
+
+@dataclass(frozen=True)
+class TonePerceptualConfig(PerceptualConfig):
+    """The frozen VGG-16 behind a tone-mapping stage's perceptual loss."""
+
+    input: str = key(
+        "weights prepares pictures as the weights want; raw feeds [0, 1] as the authors",
+        choices=("weights", "raw"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToneStageConfig(StageConfig):
+    """What the tone-mapping stages share."""
+
+    perceptual: TonePerceptualConfig
+    gamut: str = key(
+        "primaries of the HDR pictures, for the hue term",
+        choices=("709", "nikon_d2x", "601", "2020", "p3", "alexa"),
+    )
+    scale255: bool = key("TMQI term: its constant on the scale of 8-bit values, where structure counts")
+
+
+@dataclass(frozen=True)
+class TmoBottomLoss:
+    """Weights of the bottom stage's loss terms."""
+
+    l1: float = key("absolute error of the bottom layer", least=0)
+    perceptual: float = key("absolute error of VGG-16 features; 0 needs no VGG", least=0)
+    tmqi: float = key("structure of the layer given, in TMQI's form; needs no label", least=0)
+    hue: float = key("hue of the layer given; needs no label", least=0)
+    delta_e: float = key("colour difference ΔE-ITP", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmoBottomConfig(ToneStageConfig):
+    """The global branch of tone mapping, on pictures of an eighth of the size."""
+
+    init: TmoBottomInit
+    loss: TmoBottomLoss
+
+
+@dataclass(frozen=True)
+class TmoHighLoss:
+    """Weights of the high stage's loss terms."""
+
+    l1: float = key("absolute error of the high layer", least=0)
+    perceptual: float = key("absolute error of VGG-16 features; 0 needs no VGG", least=0)
+    tmqi: float = key(
+        "structure of the layer given over five scales, in TMQI's form; needs no label", least=0
+    )
+    ms_ssim: float = key("SSIM over five scales", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmoHighConfig(ToneStageConfig):
+    """The local branch of tone mapping, on detail."""
+
+    init: TmoHighInit
+    loss: TmoHighLoss
+
+
+@dataclass(frozen=True)
+class TmoFtLoss:
+    """Weights of the merging stage's loss terms."""
+
+    l1: float = key("absolute error of the SDR picture", least=0)
+    perceptual: float = key("absolute error of VGG-16 features; 0 needs no VGG", least=0)
+    ssim: float = key("SSIM", least=0)
+    delta_e: float = key("colour difference ΔE-ITP", least=0)
+    hue: float = key("hue of the HDR picture; needs no label", least=0)
+    tmqi: float = key(
+        "structure of the HDR picture over five scales, in TMQI's form; needs no label", least=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmoFtConfig(ToneStageConfig):
+    """All three nets of tone mapping together."""
+
+    init: TmoFtInit
+    start: str = key(
+        "slots: from tmo_bottom and tmo_high; nothing: from random nets, all at once",
+        choices=("slots", "nothing"),
+    )
+    loss: TmoFtLoss
+
+
 # ------------------------------------------------------------------------------------------------ data
 
 
@@ -211,6 +319,10 @@ class ShortRun:
     batch_size: int = key("default of stage.batch_size", least=1)
     patch: int = key("default of stage.patch", least=32, multiple=32)
     bn_momentum: float = key("default of stage.bn_momentum", above=0, most=1)
+    tone_patch: int = key("default of stage.patch in the tone-mapping stages", least=32, multiple=32)
+    tone_perceptual: float = key(
+        "default of stage.loss.perceptual in the tone-mapping stages, whose VGG-16 is slow on a CPU", least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -243,11 +355,29 @@ class SynthConfig(DataConfig):
     )
 
 
+@dataclass(frozen=True)
+class ToneConfig:
+    """How the tone-mapping nets see a picture: its encoding, and the two layers it is split into."""
+
+    domain: str = key(
+        "encoding of the HDR picture; linear also linearises the SDR picture; log as DRLTM",
+        choices=("gamma", "linear", "log"),
+    )
+    pyramid: str = key("what splits a picture; gaussian as DRLTM", choices=("bilateral", "gaussian"))
+    sigma_color: float = key("colour deviation of the bilateral filter, on values in [0, 1]", above=0)
+    fuse_middle: bool = key("add the bands between the two layers to the detail, as DRLTM")
+    sdr_range: str = key(
+        "of SDR pictures: minmax stretches each to [0, 1] as the authors; full keeps 0..255 over 255",
+        choices=("minmax", "full"),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TinyConfig(SynthConfig):
-    """HDR scenes that the project renders itself."""
+    """HDR scenes that the project renders itself; for the tone-mapping stages with SDR pictures of them."""
 
     short_run: ShortRun
+    tone: ToneConfig
 
 
 @dataclass(frozen=True)
@@ -282,6 +412,20 @@ class HdrRealConfig(DataConfig):
         "of a stack: ldr.jpg, or all of times.csv with the HDR picture scaled to each", choices=("ldr", "all")
     )
     skip_bad: bool = key("leave out pairs that fail the check instead of stopping")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmoPairsConfig(DataConfig):
+    """A folder of HDR pictures with their tone-mapped SDR pictures, prepared or not."""
+
+    root: str | None = key("folder of pairs (data/tmo_pairs.md), or one that hdrlab.prepare wrote")
+    manifest: str | None = key("CSV with columns file and split (train, val, test); role=hdr where present")
+    make_sdr: bool = key(
+        "tone-map HDR pictures that have no SDR picture: the best classical operator by TMQI"
+    )
+    unlabelled: str | None = key("folder of HDR pictures without SDR pictures, mixed into the training")
+    skip_bad: bool = key("leave out pairs that fail the check instead of stopping")
+    tone: ToneConfig
 
 
 # ------------------------------------------------------------------------------------------------ rest
@@ -372,6 +516,18 @@ class PrepareConfig:
     root: str = key("folder to write: the index and the fast files")
 
 
+CLASSICAL_OPERATORS = (
+    *("gamma", "log", "reinhard", "reinhard_local", "drago", "durand", "filmic"),
+    *("opencv_reinhard", "opencv_drago", "opencv_mantiuk"),
+    *("colour_simple", "colour_logarithmic", "colour_exponential", "colour_exponentiation"),
+    *("colour_schlick1994", "colour_tumblin1999", "colour_reinhard2004", "colour_filmic"),
+)
+"""The names of hdrlab.operators."""
+
+OPERATORS = ("iqatm", *CLASSICAL_OPERATORS)
+"""With the learned one."""
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Everything ``hdrlab.evaluate`` is told."""
@@ -380,8 +536,20 @@ class EvaluateConfig:
     paths: PathsConfig
     checkpoint: str = key("checkpoint of a trained stage: a run's best.ckpt, or a slot's")
     split: str = key("which pictures to score on", choices=("train", "val", "test"))
+    operators: tuple[str, ...] = key("what a tmo_ft checkpoint is compared with", choices=CLASSICAL_OPERATORS)
     output: str | None = key("folder for pictures.csv and summary.json; null: beside the checkpoint")
     accelerator: str = key("where to compute", choices=("auto", "cpu", "gpu", "mps"))
+
+
+@dataclass(frozen=True)
+class PhotographConfig:
+    """Everything ``hdrlab.photograph`` is told."""
+
+    data: DataConfig
+    paths: PathsConfig
+    output: str = key("folder to write: LDR_in, HDR_gt and photographs.csv")
+    split: str = key("which pictures to photograph", choices=("train", "val", "test"))
+    pictures: int | None = key("how many photographs; null: all, two a picture", least=1)
 
 
 @dataclass(frozen=True)
@@ -410,6 +578,7 @@ class ReconstructConfig:
     )
     formats: tuple[str, ...] = key("files to write", choices=("exr", "hdr", "tiff", "ultrahdr"))
     preview: bool = key("write a tone-mapped PNG beside each picture")
+    sheet: bool = key("write a PNG of the photograph beside the result in three exposures")
     layers: bool = key("store C, B, A, alpha and the response curve in the EXR, the curve as CSV too")
     scale: str = key(
         "what 1 means: relative, the clipping point; diffuse_white, 1 cd/m² with the clipping point at 203; "
@@ -420,4 +589,32 @@ class ReconstructConfig:
         "what a tile's maps may take, for example 2GB; pictures, about 100 bytes a pixel, apart"
     )
     device: str = key("where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    resume: str = key("auto leaves what is done already; never does all again", choices=("auto", "never"))
+
+
+@dataclass(frozen=True)
+class TonemapConfig:
+    """Everything ``hdrlab.tonemap`` is told."""
+
+    paths: PathsConfig
+    input: tuple[str, ...] = key("HDR pictures: a file, a folder, a glob pattern, or a list of these")
+    output: str = key("folder to write")
+    operator: tuple[str, ...] = key(
+        "what tone-maps: one, or a list whose names the files get", choices=OPERATORS
+    )
+    checkpoint: tuple[str, ...] | None = key("nets of iqatm: a file, a folder, or a list; null: the slot")
+    slots: str | None = key("data set whose slot is used; null: the only one that holds tmo_ft")
+    procedure: str = key(
+        "iqatm: default takes any size; official crops to multiples of 8; auto: official for its weights",
+        choices=("auto", "default", "official"),
+    )
+    normalize: str = key(
+        "iqatm: how its output is stretched; minmax as the authors; percentile clips 0.1 % at both ends",
+        choices=("minmax", "percentile", "none"),
+    )
+    format: str = key("of the files; png16 has 16 bits", choices=("png", "png16", "jpeg"))
+    quality: int = key("of JPEG files", least=1, most=100)
+    sheet: bool = key("write all operators' pictures side by side as <name>_sheet.png")
+    sanitize: bool = key("replace NaN and infinite values instead of refusing the file")
+    device: str = key("where iqatm computes", choices=("auto", "cpu", "cuda", "mps"))
     resume: str = key("auto leaves what is done already; never does all again", choices=("auto", "never"))

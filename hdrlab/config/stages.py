@@ -16,10 +16,28 @@ inv_curve B, 1024       its inverse
 mask     B, 1, 1, 1     1, or 0 for a sample that is mostly black or mostly white; hdr_real: always 1 in
                         training
 ======== ============== ==========================================================================
+
+The tone-mapping stages read others, made as `data.tone` says; only those that a stage declares are made:
+
+========== ================ ======================================================================
+key        shape            meaning
+========== ================ ======================================================================
+encoded    B, 3, H, W       x: HDR picture, clipped and stretched as the whole picture, encoded, in [0, 1]
+high       B, 3, H, W       layer of detail of x, about 0
+bottom     B, 3, H/8, W/8   layer of brightness and colour of x
+sdr        B, 3, H, W       display-encoded SDR picture, in [0, 1]; linearised where data.tone.domain=linear;
+                            zeros where there is none
+sdr_high   B, 3, H, W       its layers; zeros where there is none
+sdr_bottom B, 3, H/8, W/8
+hdr        B, 3, H, W       scene-linear picture in the units of its file, at least 0
+labelled   B, 1, 1, 1       1, or 0 where there is no SDR picture
+mask       B, 1, 1, 1       always 1
+========== ================ ======================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hdrlab.config.schema import (
@@ -33,6 +51,10 @@ from hdrlab.config.schema import (
     RealFinetuneConfig,
     StageConfig,
     TinyConfig,
+    TmoBottomConfig,
+    TmoFtConfig,
+    TmoHighConfig,
+    TmoPairsConfig,
 )
 
 
@@ -65,6 +87,13 @@ class DataRow:
 
 SYNTH_KEYS = ("jpeg", "ldr", "lin", "hdr", "curve", "inv_curve", "mask")
 REAL_KEYS = ("jpeg", "hdr", "mask")
+TONE_KEYS = ("encoded", "high", "bottom", "sdr", "sdr_high", "sdr_bottom", "hdr", "labelled", "mask")
+
+
+def reads_tones(keys: Collection[str]) -> bool:
+    """Say whether batch keys are a tone-mapping stage's: some data sets serve both kinds of stages."""
+    return not set(keys) <= set(SYNTH_KEYS)
+
 
 STAGES = {
     "deq": StageRow(
@@ -93,14 +122,41 @@ STAGES = {
         REAL_KEYS,
         (("joint",), ("deq", "lin", "hal")),
     ),
+    "tmo_bottom": StageRow(
+        "tone mapping: brightness and colour, at an eighth of the size",
+        TmoBottomConfig,
+        "hdrlab.stages.tmo_bottom:TmoBottomStage",
+        ("bottom", "sdr_bottom", "labelled", "mask"),
+    ),
+    "tmo_high": StageRow(
+        "tone mapping: detail",
+        TmoHighConfig,
+        "hdrlab.stages.tmo_high:TmoHighStage",
+        ("high", "sdr_high", "labelled", "mask"),
+    ),
+    "tmo_ft": StageRow(
+        "tone mapping: both branches and the net that merges them",
+        TmoFtConfig,
+        "hdrlab.stages.tmo_ft:TmoFtStage",
+        ("encoded", "high", "bottom", "sdr", "hdr", "labelled", "mask"),
+        (("tmo_bottom", "tmo_high"),),
+    ),
 }
 
 DATA = {
-    "tiny": DataRow("scenes the project renders itself (the default)", TinyConfig, SYNTH_KEYS, ("tiny",)),
+    "tiny": DataRow(
+        "scenes the project renders itself (the default)",
+        TinyConfig,
+        tuple(dict.fromkeys(SYNTH_KEYS + TONE_KEYS)),
+        ("tiny",),
+    ),
     "hdr_synth": DataRow(
         "a folder of HDR pictures: data.root=FOLDER", HdrSynthConfig, SYNTH_KEYS, ("hdr_synth",)
     ),
     "hdr_real": DataRow(
         "photographs with HDR pictures: data.root=FOLDER", HdrRealConfig, REAL_KEYS, ("hdr_synth", "tiny")
+    ),
+    "tmo_pairs": DataRow(
+        "HDR pictures with SDR pictures: data.root=FOLDER", TmoPairsConfig, TONE_KEYS, ("tmo_pairs",)
     ),
 }

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ VERSION = 1
 NEGATIVE_SHARE = 0.01  # more negative samples than this are no rounding of a converter
 MEAN_RANGE = (1e-8, 1e8)
 HEADER_BYTES = 128  # of a .npy file
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading a damaged index meets."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Picture:
         luminance: Minimum, median and maximum Rec. 709 luminance, relative.
         stops: Dynamic range, log2 of the 99.9th over the 1st percentile of the luminance above 0.
         negatives: Samples below 0, clipped to 0.
+        in_test_list: Whether its authors list it for testing, whatever its split.
     """
 
     file: str
@@ -67,6 +70,7 @@ class Picture:
     luminance: tuple[float, float, float]
     stops: float
     negatives: int
+    in_test_list: bool = field(default=False, kw_only=True)
 
     def fast_files(self) -> dict[str, int]:
         """Return the fast files by path, with the number of bytes of their samples."""
@@ -97,6 +101,53 @@ class Pair(Picture):
             self.array: 12 * pixels,
             self.jpeg: 3 * pixels,
             self.cells: 2 * self.num * (self.width // 32) * (self.height // 32),
+        }
+
+
+@dataclass(frozen=True)
+class TonePicture(Picture):
+    """An HDR picture at its own size, ``file``, with its SDR picture where it has one.
+
+    Attributes:
+        limits: What becomes 0 and 1 when the whole picture is encoded, in the units of its file.
+        log_limits: The same for the logarithmic encoding.
+        sdr: Path of the SDR picture's values, uint8 [H, W, 3]; None where there is none.
+        sdr_range: Its least and its greatest value.
+        operator: What made the SDR picture, if that was done here, else nothing.
+        tmqi: TMQI of everything that was tried for it, by operator.
+    """
+
+    limits: tuple[float, float]
+    log_limits: tuple[float, float]
+    sdr: str | None
+    sdr_range: tuple[int, int]
+    operator: str
+    tmqi: Mapping[str, float]
+
+    def fast_files(self) -> dict[str, int]:
+        """Return the fast files by path, with the number of bytes of their samples."""
+        return super().fast_files() | ({self.sdr: 3 * self.width * self.height} if self.sdr else {})
+
+
+@dataclass(frozen=True)
+class ToneRecords(Picture):
+    """Patches of a published tone-mapping record file, as many as one split has of it.
+
+    Attributes:
+        kind: dual, layers of HDR and SDR patches; or ft, encoded HDR patches and SDR patches.
+        arrays: Paths of their values, float32 [num, h, w, 3], by batch key.
+        num: Patches.
+    """
+
+    kind: str
+    arrays: Mapping[str, str]
+    num: int
+
+    def fast_files(self) -> dict[str, int]:
+        """Return the fast files by path, with the number of bytes of their samples."""
+        samples = 12 * self.num * self.width * self.height
+        return {
+            file: samples // 64 if name.endswith("bottom") else samples for name, file in self.arrays.items()
         }
 
 
@@ -230,7 +281,10 @@ def make_index(
         DataError: As `build_index`.
     """
     settings = {"version": VERSION, **settings}
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError([f"{folder}: cannot be made ({error.strerror or error}); choose another"]) from error
     former = _former(folder)
     done = _done_before(folder, settings, former)
     results: dict[str, Picture | Bad] = {}
@@ -254,7 +308,11 @@ def make_index(
             if progress:
                 progress(number, len(listed), item.file)
     bad = [*found, *(made for made in results.values() if isinstance(made, Bad))]
-    ordered = tuple(made for item in listed if isinstance(made := results[item.file], Picture))
+    ordered = tuple(
+        replace(made, in_test_list=item.in_test_list)
+        for item in listed
+        if isinstance(made := results[item.file], Picture)
+    )
     if bad and (not skip_bad or not ordered):
         raise DataError(_bad_lines(source, bad, len(listed) + len(found)), bad)
     index = Index(folder, settings, ordered)
@@ -265,7 +323,7 @@ def make_index(
 def _finish(index: Index, former: Index | None) -> None:
     """Write an index in place of a former one, then remove the journal and the fast files nobody lists."""
     pictures = [asdict(picture) for picture in index.pictures]
-    _write_text(index.folder / "index.json", json.dumps({"settings": index.settings, "pictures": pictures}))
+    write_text(index.folder / "index.json", json.dumps({"settings": index.settings, "pictures": pictures}))
     (index.folder / "journal.jsonl").unlink(missing_ok=True)
     superseded = {file for picture in former.pictures for file in picture.fast_files()} if former else set()
     for file in superseded - {file for picture in index.pictures for file in picture.fast_files()}:
@@ -298,13 +356,13 @@ def _read_index(folder: Path) -> Index:
         return Index(folder, settings, tuple(_picture(row) for row in stored["pictures"]))
     except FileNotFoundError as error:
         raise DataError([f"{path}: no such file; prepare the data set first"]) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise DataError([f"{path}: damaged or no index ({error!r}); prepare the data set again"]) from error
 
 
 def _is_whole(folder: Path, picture: Picture) -> bool:
     sizes = {folder / file: HEADER_BYTES + size for file, size in picture.fast_files().items()}
-    return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
+    return all(os.path.isfile(path) and path.stat().st_size == size for path, size in sizes.items())
 
 
 def _make(job: tuple[Source, Listed, str, Path, Mapping[str, Any]]) -> Picture | Bad:
@@ -428,21 +486,30 @@ def _done_before(folder: Path, settings: Mapping[str, Any], former: Index | None
         done = {picture.file: picture for picture in former.pictures}
     journal = folder / "journal.jsonl"
     same = False
-    for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
+    text = journal.read_text(encoding="utf-8", errors="replace") if journal.is_file() else ""
+    for line in text.splitlines():
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # the line that was being written when the process was killed
+            row = dict(json.loads(line))
+            if "file" not in row:
+                same = row == settings
+            elif same:
+                done[row["file"]] = _picture(row)
+        except DAMAGE:  # the line that was being written when the process was killed
             continue
-        if "file" not in row:
-            same = row == settings
-        elif same:
-            done[row["file"]] = _picture(row)
     return done
 
 
 def _picture(row: Mapping[str, Any]) -> Picture:
-    pairs = {name: tuple(row[name]) for name in ("source_size", "luminance")}
-    return (Pair if "jpeg" in row else Picture)(**(dict(row) | pairs))
+    kinds: dict[str, type[Picture]] = {"jpeg": Pair, "sdr": TonePicture, "arrays": ToneRecords}
+    kind = next((kind for name, kind in kinds.items() if name in row), Picture)
+    # JSON knows no tuples.
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in {**row}.items()}
+    picture = kind(**values)
+    for file, size in picture.fast_files().items():
+        # What an index lists is deleted when it is superseded: never let one point elsewhere.
+        if not re.fullmatch(r"pictures/[\w.-]+\.npy", file) or not isinstance(size, int):
+            raise ValueError(f"{file!r} is no fast file")
+    return picture
 
 
 def write_array(path: Path, pixels: NDArray[Any]) -> None:
@@ -453,7 +520,22 @@ def write_array(path: Path, pixels: NDArray[Any]) -> None:
     temporary.replace(path)
 
 
-def _write_text(path: Path, text: str) -> None:
+@contextmanager
+def appending(path: Path, shape: Sequence[int]) -> Iterator[Callable[[NDArray[np.float32]], object]]:
+    """Yield a function that appends to a fast file of known shape, float32; whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as stream:
+            header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            yield lambda values: stream.write(values.astype("<f4", copy=False).tobytes())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.datasets.index import Pair, Picture, Source, check_samples, describe, write_array
-from hdrlab.datasets.splits import Bad, DataError, Listed, check_listed, read_manifest, scene_of, split_scenes
+from hdrlab.datasets.splits import (
+    Bad,
+    DataError,
+    Listed,
+    check_listed,
+    read_manifest,
+    require_utf8,
+    scene_of,
+    split_scenes,
+)
 from hdrlab.datasets.tfrecord import RECORD_SUFFIXES, read_pairs
 from hdrlab.io import HDR_SUFFIXES, ImageError, read_image
 
@@ -31,6 +41,7 @@ CELL = 32
 DARKEST, BRIGHTEST = 6, 249
 NUM_BLOCKS = 20
 LEAST_LIKENESS = 0.2
+SEVERAL = "several files of this name, with different suffixes"
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -75,7 +86,7 @@ def list_pairs(
     """
     found: list[ListedPair] = []
     bad: list[Bad] = []
-    files = _files_below(root)
+    files = files_below(root)
     for pairs, problems in (
         _records(files),
         _stacks(root, files, exposures),
@@ -101,36 +112,56 @@ def list_pairs(
     return sorted(found, key=lambda pair: pair.file), bad
 
 
-def _files_below(root: Path) -> list[str]:
+def files_below(root: Path) -> list[str]:
+    """List the files below a folder by their relative paths, sorted, without hidden ones.
+
+    Raises:
+        DataError: Their names are no text.
+    """
     # Archives made on a Mac hold a ._name beside each name.
     paths = (path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file())
-    return sorted(path.relative_to(root).as_posix() for path in paths)
+    files = sorted(path.relative_to(root).as_posix() for path in paths)
+    require_utf8(root, files)
+    return files
 
 
 Found = tuple[list[ListedPair], list[Bad]]
 
 
 def _records(files: Sequence[str]) -> Found:
-    records = [file for file in files if _suffix(file) in RECORD_SUFFIXES]
+    records = [file for file in files if suffix_of(file) in RECORD_SUFFIXES]
     return [ListedPair(file, "", file, file) for file in records], []
 
 
 def _stacks(root: Path, files: Sequence[str], exposures: str) -> Found:
-    ldr = {_folder(f): f for f in files if PurePosixPath(f).stem == "ldr" and _suffix(f) in PHOTO_SUFFIXES}
-    hdr = {_folder(f): f for f in files if PurePosixPath(f).stem == "hdr" and _suffix(f) in HDR_SUFFIXES}
-    bad = [Bad(ldr[folder], "no hdr.hdr beside it") for folder in ldr.keys() - hdr.keys()]
-    bad += [Bad(hdr[folder], "no ldr.jpg beside it") for folder in hdr.keys() - ldr.keys()]
+    ldr, hdr = _by_folder(files, "ldr", PHOTO_SUFFIXES), _by_folder(files, "hdr", HDR_SUFFIXES)
+    bad = [Bad(file, "no hdr.hdr beside it") for folder in ldr.keys() - hdr.keys() for file in ldr[folder]]
+    bad += [Bad(file, "no ldr.jpg beside it") for folder in hdr.keys() - ldr.keys() for file in hdr[folder]]
     pairs = []
     for folder in ldr.keys() & hdr.keys():
-        photos: Mapping[str, float] = {ldr[folder]: 1.0}
+        (photo, *other_photos), (picture, *other_pictures) = ldr[folder], hdr[folder]
+        if other_photos or other_pictures:
+            bad += [
+                Bad(file, SEVERAL) for side in (ldr, hdr) for file in side[folder] if len(side[folder]) > 1
+            ]
+            continue
+        photos: Mapping[str, float] = {photo: 1.0}
         if exposures == "all":
             try:
-                photos = _exposures(root, folder, ldr[folder])
+                photos = _exposures(root, folder, photo)
             except ValueError as error:
                 bad.append(Bad(str(PurePosixPath(folder, "times.csv")), str(error)))
                 continue
-        pairs += [ListedPair(photo, "", folder, hdr[folder], scale) for photo, scale in photos.items()]
+        pairs += [ListedPair(file, "", folder, picture, scale) for file, scale in photos.items()]
     return pairs, bad
+
+
+def _by_folder(files: Iterable[str], stem: str, suffixes: Collection[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        if PurePosixPath(file).stem == stem and suffix_of(file) in suffixes:
+            found[_folder(file)].append(file)
+    return found
 
 
 def _exposures(root: Path, folder: str, ldr: str) -> Mapping[str, float]:
@@ -142,17 +173,23 @@ def _exposures(root: Path, folder: str, ldr: str) -> Mapping[str, float]:
     times = root / folder / "times.csv"
     if not times.is_file():
         raise ValueError("missing; data.exposures=ldr does without it")
-    with times.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, restval=""))
+    try:
+        with times.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream, restval=""))
+    except csv.Error as error:
+        raise ValueError(f"no table of comma-separated values ({error})") from error
     if not rows or not {"file", "relative_exposure"} <= rows[0].keys():
         raise ValueError("needs the columns file and relative_exposure")
     exposure = {row["file"]: float(row["relative_exposure"]) for row in rows}
-    wrong = [name for name, value in exposure.items() if not 0 < value < float("inf")]
+    # Beyond these limits the HDR picture, multiplied by a ratio, could leave the range of float32.
+    wrong = [name for name, value in exposure.items() if not 1e-9 < value < 1e9]
     wrong += [
-        name for name in exposure if PurePosixPath(name).name != name or not (root / folder / name).is_file()
+        name
+        for name in exposure
+        if PurePosixPath(name).name != name or not os.path.isfile(root / folder / name)
     ]
     if wrong:
-        raise ValueError(f"exposures that are missing or not above 0: {', '.join(wrong)}")
+        raise ValueError(f"exposures that are missing or not within 1e-9 to 1e9: {', '.join(wrong)}")
     content = (root / ldr).read_bytes()
     same = [name for name in exposure if (root / folder / name).read_bytes() == content]
     if not same:
@@ -166,7 +203,7 @@ def _folders(files: Sequence[str], pairing: str) -> Found:
     for file in files:
         parts = PurePosixPath(file).parts
         for side in suffixes.keys() & set(parts[:-1]):
-            if _suffix(file) in suffixes[side]:
+            if suffix_of(file) in suffixes[side]:
                 sides["/".join(parts[: parts.index(side)])][side].append(file)
     pairs: list[ListedPair] = []
     bad: list[Bad] = []
@@ -210,9 +247,7 @@ def _match_stems(
             side = "HDR picture in HDR_gt" if photos else "photograph in LDR_in"
             bad += [Bad(file, f"no {side} of the same name") for file in photos + pictures]
         else:
-            bad += [
-                Bad(file, "several files of this name, with different suffixes") for file in photos + pictures
-            ]
+            bad += [Bad(file, SEVERAL) for file in photos + pictures]
     return pairs, bad
 
 
@@ -240,7 +275,8 @@ def _by_manifest(
     return kept, [Bad(file, "listed in the manifest, but no photograph of a pair") for file in unknown]
 
 
-def _suffix(file: str) -> str:
+def suffix_of(file: str) -> str:
+    """Return the last suffix of a path in small letters, with its dot."""
     return PurePosixPath(file).suffix.lower()
 
 
@@ -273,14 +309,14 @@ class PairSource(Source):
             ldr, hdr = self._read_pairs(listed)
         except ImageError as error:
             return Bad(self._name_of(listed, error), error.reason.partition("; sanitize")[0])
-        reason = next(filter(None, (_check_pair(*pair) for pair in zip(ldr, hdr, strict=True))), None)
+        reason = next(filter(None, (check_pair(*pair) for pair in zip(ldr, hdr, strict=True))), None)
         if reason:
             return Bad(listed.file, reason)
         digest = hashlib.sha256(f"{listed.scale:.9g}".encode())
         for file in dict.fromkeys((listed.file, listed.hdr)):
             digest.update((self.root / file).read_bytes())
-        jpeg = f"pictures/{_word(f'{listed.file} {stamp}')}"
-        array = f"pictures/{_word(f'{listed.hdr} {self._state(listed.hdr)}')}.npy"
+        jpeg = f"pictures/{word_of(f'{listed.file} {stamp}')}"
+        array = f"pictures/{word_of(f'{listed.hdr} {self._state(listed.hdr)}')}.npy"
         write_array(folder / array, np.maximum(hdr, 0))
         write_array(folder / f"{jpeg}-jpeg.npy", ldr)
         write_array(folder / f"{jpeg}-cells.npy", count_extremes(ldr))
@@ -311,38 +347,57 @@ class PairSource(Source):
         photo = self.root / listed.file
         if listed.file == listed.hdr:
             return read_pairs(photo)
-        ldr, hdr = read_image(photo), read_image(self.root / listed.hdr)
-        if ldr.domain != "display" or ldr.pixels.dtype != np.uint8:
-            raise ImageError(photo, f"holds {ldr.pixels.dtype}; a photograph has 8 bits")
-        if hdr.domain != "linear":
-            raise ImageError(hdr.path, "display-encoded integers; an HDR picture holds linear values")
-        if ldr.shape[:2] != hdr.shape[:2]:
-            turned = ldr.metadata.get("orientation", 1)
-            note = "" if turned == 1 else f", once turned as its Exif orientation {turned} says"
-            sizes = [f"{picture.shape[1]}×{picture.shape[0]}" for picture in (ldr, hdr)]
-            raise ImageError(photo, f"is {sizes[0]} pixels{note}, its HDR picture {sizes[1]}")
-        return ldr.pixels[None], np.asarray(hdr.pixels, np.float32)[None]
+        ldr, hdr = read_pair(photo, self.root / listed.hdr, "photograph")
+        return ldr[None], hdr[None]
 
     def _name_of(self, listed: ListedPair, error: ImageError) -> str:
         at_fault = Path(error.path) if error.path else self.root / listed.file
         return listed.hdr if at_fault == self.root / listed.hdr else listed.file
 
 
-def _check_pair(ldr: Bytes, hdr: Floats) -> str | None:
+def read_pair(display: Path, picture: Path, kind: str) -> tuple[Bytes, Floats]:
+    """Read an 8-bit picture and the HDR picture of the same size.
+
+    Args:
+        display: The picture of 8 bits.
+        picture: The HDR picture.
+        kind: What the first one is, for the messages.
+
+    Returns:
+        Values of 8 bits and linear values, both [H, W, 3].
+
+    Raises:
+        ImageError: A file cannot be used, or the two do not fit each other.
+    """
+    ldr, hdr = read_image(display), read_image(picture)
+    if ldr.domain != "display" or ldr.pixels.dtype != np.uint8:
+        raise ImageError(display, f"holds {ldr.pixels.dtype}; a {kind} has 8 bits")
+    if hdr.domain != "linear":
+        raise ImageError(picture, "display-encoded integers; an HDR picture holds linear values")
+    if ldr.shape[:2] != hdr.shape[:2]:
+        turned = ldr.metadata.get("orientation", 1)
+        note = "" if turned == 1 else f", once turned as its Exif orientation {turned} says"
+        sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (ldr, hdr)]
+        raise ImageError(display, f"is {sizes[0]} pixels{note}, its HDR picture {sizes[1]}")
+    return ldr.pixels, np.asarray(hdr.pixels, np.float32)
+
+
+def check_pair(ldr: Bytes, hdr: Floats, kind: str = "photograph") -> str | None:
     """Say what makes a pair useless, or None.
 
     Args:
         ldr: JPEG values [H, W, 3].
         hdr: Linear values [H, W, 3].
+        kind: What the first one is, for the messages.
     """
     reason = check_samples(hdr)
     if reason:
         return f"HDR picture: {reason}"
     if (ldr == ldr[0, 0]).all():
-        return "photograph: all black" if not ldr.any() else "photograph: one constant value"
+        return f"{kind}: {'one constant value' if ldr.any() else 'all black'}"
     found = likeness(ldr, hdr)
     if found is not None and found < LEAST_LIKENESS:
-        return f"photograph and HDR picture do not show the same (rank correlation {found:.2f})"
+        return f"{kind} and HDR picture do not show the same (rank correlation {found:.2f})"
     return None
 
 
@@ -391,5 +446,6 @@ def _cells(values: NDArray[Any], side: int, reduce: Callable[..., NDArray[Any]] 
     return reduce(cut, axis=(1, 3))
 
 
-def _word(made_from: str) -> str:
+def word_of(made_from: str) -> str:
+    """Return a name for what is made from something, so that other things are never taken for it."""
     return hashlib.sha256(made_from.encode()).hexdigest()[:16]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from hdrlab.io import HDR_SUFFIXES
+from hdrlab.io import HDR_SUFFIXES, ImageError
+from hdrlab.io.image import open_regular, printable
 
 SPLITS = ("train", "val", "test")
 
@@ -28,8 +30,8 @@ class DataError(ValueError):
     """Data that cannot be used; ``problems`` holds one line each, ``bad`` the pictures concerned."""
 
     def __init__(self, problems: list[str], bad: Sequence[Bad] = ()) -> None:
-        self.problems, self.bad = tuple(problems), tuple(bad)
-        super().__init__("\n".join(problems))
+        self.problems, self.bad = tuple(map(printable, problems)), tuple(bad)
+        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Listed:
         file: Path relative to the root, with forward slashes.
         split: train, val or test.
         scene: Pictures of one scene share this name; a scene is in one split only.
+        in_test_list: Whether its authors list it for testing, whatever its split.
     """
 
     file: str
     split: str
     scene: str
+    in_test_list: bool = field(default=False, kw_only=True)
 
 
 def list_pictures(
@@ -98,11 +102,16 @@ def read_manifest(manifest: Path, roles: Sequence[str]) -> list[Listed]:
     Raises:
         DataError: The file cannot be read as a manifest, or lists nothing.
     """
-    reader = csv.DictReader(io.StringIO(_text(manifest), newline=""), restval="", skipinitialspace=True)
-    columns = reader.fieldnames or ()
+    reader = csv.DictReader(io.StringIO(read_text(manifest), newline=""), restval="", skipinitialspace=True)
+    try:
+        columns = reader.fieldnames or ()
+        rows = [row for row in reader if row.get("role") in (None, "", *roles)]
+    except csv.Error as error:
+        raise DataError(
+            [f"{manifest}, line {reader.reader.line_num}: no table of comma-separated values ({error})"]
+        ) from error
     if not {"file", "split"} <= set(columns):
         raise DataError([f"{manifest}: needs the columns file and split, has {', '.join(columns) or 'none'}"])
-    rows = [row for row in reader if row.get("role") in (None, "", *roles)]
     if not rows:
         raise DataError([f"{manifest}: lists no picture"])
     files = [_relative(row["file"]) for row in rows]
@@ -121,20 +130,28 @@ def _from_lists(train: Path, test: Path) -> list[Listed]:
     val = set(shuffled[:10])
     # Published lists name scenes their own way; a file is a scene here, since no list gives more.
     return [Listed(name, "train", name) for name in training] + [
-        Listed(name, "val" if name in val else "test", name) for name in testing
+        Listed(name, "val" if name in val else "test", name, in_test_list=True) for name in testing
     ]
 
 
 def _lines(path: Path) -> list[str]:
-    lines = [line.strip() for line in _text(path).splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     if not any(lines):
         raise DataError([f"{path}: lists no picture"])
     return [line for line in lines if line]
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a list or table.
+
+    Raises:
+        DataError: It is no regular file, or no text.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open_regular(path) as file:
+            return file.read().decode("utf-8-sig")
+    except ImageError as error:
+        raise DataError([str(error)]) from error
     except UnicodeDecodeError as error:
         raise DataError([f"{path}: not a text file in UTF-8"]) from error
 
@@ -154,8 +171,34 @@ def _by_name(root: Path) -> list[Listed]:
     if not found:
         raise DataError([f"{root}: no HDR picture in this folder ({', '.join(sorted(HDR_SUFFIXES))})"])
     files = [path.relative_to(root).as_posix() for path in found]
+    require_utf8(root, files)
     split = split_scenes({scene_of(file) for file in files}, root)
     return [Listed(file, split[scene_of(file)], scene_of(file)) for file in files]
+
+
+def require_utf8(root: Path, files: Iterable[str]) -> None:
+    """Refuse names that are no text, as some systems' archives leave them: no list could name them.
+
+    Args:
+        root: Where the files lie, for the message.
+        files: Their names, bytes that are no text as Python's surrogates.
+
+    Raises:
+        DataError: Naming all of them.
+    """
+    unfit = [file for file in files if not _is_text(file)]
+    if unfit:
+        raise DataError(
+            [f"{root}: {len(unfit)} names are not valid UTF-8 ({some(unfit)}); rename these files"]
+        )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def split_scenes(names: Iterable[str], root: Path) -> dict[str, str]:
@@ -189,7 +232,7 @@ def scene_of(file: str) -> str:
     """
     path = PurePosixPath(file)
     stem = re.sub(r"([_\-. ]+[a-zA-Z]?\d+| *\(\d+\))+$", "", path.stem)
-    return str(path.with_name(stem or path.stem))
+    return str(path.parent / (stem or path.stem))
 
 
 def _digest(text: str) -> str:
@@ -203,7 +246,7 @@ def _path_problems(root: Path, listed: Sequence[Listed]) -> list[str]:
         path = PurePosixPath(item.file)
         if path.is_absolute() or ".." in path.parts:
             problems.append(f"{item.file}: must be a path inside the data set's folder")
-        elif not (root / path).is_file():
+        elif not os.path.isfile(root / path):  # Path.is_file raises where a name is too long
             missing.append(item.file)
     if missing:
         problems.append(

@@ -127,6 +127,11 @@ def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels)
 
 
+def printable(text: str) -> str:
+    """Write line breaks and bytes that are no text, which names of files may hold, as escapes."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def _check_name(path: PathLike) -> None:
     if "\0" in os.fspath(path):
         raise ImageError(path, "has a null byte in its name")

@@ -6,6 +6,15 @@ A metric knows nothing of alignment or anchoring: these are functions of their o
 from __future__ import annotations
 
 from hdrlab.metrics.curve import curve_mse
+from hdrlab.metrics.fsitm import Fsitm, fsitm
+from hdrlab.metrics.niqe import (
+    NiqeModel,
+    NiqeModelError,
+    fit_niqe,
+    load_niqe_model,
+    niqe,
+    save_niqe_model,
+)
 from hdrlab.metrics.photometry import (
     ANCHOR_LUMINANCE,
     CLIP_THRESHOLD,
@@ -37,6 +46,8 @@ from hdrlab.metrics.pu21 import (
     ssim_pu21,
 )
 from hdrlab.metrics.response_correction import crf_correct
+from hdrlab.metrics.sizes import PictureSizeError
+from hdrlab.metrics.tmqi import TMQI_MIN_SIDE, Tmqi, tmqi, tmqi2_structure
 
 __all__ = [
     "ANCHOR_LUMINANCE",
@@ -44,25 +55,38 @@ __all__ = [
     "PEAK_LUMINANCE",
     "PSNR_CAP",
     "PU21_PEAK",
+    "TMQI_MIN_SIDE",
     "Display",
     "DisplayMode",
+    "Fsitm",
+    "NiqeModel",
+    "NiqeModelError",
     "PU21Variant",
+    "PictureSizeError",
+    "Tmqi",
     "align_scale",
     "alignment_mask",
     "anchor_luminance",
     "clipped_mask",
     "crf_correct",
     "curve_mse",
+    "fit_niqe",
+    "fsitm",
+    "load_niqe_model",
     "log10_rmse",
     "log_l1",
     "log_l2",
     "mean_psnr",
     "ms_ssim_pu21",
+    "niqe",
     "psnr",
     "psnr_mu",
     "psnr_pu21",
     "psnr_pu21_y",
     "pu21_decode",
     "pu21_encode",
+    "save_niqe_model",
     "ssim_pu21",
+    "tmqi",
+    "tmqi2_structure",
 ]

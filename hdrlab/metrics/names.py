@@ -18,4 +18,14 @@ METRICS = {
     "psnr_pu21_srgb": "the same for the photograph undone by the sRGB curve: a plain guess",
     "psnr_clipped": "dB, PU21-PSNR in clipped pixels, wide anchoring, peak 256",
     "psnr_clipped_input": "the same for the clipped input: doing nothing",
+    "l1_layer": "mean absolute error of a layer against the SDR picture's",
+    "l1_layer_input": "the same for the HDR picture's layer: doing nothing",
+    "tmqi": "TMQI of the tone-mapped picture, structure and naturalness, in [0, 1]",
+    "tmqi_input": "the same for the encoded HDR picture, clipped and under a power: doing nothing",
+    "tmqi_sdr": "the same for the SDR picture of the data: what the net learns from",
+    "ssim_sdr": "SSIM of the tone-mapped picture to the SDR picture of the data",
+    "ssim_sdr_input": "the same for the encoded HDR picture: doing nothing",
 }
+
+HIGHER_IS_BETTER = ("psnr", "tmqi", "ssim")
+"""What names of figures begin with that a good picture raises; it lowers all others."""

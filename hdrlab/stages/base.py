@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hdrlab.config.schema import StageConfig
 from hdrlab.metrics.names import METRICS
-from hdrlab.nets.vgg16 import VGG16Features
+from hdrlab.nets.vgg16 import POOLS, VGG16Features, preprocessing_tensors, random_vgg16
 from hdrlab.optim import TensorFlowAdam
 from hdrlab.stages.panels import PanelSample
 from hdrlab.weights import load_vgg16
@@ -143,9 +143,16 @@ class Frozen:
         self.net = net.eval().requires_grad_(False)
 
     @classmethod
-    def vgg16(cls, source: str) -> Frozen:
-        """Hold the VGG-16 features of a perceptual loss: from a file, or ``random``."""
-        return cls(VGG16Features(None if source == "random" else load_vgg16(source)))
+    def vgg16(cls, source: str, layers: Sequence[str] = POOLS, *, raw: bool = False) -> Frozen:
+        """Hold the VGG-16 features of a perceptual loss.
+
+        Args:
+            source: A file of weights, or ``random``.
+            layers: The maps to compare.
+            raw: Whether pictures are fed as they are, not as the weights want them.
+        """
+        weights = random_vgg16() if source == "random" else load_vgg16(source)
+        return cls(VGG16Features(weights | preprocessing_tensors("raw") if raw else weights, layers))
 
     def on(self, like: Tensor) -> nn.Module:
         """Return the net on a tensor's device and in its precision, if that is a full one."""

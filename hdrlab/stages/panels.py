@@ -22,19 +22,26 @@ class PanelSample:
 
     Attributes:
         pictures: Linear pictures [3, H, W] by title, shown side by side in every exposure.
+        displays: Display-encoded pictures [3, H, W] by title, shown as they are beside these.
         maps: Single-channel maps [H, W] in [0, 1] by title, such as masks and errors.
         curves: Curves [K] over a uniform grid on [0, 1] by title.
     """
 
-    pictures: dict[str, Tensor]
+    pictures: dict[str, Tensor] = field(default_factory=dict)
+    displays: dict[str, Tensor] = field(default_factory=dict)
     maps: dict[str, Tensor] = field(default_factory=dict)
     curves: dict[str, Tensor] = field(default_factory=dict)
 
 
 def expose(picture: Tensor, stops: float) -> NDArray[np.uint8]:
     """Show a linear picture [3, H, W] at an exposure as 8-bit sRGB [H, W, 3]."""
-    encoded = srgb_encode((picture.float() * 2.0**stops).clamp(0, 1))
-    shown: NDArray[np.uint8] = (encoded * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return to_levels(srgb_encode((picture.float() * 2.0**stops).clamp(0, 1)))
+
+
+def to_levels(encoded: Tensor) -> NDArray[np.uint8]:
+    """Turn a display-encoded picture [3, H, W] into 8 bits [H, W, 3], cut to [0, 1]."""
+    levels = (encoded.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    shown: NDArray[np.uint8] = levels.permute(1, 2, 0).cpu().numpy()
     return shown
 
 
@@ -49,19 +56,26 @@ def draw_panel(samples: Sequence[PanelSample], path: Path, title: str) -> None:
     from matplotlib.figure import Figure  # slow to import, and only needed here
 
     first = samples[0]
-    rows, columns = len(EXPOSURES), len(first.pictures) + 1
+    rows = len(EXPOSURES) if first.pictures else 1
+    columns = len(first.pictures) + len(first.displays) + bool(first.maps or first.curves)
     figure = Figure(figsize=(2.3 * columns, 2.05 * rows * len(samples) + 0.5), layout="constrained", dpi=100)
     figure.suptitle(title, fontsize=10)
     parts = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
     for part, sample in zip(parts, samples, strict=True):
         grid = part.subplots(rows, columns, squeeze=False)
-        for row, stops in enumerate(EXPOSURES):
+        for row, stops in enumerate(EXPOSURES if sample.pictures else ()):
             for column, (name, picture) in enumerate(sample.pictures.items()):
                 axes = grid[row, column]
                 axes.imshow(expose(picture, stops))
                 axes.set_title(name if row == 0 else "", fontsize=8)
                 axes.set_ylabel(f"{stops:+d} EV" if column == 0 else "", fontsize=8)
-        _draw_beside([grid[row, columns - 1] for row in range(rows)], sample)
+        for column, (name, picture) in enumerate(sample.displays.items(), len(sample.pictures)):
+            grid[0, column].imshow(to_levels(picture))
+            grid[0, column].set_title(name, fontsize=8)
+            for axes in grid[1:, column]:
+                axes.set_axis_off()
+        if sample.maps or sample.curves:
+            _draw_beside([grid[row, columns - 1] for row in range(rows)], sample)
         for axes in grid.flat:
             axes.set_xticks([])
             axes.set_yticks([])

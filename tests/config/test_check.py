@@ -91,6 +91,21 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("stage=deq data=hdr_synth data.root=gone", "data.root=gone: no such folder"),
         ("stage=deq data=hdr_synth data.root=. data.manifest=a", "data.manifest=a: no such file"),
         ("stage=deq data=hdr_synth data.root=. data.lists.train=a", "data.lists.test: not set"),
+        ("stage=tmo_ft data=tmo_pairs", "data.root: not set; the folder of pairs"),
+        ("stage=tmo_ft data=tmo_pairs data.root=. data.unlabelled=b", "data.unlabelled=b: no such folder"),
+        ("stage=tmo_ft data=tmo_pairs data.root=. data.manifest=a", "data.manifest=a: no such file"),
+        (
+            "stage=tmo_ft data.tone.domain=gama",
+            "data.tone.domain: got 'gama', must be gamma | linear | log; did you mean gamma?",
+        ),
+        (
+            "stage=hal data=tmo_pairs data.root=.",
+            "stage=hal needs lin, which data=tmo_pairs has not",
+        ),
+        (
+            "stage=tmo_high data=hdr_synth data.root=.",
+            "stage=tmo_high needs high, labelled, sdr_high, which data=hdr_synth has not",
+        ),
         (
             "stage=hal data=hdr_synth data.root=.",
             "stage.perceptual.weights=auto: no VGG-16 file is configured",
@@ -99,7 +114,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("stage=hal stage.perceptual.weights=no.pth", "stage.perceptual.weights=no.pth: no such file"),
         ("experiment=nothing", "experiment=nothing: must be"),
         ("stage=lin experiment=paper_hal", "experiment=paper_hal is made for stage=hal, not for stage=lin"),
-        ("stage=lin experiment=demo", "experiment=demo is made for stage=hal, not for stage=lin"),
+        ("stage=lin experiment=demo_hal", "experiment=demo_hal is made for stage=hal, not for stage=lin"),
     ],
 )
 def test_a_mistake_is_named(refused, line: str, said: str) -> None:  # type: ignore[no-untyped-def]

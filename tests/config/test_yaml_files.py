@@ -30,8 +30,10 @@ def needed(name: str, tmp_path: Path) -> list[str]:
     """What a user must say besides a choice."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"), resolve=False)
     assert isinstance(values, dict)
-    real = any(isinstance(d, dict) and "hdr_synth" in d.values() for d in values.get("defaults", []))
-    return [f"data.root={tmp_path}"] if real or "data/hdr_" in name else []
+    chosen = {
+        data for group in values.get("defaults", []) if isinstance(group, dict) for data in group.values()
+    } | {name.split("/")[1]}
+    return [f"data.root={tmp_path}"] if chosen & (set(DATA) - {"tiny"}) else []
 
 
 @pytest.mark.parametrize(

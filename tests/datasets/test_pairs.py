@@ -113,11 +113,11 @@ def test_stacks_give_one_or_all_exposures(root: Path) -> None:
         ("file,time\nexp_00.jpg,1", "needs the columns file and relative_exposure"),
         (
             "file,relative_exposure\nexp_00.jpg,0\nexp_09.jpg,1",
-            "missing or not above 0: exp_00.jpg, exp_09.jpg",
+            "missing or not within 1e-9 to 1e9: exp_00.jpg, exp_09.jpg",
         ),
         ("file,relative_exposure\nexp_00.jpg,long", "could not convert"),
         ("file,relative_exposure\nexp_00.jpg,1", "none of its exposures is ldr.jpg"),
-        ("file,relative_exposure\n../yard/ldr.jpg,1", "missing or not above 0: ../yard/ldr.jpg"),
+        ("file,relative_exposure\n../yard/ldr.jpg,1", "missing or not within 1e-9 to 1e9: ../yard/ldr.jpg"),
     ],
 )
 def test_bad_exposure_tables_are_named(root: Path, times: str | None, reason: str) -> None:

@@ -13,6 +13,7 @@ from photographs import photograph, write_folders, write_stack
 from records import pair_example, write_records
 from test_pairs import config
 
+from hdrlab.config.stages import REAL_KEYS
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.real import STRIDE, RealTraining, RealValidation, pairs_of, usable_patches
 from hdrlab.datasets.sets import training_set, validation_set
@@ -192,7 +193,7 @@ def test_record_files_are_drawn_patch_by_patch(tmp_path: Path) -> None:
 
 def test_the_data_section_chooses_these_samples(index: Index) -> None:
     data = config(index.folder, val_crop=PATCH)
-    training = training_set(data, index, None, patch=PATCH, batch_size=2, seed=4)
-    validation = validation_set(data, index, None, "val", 3)
+    training = training_set(data, index, None, keys=REAL_KEYS, patch=PATCH, batch_size=2, seed=4)
+    validation = validation_set(data, index, None, "val", REAL_KEYS, 3)
     assert torch.equal(training[5]["jpeg"], RealTraining(index, patch=PATCH, seed=4)[5]["jpeg"])
     assert torch.equal(validation[0]["hdr"], RealValidation(index, "val", crop=PATCH)[0]["hdr"])

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tones import TONE
 
+from hdrlab.camera.curves import load_response_curves
 from hdrlab.config.schema import HdrSynthConfig, ListsConfig, ShortRun, TinyConfig
-from hdrlab.datasets import scenes
-from hdrlab.datasets.index import Source, build_index
+from hdrlab.config.stages import STAGES, TONE_KEYS
+from hdrlab.datasets import scenes, tone_pairs
+from hdrlab.datasets.index import Source, TonePicture, build_index
+from hdrlab.datasets.sets import training_set, validation_set
 from hdrlab.datasets.sources import Rendered, open_data
 from hdrlab.datasets.splits import DataError, list_pictures
 from hdrlab.io import write_image
@@ -53,11 +57,12 @@ def files_in(folder: Path) -> set[str]:
 def test_unprepared_folder_is_indexed_below_the_cache(root: Path, cache: Path) -> None:
     before = files_in(root)
     reads: list[str] = []
-    index = open_data(folder_config(root), cache, lambda done, total, file: reads.append(file))
+    index = open_data(folder_config(root), cache, progress=lambda done, total, file: reads.append(file))
     assert index.folder.parent == cache
     assert files_in(root) == before
     assert reads == ["a.exr", "b.exr", "c.exr"]
-    assert open_data(folder_config(root), cache, lambda done, total, file: reads.append(file)) == index
+    again = open_data(folder_config(root), cache, progress=lambda done, total, file: reads.append(file))
+    assert again == index
     assert len(reads) == 3
 
 
@@ -119,6 +124,11 @@ def test_split_whose_pictures_are_all_bad(root: Path, cache: Path) -> None:
         open_data(folder_config(root, skip_bad=True), cache)
 
 
+def tiny_config() -> TinyConfig:
+    short = ShortRun(max_steps=1, batch_size=1, patch=32, bn_momentum=0.1, tone_patch=32, tone_perceptual=0.0)
+    return TinyConfig(**COMMON, name="tiny", short_run=short, tone=TONE)
+
+
 def test_rendered_scenes_are_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"train": 2, "val": 1, "test": 1}
     rendered: list[tuple[str, int]] = []
@@ -129,7 +139,7 @@ def test_rendered_scenes_are_made_once(cache: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(scenes, "SPLIT_SIZES", sizes)
     monkeypatch.setattr(scenes, "render_scene", render)
-    config = TinyConfig(**COMMON, name="tiny", short_run=ShortRun(1, 1, 32, 0.1))
+    config = tiny_config()
     index = open_data(config, cache)
     assert {split: len(index.split(split)) for split in sizes} == sizes
     assert open_data(config, cache) == index
@@ -143,3 +153,47 @@ def test_rendered_scenes_follow_the_renderers_code() -> None:
     assert len(listed) == sum(scenes.SPLIT_SIZES.values())
     assert len({item.file for item in listed}) == len(listed)
     assert source.stamp(listed[0]) == Rendered().version
+
+
+def test_rendered_scenes_get_sdr_pictures_only_where_these_are_read(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hdr = np.random.default_rng(4).lognormal(0, 2, (168, 176, 3)).astype(np.float32)
+    made: list[str] = []
+
+    def make(picture: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[Any, dict[str, float]]:
+        np.testing.assert_array_equal(picture, hdr)
+        made.append("")
+        return np.rint(255 * hdr / (1 + hdr)).astype(np.uint8), {"one": 0.5, "two": 0.75}
+
+    monkeypatch.setattr(scenes, "SPLIT_SIZES", {"train": 2, "val": 1, "test": 1})
+    monkeypatch.setattr(scenes, "render_scene", lambda split, number: hdr)
+    monkeypatch.setattr(tone_pairs, "make_sdr", make)
+    plain = open_data(tiny_config(), cache, STAGES["hal"].batch_keys)
+    assert not made
+    tones = open_data(tiny_config(), cache, STAGES["tmo_ft"].batch_keys)
+    assert len(made) == 4
+    assert open_data(tiny_config(), cache, TONE_KEYS) == tones
+    assert len(made) == 4
+    assert tones.folder != plain.folder
+    for picture in tones.pictures:
+        assert isinstance(picture, TonePicture)
+        assert (picture.width, picture.height, picture.operator) == (176, 168, "two")
+    rows = (tones.folder / "labels.csv").read_text().splitlines()
+    assert rows[:2] == ["file,split,operator,tmqi,one,two", "train/0/landscape_00,train,two,0.75,0.5,0.75"]
+
+    data, curves = tiny_config(), load_response_curves("builtin")
+    for stage, index in (("hal", plain), ("tmo_ft", tones)):
+        keys = STAGES[stage].batch_keys
+        training = training_set(data, index, curves, keys=keys, patch=32, batch_size=1, seed=0)
+        validation = validation_set(data, index, curves, "val", keys, 1)
+        for sample in (training[0], validation[0]):
+            assert sample.keys() >= set(keys)
+
+
+@pytest.mark.slow
+def test_the_rendered_scenes_get_their_sdr_pictures(cache: Path) -> None:
+    index = open_data(tiny_config(), cache, TONE_KEYS)
+    assert len(index.pictures) == sum(scenes.SPLIT_SIZES.values())
+    scores = [max(p.tmqi.values()) for p in index.pictures if isinstance(p, TonePicture)]
+    assert min(scores) > 0.8

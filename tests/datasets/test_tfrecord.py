@@ -7,9 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from records import example, field, framed, masked_crc, pair_example, write_records
+from records import (
+    example,
+    field,
+    framed,
+    masked_crc,
+    pair_example,
+    tone_example,
+    tone_maps,
+    write_records,
+)
 
-from hdrlab.datasets.tfrecord import read_features, read_pairs, read_records
+from hdrlab.datasets.tfrecord import (
+    TONE_MAPS,
+    ToneKind,
+    count_records,
+    read_features,
+    read_pairs,
+    read_records,
+    read_tone_records,
+)
 from hdrlab.io import ImageError
 
 RECORDS = [b"first", b"", bytes(range(256)) * 5]
@@ -123,9 +140,24 @@ def test_wrong_values_are_named(tmp_path: Path, pair: tuple[np.ndarray, np.ndarr
         read_pairs(tmp_path / "a.tfrecords")
 
 
-def test_other_kinds_of_features_are_passed_over() -> None:
-    mixed = example({"label": b"\x01"}, kind=3)
-    assert read_features(mixed) == {"label": "int64"}
+def test_lists_of_numbers_are_read_packed_and_single() -> None:
+    floats, packed = np.array([1.5, -2, 3e-38], "<f4"), b"\x01\xac\x02" + b"\xff" * 9 + b"\x01"
+    read = read_features(example({"x": floats.tobytes()}, kind=2))["x"]
+    np.testing.assert_array_equal(read, floats)
+    np.testing.assert_array_equal(read_features(example({"n": packed}, kind=3))["n"], [1, 300, -1])
+    singles = {  # numbers with a tag each
+        (2, b"".join(b"\x0d" + value.tobytes() for value in floats)): floats,
+        (3, b"\x08\x01\x08\xac\x02"): [1, 300],
+    }
+    for (kind, data), expected in singles.items():
+        record = field(1, field(1, field(1, b"x") + field(2, field(kind, data))))
+        np.testing.assert_array_equal(read_features(record)["x"], expected)
+
+
+def test_other_kinds_of_features_are_named() -> None:
+    assert read_features(example({"label": b"\x01"}, kind=9)) == {"label": "unknown"}
+    twice = field(1, field(1, field(1, b"x") + field(2, field(1, field(1, b"a") + field(1, b"b")))))
+    assert read_features(twice) == {"x": "byte strings"}
 
 
 def test_random_bytes_raise_nothing_else(tmp_path: Path) -> None:
@@ -139,3 +171,60 @@ def test_random_bytes_raise_nothing_else(tmp_path: Path) -> None:
         path.write_bytes(record)
         with pytest.raises(ImageError):
             read_pairs(path)
+
+
+# ------------------------------------------------------------------------------- tone-mapping records
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("kind", ["dual", "ft"])
+def test_published_training_records_read_as_they_were_written(iqatm_goldens: Path, kind: ToneKind) -> None:
+    expected = np.load(iqatm_goldens / "e2e.npz")
+    path = iqatm_goldens / f"{kind}_.tfrecord"
+    records = list(read_tone_records(path))
+    assert len(records) == count_records(path) == 3
+    for number, record in enumerate(records):
+        assert (record.kind, record.name) == (kind, "")
+        assert record.maps.keys() == TONE_MAPS[kind].keys()
+        for name, values in record.maps.items():
+            assert values.dtype == np.float32
+            np.testing.assert_array_equal(values, expected[f"{kind}_{number}_{name}"])
+
+
+@pytest.mark.golden
+def test_published_test_records_read_as_they_were_written(iqatm_goldens: Path) -> None:
+    expected = np.load(iqatm_goldens / "e2e.npz")
+    records = {record.name: record for record in read_tone_records(iqatm_goldens / "test_.tfrecord")}
+    assert records.keys() == {"sceneA", "sceneB"}
+    for name, record in records.items():
+        assert record.kind == "test"
+        for ours, theirs in (("test0", "high"), ("test1", "bot")):
+            np.testing.assert_array_equal(record.maps[ours], expected[f"rec_{theirs}_{name}"])
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_tone_records_written_by_hand_are_read(tmp_path: Path, zipped: bool) -> None:
+    patches = [tone_maps("ft", number) for number in range(3)]
+    write_records(tmp_path / "ft_.tfrecord", [tone_example(maps) for maps in patches], zipped=zipped)
+    assert count_records(tmp_path / "ft_.tfrecord") == 3
+    for record, maps in zip(read_tone_records(tmp_path / "ft_.tfrecord"), patches, strict=True):
+        for name, values in record.maps.items():
+            np.testing.assert_array_equal(values, maps[name])
+
+
+def test_wrong_tone_records_are_named(tmp_path: Path) -> None:
+    good = tone_maps("dual", 0)
+    broken = good | {"label2": good["label2"] * np.nan}
+    short = good | {"label1": good["label1"][:-1]}
+    flat = good | {"train2": good["train2"][:3]}
+    lacking = {name: values for name, values in good.items() if name != "label2"}
+    for maps, message in (
+        (broken, "record 1: label2 holds 48 non-finite values"),
+        (short, "record 1: feature label1 has 2976 numbers, must have 32×32×3"),
+        (flat, "record 1: bottom layer is 3×4, the other 32×32: must be 8 times that"),
+        (lacking, "record 1: has the features train1, label1, train2, .*; dual_ needs train1, label1"),
+        (tone_maps("ft", 0), "record 1: is of the kind ft, the first one dual"),
+    ):
+        write_records(tmp_path / "a.tfrecord", [tone_example(good), tone_example(maps)])
+        with pytest.raises(ImageError, match=message):
+            list(read_tone_records(tmp_path / "a.tfrecord"))

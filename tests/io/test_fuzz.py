@@ -22,6 +22,7 @@ from PIL import Image as PillowImage
 
 from hdrlab.io import ImageError, probe_image, read_image, write_image
 from hdrlab.io.openexr import COMPRESSIONS
+from hdrlab.io.ultrahdr import read_ultrahdr, write_ultrahdr
 
 MAGIC = (
     b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9 +X 9\n\2\2\0\x09",
@@ -32,8 +33,19 @@ MAGIC = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
     b"\xff\xd8\xff\xe0",
 )
+Check = Callable[[Path], None]
 WORDS = (b"\xff\xff\xff\x7f", bytes(4), b"\xff" * 4, b"\0\0\1\0", b"\0\0\0\x40")
 PIXEL_LIMIT = 4_000_000
+CASES = 2000  # of each reader, every day
+FORMATS = {
+    "radiance": (b"#?",),
+    "openexr": (b"\x76\x2f\x31\x01",),
+    "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "pfm": (b"PF", b"Pf"),
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "jpeg": (b"\xff\xd8\xff",),
+}
+"""The readers, and what their files begin with."""
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +79,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory, hdr: np.ndarray, photo: np.n
     picture.save(folder / "baseline.jpg", exif=exif)
     picture.save(folder / "progressive.jpg", progressive=True)
     picture.convert("CMYK").save(folder / "cmyk.jpg")
+    write_ultrahdr(folder / "ultra.jpg", hdr / 8, photo)
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
@@ -114,29 +127,60 @@ def attempt(function: Callable[..., Any], path: Path, **options: Any) -> Any:
         return error
 
 
-def fuzz(seeds: list[bytes], path: Path, seed: int, cases: int) -> None:
+def fuzz(
+    seeds: list[bytes], magic: tuple[bytes, ...], path: Path, seed: int, cases: int, read: Check = check
+) -> None:
+    """Has damaged files read until so many that still begin as their format does have reached its reader."""
     rng = random.Random(seed)
-    for case in range(cases):
-        path.write_bytes(mutate(rng.choice(seeds), rng))
+    seeds = [data for data in seeds if data.startswith(magic)]
+    assert seeds
+    reached = 0
+    while reached < cases:
+        data = mutate(rng.choice(seeds), rng)
+        reached += data.startswith(magic)
+        path.write_bytes(data)
         start = time.monotonic()
         try:
-            check(path)
+            read(path)
         except BaseException as error:
-            error.add_note(f"case {case} of seed {seed}: {path.read_bytes()[:80]!r}")
+            error.add_note(f"case {reached} of seed {seed}: {data[:80]!r}")
             raise
-        assert time.monotonic() - start < 5, f"case {case} of seed {seed} takes too long"
+        assert time.monotonic() - start < 5, f"case {reached} of seed {seed} takes too long"
+
+
+def check_ultrahdr(path: Path) -> None:
+    image = attempt(read_ultrahdr, path, max_pixels=PIXEL_LIMIT)
+    if isinstance(image, ImageError):
+        assert (image.path, bool(image.reason)) == (path, True)
+    else:
+        assert (image.dtype, image.domain, image.shape[2]) == (np.float32, "linear", 3)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mutated_files(seeds: list[bytes], tmp_path: Path) -> None:
-    fuzz(seeds, tmp_path / "x.bin", seed=1, cases=1800)
+@pytest.mark.parametrize("reader", FORMATS)
+def test_mutated_files(seeds: list[bytes], tmp_path: Path, reader: str) -> None:
+    fuzz(seeds, FORMATS[reader], tmp_path / "x.bin", 1, CASES)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_ultra_hdr_files(seeds: list[bytes], tmp_path: Path) -> None:
+    ultra = [data for data in seeds if b"hdrgm:" in data]
+    fuzz(ultra, FORMATS["jpeg"], tmp_path / "x.bin", 1, CASES, check_ultrahdr)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", range(2, 6))
-def test_many_mutated_files(seeds: list[bytes], tmp_path: Path, seed: int) -> None:
-    fuzz(seeds, tmp_path / "x.bin", seed, cases=5000)
+@pytest.mark.parametrize("seed", range(2, 4))
+@pytest.mark.parametrize("reader", FORMATS)
+def test_many_mutated_files(seeds: list[bytes], tmp_path: Path, reader: str, seed: int) -> None:
+    fuzz(seeds, FORMATS[reader], tmp_path / "x.bin", seed, 5 * CASES)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_many_mutated_ultra_hdr_files(seeds: list[bytes], tmp_path: Path) -> None:
+    ultra = [data for data in seeds if b"hdrgm:" in data]
+    fuzz(ultra, FORMATS["jpeg"], tmp_path / "x.bin", 2, 5 * CASES, check_ultrahdr)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -26,7 +26,8 @@ from hdrlab.stages.base import Batch, Stage
 
 TRACES = Path(__file__).with_name("traces.json")
 PERCEPTUAL = ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")
-VGG = {"hal": PERCEPTUAL, "joint": PERCEPTUAL, "real_finetune": PERCEPTUAL}
+VGG = {"hal": PERCEPTUAL, "joint": PERCEPTUAL, "real_finetune": PERCEPTUAL, "tmo_bottom": PERCEPTUAL}
+"""The other tone-mapping stages see pictures so large that VGG-16 takes half a minute."""
 VARIANTS: dict[str, list[tuple[str, ...]]] = {
     "lin": [(), ("stage.input=jpeg",)],
     "hal": [PERCEPTUAL],
@@ -50,7 +51,8 @@ class Recorder(dict[str, Tensor]):
 
 
 def build(lab: Lab, config: TrainConfig) -> tuple[Stage, Recorder]:
-    data = runtime.build_data(config, open_index(lab.prepared), load_response_curves("builtin"))
+    folder = lab.prepared / "tones" if config.data.name == "tmo_pairs" else lab.prepared
+    data = runtime.build_data(config, open_index(folder), load_response_curves("builtin"))
     batch = torch.utils.data.default_collate([data.training[counter] for counter in range(2)])
     return runtime.build_stage(config), Recorder(batch)
 
@@ -83,7 +85,8 @@ def test_a_stage_declares_the_batch_keys_it_reads(lab: Lab, name: str) -> None:
 def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) -> None:
     stage, batch = build(lab, lab.config(name, *VGG.get(name, ())))
     terms = stage.losses(batch, stage(batch))
-    assert set(terms) == set(stage.weights)
+    assert set(stage.weights) - set(terms) <= (set() if name in VGG else {"perceptual"})
+    assert set(terms) <= set(stage.weights)
     expected = sum(stage.weights[term] * float(value.detach()) for term, value in terms.items())
     assert float(stage.weigh(terms).detach()) == pytest.approx(expected, rel=1e-6)
     for wrong in ({**terms, "another": torch.tensor(0.0)}, {}):

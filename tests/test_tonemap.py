@@ -1,0 +1,411 @@
+"""HDR pictures in, SDR pictures out: the command as a user starts it, in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from hdrlab import tonemap
+from hdrlab.chain import ChainError
+from hdrlab.config.schema import OPERATORS as NAMES
+from hdrlab.io import read_image, write_image
+from hdrlab.io.ultrahdr import write_ultrahdr
+from hdrlab.net_files import load_nets, save_net
+from hdrlab.nets import SYSTEMS, build_net
+from hdrlab.operators import OPERATORS, tone_map_classically
+from hdrlab.preview import preview
+from hdrlab.sdr_outputs import output_files
+from hdrlab.tone_mapping import ToneInput, tone_map
+from hdrlab.tone_nets import LearnedOperator, find_tone_slot, open_learned
+
+NETS = SYSTEMS["IQATM"]
+
+
+def write_nets(folder: Path, preset: str = "default", names: tuple[str, ...] = NETS, seed: int = 5) -> Path:
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    for name in names:
+        save_net(build_net(name, preset), folder / f"{name}.pt", {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_nets(tmp_path_factory.mktemp("weights") / "default")
+
+
+def scene(height: int = 37, width: int = 50) -> NDArray[np.float32]:
+    """Smooth, each corner different, with a lamp far above the rest."""
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    lamp = 400 * np.exp(-80 * ((x - 0.6) ** 2 + (y - 0.3) ** 2))
+    return (np.stack([0.1 + x, 0.2 + y, 1.3 - x], -1) * 7 + lamp[..., None]).astype(np.float32)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "hdr" / "lamp.pfm"  # float32, to the bit
+    path.parent.mkdir()
+    write_image(path, scene())
+    return path
+
+
+def command(*words: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        tonemap.COMMAND.main([*map(str, words), "device=cpu"])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def levels(encoded: NDArray[np.float32], most: int = 255) -> NDArray[Any]:
+    return np.rint(encoded * most).astype(np.uint8 if most == 255 else np.uint16)
+
+
+def learned(hdr: NDArray[np.float32], nets: Path, **options: Any) -> NDArray[np.float32]:
+    batch = torch.from_numpy(hdr).permute(2, 0, 1)[None]
+    return tone_map(batch, load_nets(nets), **options)[0].permute(1, 2, 0).numpy()
+
+
+# --------------------------------------------------------------------------------------- what is computed
+
+
+def test_the_names_are_those_of_the_operators() -> None:
+    assert list(NAMES) == ["iqatm", *OPERATORS]
+
+
+def test_a_classical_operator_needs_no_nets(picture: Path, tmp_path: Path) -> None:
+    assert command(f"input={picture}", f"output={tmp_path / 'out'}", "operator=drago") == 0
+    assert names(tmp_path / "out") == {"lamp.png", "tonemap.jsonl"}
+    made = read_image(tmp_path / "out" / "lamp.png")
+    assert np.array_equal(made.pixels, levels(tone_map_classically("drago", scene())))
+    with PillowImage.open(tmp_path / "out" / "lamp.png") as stored:
+        assert json.loads(stored.info["Description"])["operator"] == "drago"
+
+
+@pytest.mark.parametrize(("preset", "used"), [("default", "default"), ("official", "official")])
+def test_the_learned_operator_is_the_default(preset: str, used: Any, picture: Path, tmp_path: Path) -> None:
+    folder = write_nets(tmp_path / preset, preset)
+    assert command(f"input={picture}", f"output={tmp_path / 'out'}", f"checkpoint={folder}") == 0
+    made = read_image(tmp_path / "out" / "lamp.png").pixels
+    wanted = learned(scene(), folder, procedure=used)
+    assert made.shape == ((37, 50, 3) if used == "default" else (32, 48, 3))
+    assert np.abs(made.astype(int) - levels(wanted)).max() <= 1
+    words = ["procedure=default", "normalize=percentile", "format=png16"]
+    assert command(f"input={picture}", f"output={tmp_path / 'more'}", f"checkpoint={folder}", *words) == 0
+    made = read_image(tmp_path / "more" / "lamp.png").pixels
+    assert made.dtype == np.uint16
+    wanted = learned(scene(), folder, procedure="default", normalize="percentile")
+    assert np.abs(made.astype(int) - levels(wanted, 65535)).max() <= 20
+
+
+def test_several_operators_name_their_files(picture: Path, nets: Path, tmp_path: Path) -> None:
+    words = [f"checkpoint={nets}", "operator=[iqatm,log,reinhard]", "format=jpeg", "quality=97", "sheet=true"]
+    assert command(f"input={picture}", f"output={tmp_path / 'out'}", *words) == 0
+    stems = ("lamp_iqatm.jpg", "lamp_log.jpg", "lamp_reinhard.jpg", "lamp_sheet.png", "tonemap.jsonl")
+    assert names(tmp_path / "out") == set(stems)
+    made = read_image(tmp_path / "out" / "lamp_log.jpg").pixels.astype(int)
+    assert np.abs(made - levels(tone_map_classically("log", scene()))).mean() < 3
+    sheet = read_image(tmp_path / "out" / "lamp_sheet.png").pixels
+    assert sheet.shape[1] > 3 * 320  # small pictures are enlarged, or there were no room for captions
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
+
+
+def test_quality_is_jpegs(picture: Path, tmp_path: Path) -> None:
+    sizes = []
+    for quality in (30, 98):
+        output = tmp_path / str(quality)
+        words = ["operator=log", "format=jpeg", f"quality={quality}"]
+        assert command(f"input={picture}", f"output={output}", *words) == 0
+        sizes.append((output / "lamp.jpg").stat().st_size)
+    assert sizes[0] < 0.7 * sizes[1]
+
+
+def test_what_nets_were_trained_to_see_is_what_they_see(picture: Path, tmp_path: Path) -> None:
+    from hdrlab.train import COMMAND
+
+    said = COMMAND.compose(["stage=tmo_ft", "data.tone.domain=log", "data.tone.pyramid=gaussian"])
+    from hdrlab.stages.tmo_ft import TmoFtStage
+
+    torch.manual_seed(7)
+    stage = TmoFtStage(said.stage, "default")
+    slot = tmp_path / "runs" / "slots" / "tiny" / "tmo_ft.ckpt"
+    slot.parent.mkdir(parents=True)
+    header = {"schema_version": 1, "stage": "tmo_ft", "preset": "default", "step": 1, "config": asdict(said)}
+    torch.save({"hdrlab": header, "state_dict": stage.state_dict()}, slot)
+    made = open_learned(None, (tmp_path / "runs", None), device="cpu")
+    assert made.tone == ToneInput(domain="log", pyramid="gaussian")
+    output = tmp_path / "out"
+    assert command(f"input={picture}", f"output={output}", f"paths.runs={tmp_path / 'runs'}") == 0
+    wanted = learned(scene(), slot, tone=made.tone)
+    shown = read_image(output / "lamp.png").pixels.astype(int)
+    assert np.abs(shown - levels(wanted)).max() <= 1
+    assert np.abs(shown - levels(learned(scene(), slot))).max() > 5
+    renamed = shutil.copy(slot, tmp_path / "renamed.pt")
+    assert open_learned([str(renamed)], (tmp_path, None), device="cpu").tone == made.tone
+    header["config"]["data"]["tone"]["sigma_color"] = 0.1
+    torch.save({"hdrlab": header, "state_dict": stage.state_dict()}, renamed)
+    again = open_learned([str(renamed)], (tmp_path, None), device="cpu")
+    assert again.tone.sigma_color == 0.1
+    assert again.fingerprint != made.fingerprint
+
+
+# ------------------------------------------------------------------------------------- what goes in and out
+
+
+def test_a_mixed_folder_gives_all_that_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "hdr", tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.exr", "b.hdr", "c.tif", "sub/d.pfm"):
+        write_image(folder / name, scene())
+    write_ultrahdr(folder / "e_ultrahdr.jpg", scene() / 7, preview(scene()))
+    (folder / "cut.exr").write_bytes((folder / "a.exr").read_bytes()[:900])
+    broken = scene()
+    broken[3, 4, 1], broken[5, 5, :2] = np.nan, np.inf
+    write_image(folder / "nan.exr", broken)
+    PillowImage.fromarray(preview(scene())).save(folder / "photo.jpg")
+    (folder / "raw.NEF").write_bytes(b"II*\0")
+    (folder / "notes.txt").write_text("no picture")
+    for beside in ("a_preview.png", "a_sheet.png", "a_curve.csv", "reconstruct.jsonl"):
+        (folder / beside).write_bytes(b"what hdrlab.reconstruct writes beside them")
+    assert command(f"input={folder}", f"output={output}", "operator=reinhard") == 1
+    made = {"a.png", "b.png", "c.png", "sub/d.png", "e_ultrahdr.png"}
+    assert names(output) == made | {"tonemap.jsonl"}
+    said = capsys.readouterr()
+    errors = dict(
+        line.removeprefix("error: ").split(": ", 1)
+        for line in said.err.splitlines()
+        if line.startswith("error: ")
+    )
+    assert set(errors) == {"cut.exr", "nan.exr", "notes.txt", "photo.jpg", "raw.NEF"}
+    assert "holds 3 non-finite values, the first nan at row 3, column 4" in errors["nan.exr"]
+    assert "sanitize=True" in errors["nan.exr"]
+    assert errors["photo.jpg"] == (
+        "is an SDR picture, display-encoded uint8: nothing to tone-map; hdrlab.reconstruct makes an HDR "
+        "picture of it first"
+    )
+    assert "is a camera raw photograph: nothing to tone-map" in errors["raw.NEF"]
+    assert said.out == f"5 written to {output}, 5 failed\n"
+    first = read_image(output / "a.png").pixels.astype(int)
+    for name in made:
+        assert np.abs(read_image(output / name).pixels - first).max() < 12, name
+
+
+def test_what_lies_beside_pictures_counts_if_it_is_named(picture: Path, tmp_path: Path, capsys: Any) -> None:
+    beside = picture.with_name("lamp_preview.png")
+    PillowImage.fromarray(preview(scene())).save(beside)
+    assert command(f"input={beside}", f"output={tmp_path / 'out'}", "operator=log") == 1
+    assert "is an SDR picture" in capsys.readouterr().err
+    picture.unlink()
+    assert command(f"input={picture.parent}", f"output={tmp_path / 'out'}", "operator=log") == 2
+    assert "no HDR picture there" in capsys.readouterr().err
+
+
+def test_pictures_are_repaired_only_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = scene()
+    broken[3, 4] = np.nan
+    broken[5, 5] = np.inf
+    broken[:2, :, 2] = -1
+    write_image(tmp_path / "a.exr", broken)
+    words = [f"input={tmp_path / 'a.exr'}", f"output={tmp_path / 'out'}", "operator=reinhard"]
+    assert command(*words) == 1
+    assert not (tmp_path / "out" / "a.png").exists()
+    capsys.readouterr()
+    assert command(*words, "sanitize=true") == 0
+    said = capsys.readouterr()
+    assert "note: a.exr: 100 of 5550 values are below 0 and were taken as 0" in said.err
+    assert said.out == f"1 written to {tmp_path / 'out'}\n"
+    made = read_image(tmp_path / "out" / "a.png").pixels
+    assert not made[3, 4].any()
+    assert made[5, 5].min() == made.max()
+
+
+HOSTILE = {
+    "black": np.zeros((20, 30, 3), np.float32),
+    "grey": np.full((20, 30, 3), 1e-4, np.float32),
+    "one": np.full((1, 1, 3), 3, np.float32),
+    "small": scene(8, 8),
+    "narrow": scene(64, 3),
+    "stops": np.exp2(-21 * np.linspace(0, 1, 48 * 32, dtype=np.float32)).reshape(32, 48, 1).repeat(3, 2),
+    "stars": np.where(np.random.default_rng(0).random((40, 40, 1)) > 0.999, 5, 0).astype("f").repeat(3, 2),
+    "huge": scene() * np.float32(1e30),
+}
+
+
+def test_no_picture_crashes_or_turns_black(
+    nets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hdr").mkdir()
+    for name, hdr in HOSTILE.items():
+        write_image(tmp_path / "hdr" / f"{name}.tif", hdr)
+    own = [name for name, operator in OPERATORS.items() if operator.package is None]
+    words = [f"operator=[iqatm,{','.join(own)}]", f"checkpoint={nets}", "sheet=true"]
+    assert command(f"input={tmp_path / 'hdr'}", f"output={tmp_path / 'out'}", *words) == 0
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if line.startswith(("note", "error"))] == [
+        "note: black.tif: holds no light, so it comes out black"
+    ]
+    for name in HOSTILE:
+        for operator in ("iqatm", *own):
+            shown = read_image(tmp_path / "out" / f"{name}_{operator}.png").pixels
+            assert shown.shape == HOSTILE[name].shape
+            assert shown.any() == (name != "black"), (name, operator)
+
+
+def test_a_picture_that_an_operator_turns_black_fails(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dark = replace(OPERATORS["log"], apply=lambda hdr: hdr * np.float32(1e-9))
+    monkeypatch.setitem(OPERATORS, "log", dark)  # type: ignore[arg-type]
+    assert command(f"input={picture}", f"output={tmp_path / 'out'}", "operator=[reinhard,log]") == 1
+    assert "error: lamp.pfm: log: comes out black; take another operator" in capsys.readouterr().err
+    assert names(tmp_path / "out") == set()
+
+
+def test_what_the_nets_cannot_take_is_a_line(
+    nets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.exr", scene(7, 30))
+    words = [f"input={tmp_path / 'a.exr'}", f"output={tmp_path / 'out'}", f"checkpoint={nets}"]
+    assert command(*words, "procedure=official") == 1
+    assert "iqatm: 7×30 pixels: the official procedure needs 8×8" in capsys.readouterr().err
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("hdrlab.tone_nets.tone_map", full)
+    assert command(*words) == 1
+    assert (
+        "iqatm: does not fit into memory, and the nets need a picture as a whole" in capsys.readouterr().err
+    )
+
+
+# ------------------------------------------------------------------------------------- half-done and wrong
+
+
+def test_a_half_done_folder_is_gone_on_with(
+    nets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "hdr", tmp_path / "out"
+    folder.mkdir()
+    for name in "abc":
+        write_image(folder / f"{name}.hdr", scene())
+    words = [f"input={folder}", f"output={output}", f"checkpoint={nets}"]
+    apply, calls = LearnedOperator.__call__, []
+
+    def killed(self: LearnedOperator, hdr: NDArray[np.float32]) -> NDArray[np.float32]:
+        calls.append(hdr)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return apply(self, hdr)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LearnedOperator, "__call__", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tonemap.COMMAND.main([*words, "device=cpu"])
+    assert names(output) == {"a.png", "tonemap.jsonl"}
+    capsys.readouterr()
+    assert command(*words) == 0
+    assert capsys.readouterr().out == f"2 written to {output}, 1 there already\n"
+    assert command(*words) == 0
+    assert capsys.readouterr().out == f"0 written to {output}, 3 there already\n"
+    other = write_nets(tmp_path / "other", seed=9)
+    for more in ("normalize=none", "format=png16", "resume=never", "resume=auto", f"checkpoint={other}"):
+        words.append(more)
+        assert command(*words) == 0
+        kept = f"0 written to {output}, 3 there already\n"
+        assert capsys.readouterr().out == (kept if more == "resume=auto" else f"3 written to {output}\n"), (
+            more
+        )
+
+
+def test_slots_are_taken_where_no_checkpoint_is_given(
+    picture: Path, nets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    words = [f"input={picture}", f"output={tmp_path / 'out'}"]
+    assert command(*words, f"paths.runs={runs}") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "stage=tmo_bottom, then tmo_high and tmo_ft" in said
+    assert "operator=reinhard" in said
+    for data in ("tiny", "tmo_pairs"):
+        (runs / "slots" / data).mkdir(parents=True)
+        (runs / "slots" / data / "tmo_ft.ckpt").touch()
+    with pytest.raises(ChainError, match="choose with slots=tiny or slots=tmo_pairs"):
+        find_tone_slot(runs, None)
+    assert find_tone_slot(runs, "tmo_pairs") == runs / "slots" / "tmo_pairs" / "tmo_ft.ckpt"
+    with pytest.raises(ChainError, match="hdr_real holds no tmo_ft"):
+        find_tone_slot(runs, "hdr_real")
+    two = write_nets(tmp_path / "two", names=NETS[:2])
+    assert command(*words, f"checkpoint={two}") == 2
+    assert "holds no tmo_merge net" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_wrong_is_said_at_once(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"input={picture}", f"output={tmp_path / 'out'}"]
+    wrong = ["operator=[rheinhard,iqatm]", "format=gif", "quality=101", "checkpoint=nowhere"]
+    assert command(*words, *wrong) == 2
+    said = capsys.readouterr().err
+    assert "operator: got 'rheinhard', must be iqatm | gamma | log | reinhard" in said
+    assert "did you mean reinhard?" in said
+    assert "format: got 'gif', must be png | png16 | jpeg" in said
+    assert "quality: got 101" in said
+    assert "checkpoint=nowhere: no such file or folder" in said
+    assert command(*words, "operator=[log,log,drago]", f"checkpoint={tmp_path}") == 2
+    said = capsys.readouterr().err
+    assert "operator=log: named twice" in said
+    assert "checkpoint: only iqatm has nets" in said
+    assert command(*words, "operator=log", "sheet=true") == 2
+    assert "sheet=true: nothing to compare" in capsys.readouterr().err
+    assert command(*words[:1], f"output={picture.parent}", "operator=log") == 2
+    assert "give another folder" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert command(*words, "operator=[opencv_drago,log,colour_filmic]") == 2
+    said = capsys.readouterr().err
+    assert [line.split()[1] for line in said.splitlines()] == ["opencv_drago", "colour_filmic"]
+    assert said.count("pip install 'hdrlab[operators]'") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_are_named_by_their_operators(tmp_path: Path, capsys: Any) -> None:
+    assert [file.name for file in output_files(Path("/x/a"), ["log"], "png16", sheet=False)] == ["a.png"]
+    several = output_files(Path("/x/a"), ["log", "drago"], "jpeg", sheet=True)
+    assert [file.name for file in several] == ["a_log.jpg", "a_drago.jpg", "a_sheet.png"]
+    for name in ("a", "a_opencv"):  # a_opencv_drago.png might be either's
+        write_image(tmp_path / f"{name}.pfm", scene(8, 8))
+    words = [f"input={tmp_path}", f"output={tmp_path / 'out'}", "operator=[drago,opencv_drago]"]
+    assert command(*words) == 2
+    assert f"{tmp_path / 'out' / 'a_opencv_drago.png'}: of two pictures" in capsys.readouterr().err
+
+
+def test_classical_operators_come_without_torch(picture: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from hdrlab.tonemap import COMMAND\n"
+        "try: COMMAND.main(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    words = [f"input={picture}", f"output={tmp_path / 'out'}", "operator=[drago,durand]", "sheet=true"]
+    root = Path(tonemap.__file__).parents[1]
+    asked = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert asked.stdout.splitlines() == [f"1 written to {tmp_path / 'out'}", "False"]
