@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,7 @@ def train(config: TrainConfig) -> int:
         keys = STAGES[config.stage.name].batch_keys
         index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
     curves = open_curves(config.data)
+    config = _in_steps(config, index)
     inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
     inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
     run = open_run(config, index.fingerprint, inputs)
@@ -41,9 +44,28 @@ def train(config: TrainConfig) -> int:
         print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or resume=never")
     else:
         _fit(config, run, index, curves, starts, inputs)
-    if config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor do the jobs of a sweep publish
-        print(f"slot: {publish(run, run.folder / _chosen(index), config, index.fingerprint)}")
+    chosen = run.folder / _chosen(index)
+    if config.experiment and not config.experiment.publish:
+        print(f"result: {chosen}; an ablation's takes no slot")
+    elif config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor does a sweep publish
+        print(f"slot: {publish(run, chosen, config, index.fingerprint)}")
     return 0
+
+
+def _in_steps(config: TrainConfig, index: Index) -> TrainConfig:
+    """Turn epochs into steps, where a stage counts in these."""
+    epochs = getattr(config.stage, "epochs", None)
+    if epochs is None or config.trainer.name == "smoke":
+        return config
+    from hdrlab.datasets.tone import sample_ends, usable
+
+    samples = sample_ends(usable(index, "train", STAGES[config.stage.name].batch_keys))[-1]
+    steps = math.ceil(epochs * samples / config.stage.batch_size)
+    return replace(
+        config,
+        stage=replace(config.stage, max_steps=steps),
+        trainer=replace(config.trainer, max_steps=steps),
+    )
 
 
 def _fit(

@@ -21,6 +21,7 @@ OWN = {
     "metrics": {"metrics", "ops"},
     "camera": {"camera", "ops"},
     "operators": {"operators"},
+    "expansion": {"expansion"},
     "datasets": {"datasets", "camera", "metrics", "operators", "ops", "io", "config"},
     "stages": {
         *("stages", "nets", "losses", "metrics", "ops", "config", "optim"),
@@ -40,6 +41,7 @@ FOREIGN = {
     "metrics": FRAME,
     "camera": FRAME,
     "operators": FRAME | TORCH,
+    "expansion": FRAME | TORCH,
     "datasets": {"hydra", "omegaconf", "wandb"},
     "stages": {"hydra", "omegaconf", "wandb"},
 }
@@ -47,7 +49,7 @@ FOREIGN = {
 
 LIGHT = (
     *("hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.reconstruct", "hdrlab.runs"),
-    *("hdrlab.import_weights", "hdrlab.config.check"),
+    *("hdrlab.import_weights", "hdrlab.tonemap", "hdrlab.photograph", "hdrlab.config.check"),
     *("hdrlab.io", "hdrlab.camera.curves", "hdrlab.datasets.sources", "hdrlab.datasets.progress"),
 )
 """Modules that say what is wrong before torch is imported."""

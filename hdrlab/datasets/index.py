@@ -166,8 +166,8 @@ class Index:
     pictures: tuple[Picture, ...]
 
     def split(self, name: str) -> list[Picture]:
-        """Return the pictures of train, val or test."""
-        return [picture for picture in self.pictures if picture.split == name]
+        """Return the pictures of train, val or test, or of all three by ``all``."""
+        return [picture for picture in self.pictures if name in (picture.split, "all")]
 
     def load(self, picture: Picture) -> NDArray[np.float32]:
         """Map a picture's samples [H, W, 3], of a pair [num, H, W, 3], into memory, read-only."""

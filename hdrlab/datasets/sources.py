@@ -76,6 +76,8 @@ def open_data(
     cache: Path,
     keys: Collection[str] = SYNTH_KEYS,
     progress: Progress | None = None,
+    *,
+    splits: Collection[str] = ("train", "val"),
 ) -> Index:
     """Open the index of a data set, making it on first use.
 
@@ -86,6 +88,7 @@ def open_data(
         cache: Folder for what is made on first use.
         keys: The batch keys that are to be read: the rendered scenes get SDR pictures for some of them only.
         progress: Called with (done, all, file) while pictures are read.
+        splits: Those that must hold pictures.
 
     Raises:
         DataError: With every problem found.
@@ -104,7 +107,7 @@ def open_data(
         _check_prepared(index, data)
     else:
         index, _ = make_data(data, root, cache / _cache_name(root, data), progress)
-    empty = [split for split in ("train", "val") if not index.split(split)]
+    empty = [split for split in splits if not index.split(split)]
     if empty:
         raise DataError([f"data.root={root}: no usable picture in the split {' or '.join(empty)}"])
     return index

@@ -7,7 +7,7 @@ Which window a step draws follows from the seed and a global counter alone. What
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 from typing import cast
 
@@ -134,6 +134,11 @@ def usable(index: Index, split: str, keys: Collection[str]) -> list[TonePicture 
     return chosen
 
 
+def sample_ends(pictures: Iterable[Picture]) -> list[int]:
+    """Return after how many samples each picture ends: 16 a picture, or as many as a file has records."""
+    return list(accumulate(p.num if isinstance(p, ToneRecords) else WINDOWS for p in pictures))
+
+
 def _kind(picture: Picture) -> str:
     return picture.kind if isinstance(picture, ToneRecords) else "picture"
 
@@ -198,7 +203,7 @@ class ToneTraining(Dataset[dict[str, Tensor]]):
         self.index, self.tone, self.patch, self.seed = index, tone, patch, seed
         self.keys, self.official = tuple(keys), official
         self.pictures = usable(index, "train", keys)
-        self.ends = list(accumulate(p.num if isinstance(p, ToneRecords) else WINDOWS for p in self.pictures))
+        self.ends = sample_ends(self.pictures)
         other = [p for p in self.pictures if isinstance(p, ToneRecords) and p.width != patch]
         if other:
             said = f"{some([p.file for p in other])} holds patches of {other[0].width} pixels"

@@ -31,7 +31,10 @@ def run(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize(
     "module",
-    ["hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.import_weights", "hdrlab.reconstruct"],
+    [
+        *("hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.import_weights"),
+        *("hdrlab.reconstruct", "hdrlab.tonemap", "hdrlab.photograph"),
+    ],
 )
 @pytest.mark.parametrize("words", [(), ("--help",)])
 def test_the_menu_comes_at_once(module: str, words: tuple[str, ...], tmp_path: Path) -> None:

@@ -121,6 +121,11 @@ def test_unlabelled_pictures_train_only(root: Path, tmp_path: Path) -> None:
     labelled = {p.file: p.sdr is not None for p in index.pictures if isinstance(p, TonePicture)}
     assert sum(labelled.values()) == 2
     assert len(labelled) == 4
+    write_tone(tmp_path / "alone", "a.hdr", None, 0)
+    write_tone(tmp_path / "alone", "b.hdr", None, 1)
+    write_tone(tmp_path / "alone", "unlabelled/c.hdr", None, 2)
+    tones, _ = list_tones(tmp_path / "alone", make_sdr=True, unlabelled=tmp_path / "alone/unlabelled")
+    assert [tone.file for tone in tones] == ["a.hdr", "b.hdr", "unlabelled/c.hdr"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"data\.unlabelled=.*empty: no HDR picture in this folder"):
         list_tones(root, unlabelled=tmp_path / "empty")
