@@ -99,7 +99,9 @@ class Stage(pl.LightningModule):
         terms = self.losses(batch, outputs)
         kept = batch["mask"].flatten() > 0
         figures = {"loss": self.weigh(terms), **terms}
-        figures |= {name: values[kept] for name, values in self.metrics(batch, outputs).items()}
+        judged = self.metrics(batch, outputs)
+        assert not figures.keys() & judged.keys() - {"log_l1"}, "a term and a figure share a name"
+        figures |= {name: values[kept] for name, values in judged.items()}
         for name, values in figures.items():
             finite = [min(v, 100.0) if name.startswith("psnr") else v for v in values.flatten().tolist()]
             self._seen.setdefault(name, []).extend(v for v in finite if not math.isnan(v))

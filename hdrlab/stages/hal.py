@@ -35,7 +35,13 @@ class HalStage(Stage):
     def __init__(self, config: HalConfig, preset: str) -> None:
         super().__init__(config, preset)
         self.mask_width, self.encoder_weights = config.mask_width, config.encoder_weights
-        self.hallucination = build_net("hallucination", preset, width=config.width)
+        self.hallucination = build_net(
+            "hallucination",
+            preset,
+            width=config.width,
+            upsampling=config.upsampling,
+            residual=config.residual,
+        )
         self.vgg16: Frozen | None = None
 
     def open_files(self, vgg16: str | None) -> None:
@@ -47,7 +53,7 @@ class HalStage(Stage):
             self.vgg16 = Frozen.vgg16(vgg16)
 
     def forward(self, batch: Batch) -> Outputs:
-        """Return ``alpha`` [B, 1, H, W] and ``hdr``, A = H_c + α·max(residual, 0), linear and at least 0."""
+        """Return ``alpha`` [B, 1, H, W] and ``hdr``, A of `hallucinate`, linear and at least 0."""
         alpha, hdr = hallucinate(self.hallucination, batch["lin"], self.mask_width)
         return {"alpha": alpha, "hdr": hdr}
 

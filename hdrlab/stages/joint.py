@@ -114,9 +114,11 @@ class JointStage(Stage):
 
 def build_chain(config: ChainConfig, preset: str) -> tuple[Net, Net, Net]:
     """Build dequantization, linearization and hallucination as a chain's configuration says."""
-    lin = {"basis": config.basis, "bn_momentum": config.bn_momentum}
+    lin = {"features": config.features, "monotone": config.monotone}
+    lin |= {"basis": config.basis, "bn_momentum": config.bn_momentum}
+    hal = {"upsampling": config.upsampling, "residual": config.residual}
     return (
         build_net("dequantization", preset, width=config.width),
         build_net("linearization", preset, width=config.width, **lin),
-        build_net("hallucination", preset, width=config.width),
+        build_net("hallucination", preset, width=config.width, **hal),
     )

@@ -36,7 +36,13 @@ class LinStage(Stage):
         self.input = config.input
         self.curve_reduction: CurveReduction = config.curve_reduction  # type: ignore[assignment]
         self.linearization = build_net(
-            "linearization", preset, width=config.width, basis=config.basis, bn_momentum=config.bn_momentum
+            "linearization",
+            preset,
+            width=config.width,
+            basis=config.basis,
+            bn_momentum=config.bn_momentum,
+            features=config.features,
+            monotone=config.monotone,
         )
 
     def forward(self, batch: Batch) -> Outputs:

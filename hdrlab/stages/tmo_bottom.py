@@ -30,14 +30,14 @@ class TmoBottomStage(ToneStage):
         return {"bottom": self.tmo_bottom(batch["bottom"])}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``delta_e`` and ``perceptual`` against the label, ``tmqi`` and ``hue`` against B."""
+        """Return ``l1``, ``delta_e`` and ``perceptual`` against the label, ``structure`` and ``hue`` against B."""
         made, given, target = outputs["bottom"], batch["bottom"], batch["sdr_bottom"]
         labelled = batch["labelled"]
         return {
             "l1": l1_loss(made, target, labelled),
             "delta_e": delta_e_itp_loss(made, target, labelled, **self.colour),
             "hue": hue_loss(made, given, gamut=self.gamut, **self.colour),
-            "tmqi": tmqi_ssim_loss(made, given, form=self.form, scale255=self.config.scale255),
+            "structure": tmqi_ssim_loss(made, given, form=self.form, scale255=self.config.scale255),
             **self.perceptual(made, target, labelled),
         }
 

@@ -28,9 +28,9 @@ class TmoFtStage(ToneStage):
 
     def __init__(self, config: TmoFtConfig, preset: str) -> None:
         super().__init__(config, preset)
-        self.tmo_bottom, self.tmo_high, self.tmo_merge = (
-            build_net(name, preset, width=config.width) for name in ("tmo_bottom", "tmo_high", "tmo_merge")
-        )
+        self.tmo_bottom = build_net("tmo_bottom", preset, width=config.width)
+        self.tmo_high = build_net("tmo_high", preset, width=config.width, bypass=not config.high)
+        self.tmo_merge = build_net("tmo_merge", preset, width=config.width, bypass=not config.merge)
 
     @property
     def nets(self) -> dict[str, Net]:
@@ -43,7 +43,7 @@ class TmoFtStage(ToneStage):
         return {"sdr": merge_layers(batch["high"], batch["bottom"], self.nets, margin=margin)}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, ``hue`` and ``tmqi`` to x."""
+        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, ``hue`` and ``structure`` to x."""
         made, given, target = outputs["sdr"], batch["encoded"], batch["sdr"]
         labelled, form = batch["labelled"], self.form
         return {
@@ -51,7 +51,7 @@ class TmoFtStage(ToneStage):
             "ssim": ssim_loss(made, target, labelled, form=form),
             "delta_e": delta_e_itp_loss(made, target, labelled, **self.colour),
             "hue": hue_loss(made, given, gamut=self.gamut, **self.colour),
-            "tmqi": tmqi_multiscale_loss(made, given, form=form, scale255=self.config.scale255),
+            "structure": tmqi_multiscale_loss(made, given, form=form, scale255=self.config.scale255),
             **self.perceptual(made, target, labelled),
         }
 

@@ -30,7 +30,7 @@ class TmoHighStage(ToneStage):
         return {"high": self.tmo_high(batch["high"])}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``ms_ssim`` and ``perceptual`` against the label, ``tmqi`` against H.
+        """Return ``l1``, ``ms_ssim`` and ``perceptual`` against the label, ``structure`` against H.
 
         Layers are about 0, so both of a pair are stretched to [0, 1] where structure is compared.
         """
@@ -39,7 +39,7 @@ class TmoHighStage(ToneStage):
         return {
             "l1": l1_loss(made, target, labelled),
             "ms_ssim": multiscale_ssim_loss(made, target, labelled, form=form, normalise=True),
-            "tmqi": tmqi_multiscale_loss(made, given, form=form, normalise=True, scale255=scale255),
+            "structure": tmqi_multiscale_loss(made, given, form=form, normalise=True, scale255=scale255),
             **self.perceptual(made, target, labelled),
         }
 

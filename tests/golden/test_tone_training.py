@@ -20,9 +20,9 @@ pytestmark = pytest.mark.golden
 
 Arrays = dict[str, NDArray[np.float32]]
 TERMS = {
-    "bot": {"l1": "l1", "perceptual": "f", "tmqi": "tmqi_s", "hue": "h", "delta_e": "c"},
+    "bot": {"l1": "l1", "perceptual": "f", "structure": "tmqi_s", "hue": "h", "delta_e": "c"},
     "high": {"l1": "l1", "perceptual": "f", "ms_ssim": "msssim"},
-    "ft": {"l1": "l1", "perceptual": "p", "ssim": "ssim", "delta_e": "c", "hue": "h", "tmqi": "tmqi"},
+    "ft": {"l1": "l1", "perceptual": "p", "ssim": "ssim", "delta_e": "c", "hue": "h", "structure": "tmqi"},
 }
 """What the reference calls the terms."""
 

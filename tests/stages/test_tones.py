@@ -14,7 +14,7 @@ from hdrlab.datasets.index import open_index
 from hdrlab.runs import RunError
 from hdrlab.stages.base import Batch, Stage
 
-LABEL_FREE = {"tmo_bottom": {"hue", "tmqi"}, "tmo_high": {"tmqi"}, "tmo_ft": {"hue", "tmqi"}}
+LABEL_FREE = {"tmo_bottom": {"hue", "structure"}, "tmo_high": {"structure"}, "tmo_ft": {"hue", "structure"}}
 
 
 def build(lab: Lab, name: str, *words: str) -> tuple[Stage, Batch]:
