@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class PanelSample:
 
     Attributes:
         pictures: Linear pictures [3, H, W] by title, shown side by side in every exposure.
-        displays: Display-encoded pictures [3, H, W] by title, shown as they are beside these.
+        displays: Display-encoded pictures [3, H, W] by title, in one row as they are, instead of the others.
         maps: Single-channel maps [H, W] in [0, 1] by title, such as masks and errors.
         curves: Curves [K] over a uniform grid on [0, 1] by title.
     """
@@ -56,31 +57,35 @@ def draw_panel(samples: Sequence[PanelSample], path: Path, title: str) -> None:
     from matplotlib.figure import Figure  # slow to import, and only needed here
 
     first = samples[0]
-    rows = len(EXPOSURES) if first.pictures else 1
-    columns = len(first.pictures) + len(first.displays) + bool(first.maps or first.curves)
-    figure = Figure(figsize=(2.3 * columns, 2.05 * rows * len(samples) + 0.5), layout="constrained", dpi=100)
+    rows, columns = len(EXPOSURES), len(first.pictures) + 1
+    if first.displays:
+        rows, columns = 1, len(first.displays)
+    figure = Figure(figsize=(2.3 * columns, 1.95 * rows * len(samples) + 0.5), layout="constrained", dpi=100)
     figure.suptitle(title, fontsize=10)
     parts = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
     for part, sample in zip(parts, samples, strict=True):
         grid = part.subplots(rows, columns, squeeze=False)
-        for row, stops in enumerate(EXPOSURES if sample.pictures else ()):
-            for column, (name, picture) in enumerate(sample.pictures.items()):
-                axes = grid[row, column]
-                axes.imshow(expose(picture, stops))
-                axes.set_title(name if row == 0 else "", fontsize=8)
-                axes.set_ylabel(f"{stops:+d} EV" if column == 0 else "", fontsize=8)
-        for column, (name, picture) in enumerate(sample.displays.items(), len(sample.pictures)):
-            grid[0, column].imshow(to_levels(picture))
-            grid[0, column].set_title(name, fontsize=8)
-            for axes in grid[1:, column]:
-                axes.set_axis_off()
-        if sample.maps or sample.curves:
-            _draw_beside([grid[row, columns - 1] for row in range(rows)], sample)
+        if sample.displays:
+            for axes, (name, picture) in zip(grid[0], sample.displays.items(), strict=True):
+                axes.imshow(to_levels(picture))
+                axes.set_title(name, fontsize=8)
+        else:
+            _draw_exposures(grid, sample)
         for axes in grid.flat:
             axes.set_xticks([])
             axes.set_yticks([])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _draw_exposures(grid: NDArray[Any], sample: PanelSample) -> None:
+    for row, stops in enumerate(EXPOSURES):
+        for column, (name, picture) in enumerate(sample.pictures.items()):
+            axes = grid[row, column]
+            axes.imshow(expose(picture, stops))
+            axes.set_title(name if row == 0 else "", fontsize=8)
+            axes.set_ylabel(f"{stops:+d} EV" if column == 0 else "", fontsize=8)
+    _draw_beside(list(grid[:, -1]), sample)
 
 
 def _draw_beside(column: list, sample: PanelSample) -> None:  # type: ignore[type-arg]

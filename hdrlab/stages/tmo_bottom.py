@@ -30,7 +30,7 @@ class TmoBottomStage(ToneStage):
         return {"bottom": self.tmo_bottom(batch["bottom"])}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``delta_e`` and ``perceptual`` against the label, ``structure`` and ``hue`` against B."""
+        """Return ``l1``, ``delta_e``, ``perceptual`` to the label, ``structure`` and ``hue`` to B."""
         made, given, target = outputs["bottom"], batch["bottom"], batch["sdr_bottom"]
         labelled = batch["labelled"]
         return {

@@ -13,6 +13,7 @@ from hdrlab.losses import delta_e_itp_loss, hue_loss, l1_loss, ssim_loss, tmqi_m
 from hdrlab.metrics import tmqi
 from hdrlab.nets import Net, build_net
 from hdrlab.ops.tone_range import normalise_minmax
+from hdrlab.ops.transfer import srgb_encode
 from hdrlab.stages.base import Batch, Outputs
 from hdrlab.stages.panels import PanelSample
 from hdrlab.stages.tone import ToneStage
@@ -43,7 +44,7 @@ class TmoFtStage(ToneStage):
         return {"sdr": merge_layers(batch["high"], batch["bottom"], self.nets, margin=margin)}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, ``hue`` and ``structure`` to x."""
+        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, the others to x."""
         made, given, target = outputs["sdr"], batch["encoded"], batch["sdr"]
         labelled, form = batch["labelled"], self.form
         return {
@@ -70,12 +71,16 @@ class TmoFtStage(ToneStage):
         }
 
     def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
-        """Return the HDR picture in several exposures, the result and the label."""
+        """Return the HDR picture in two exposures, the result and the label."""
         hdr = batch["hdr"][0]
-        shown = self.display(normalise_minmax(outputs["sdr"]))[0]
+        exposed = hdr * (0.25 / hdr.mean().clamp(min=1e-12))
         return PanelSample(
-            pictures={"HDR picture": hdr * (0.25 / hdr.mean().clamp(min=1e-12))},
-            displays={"tone-mapped": shown, "SDR picture": self.display(batch["sdr"])[0]},
+            displays={
+                "HDR picture, 0 EV": srgb_encode(exposed.clamp(0, 1)),
+                "HDR picture, -4 EV": srgb_encode((exposed / 16).clamp(0, 1)),
+                "tone-mapped": self.display(normalise_minmax(outputs["sdr"]))[0],
+                "SDR picture": self.display(batch["sdr"])[0],
+            }
         )
 
 
