@@ -6,10 +6,10 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chain check test test-slow clean
+.PHONY: help setup demo chain reproduce-tiny reproduce-paper check test test-slow clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: .venv/installed  ## install the project and its tools into .venv
 
@@ -29,6 +29,18 @@ demo: setup  ## train small nets on rendered scenes, score them, reconstruct a p
 chain: setup  ## train the five stages of SingleHDR on rendered scenes, one after the other
 	for stage in deq lin hal joint real_finetune; do \
 	  $(RUN) hdrlab.train stage=$$stage stage.width=0.25 || exit 1; done
+
+reproduce-tiny: setup  ## both papers' chains from data to report, on rendered scenes; some ten minutes
+	$(RUN) hdrlab.reproduce 'plan=[singlehdr,iqatm]' scale=tiny
+	@echo "look at runs/reproduce/*/report.html"
+
+# Name what you have, for example: make reproduce-paper INPUTS="inputs.hdr_synth=$$HOME/hdr inputs.vgg16=vgg16.npy"
+# (experiments/*.yaml list all); PLANS=iqatm chooses one, OPTIONS="devices=4 precision=bf16" how to compute.
+PLANS ?= singlehdr,iqatm
+INPUTS ?=
+OPTIONS ?=
+reproduce-paper: setup  ## the same with the papers' data and lengths; lists what is missing before it starts
+	$(RUN) hdrlab.reproduce 'plan=[$(PLANS)]' scale=paper $(INPUTS) $(OPTIONS)
 
 check: setup  ## lint, format and types
 	$(BIN)/ruff check .

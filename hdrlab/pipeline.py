@@ -113,12 +113,16 @@ def dequantize(net: nn.Module, ldr: Tensor) -> Tensor:
 
 
 def hallucinate(net: nn.Module, linear: Tensor, mask_width: float | None = None) -> tuple[Tensor, Tensor]:
-    """Return the mask α [B, 1, H, W] and A = B + α · max(residual, 0), from B [B, 3, H, W]."""
+    """Return the mask α [B, 1, H, W] and A = B + α · max(residual, 0), from B [B, 3, H, W].
+
+    For a net built with `residual=False` it is A = (1 − α) · B + α · max(output, 0).
+    """
     alpha = highlight_mask(linear, _mask_width(net) if mask_width is None else mask_width)
     residual: Tensor = net(linear)
     if getattr(net, "variant", None) == "tf2":  # weights of that code base emit BGR
         residual = residual.flip(1)
-    return alpha, linear + alpha * F.relu(residual.to(linear.dtype))
+    kept = linear if getattr(net, "residual", True) else (1 - alpha) * linear
+    return alpha, kept + alpha * F.relu(residual.to(linear.dtype))
 
 
 def _mask_width(net: nn.Module) -> float:

@@ -16,18 +16,18 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from hdrlab.config.schema import TrainConfig
+from hdrlab.config.schema import StageConfig, TrainConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
-    "stage": {"max_steps", "init"},  # what a run starts from counts by its content
+    "stage": {"max_steps", "epochs", "init"},  # what a run starts from counts by its content
     "data": {
         "root",
         "manifest",
@@ -85,12 +85,19 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     kept: dict[str, Any] = {}
     for name, section in asdict(config).items():
         if name not in _FREE_SECTIONS:
-            free = _FREE_KEYS.get(name, set())
+            free = _FREE_KEYS.get(name, set()) | _as_ever(getattr(config, name))
             if name == "data" and not reads_tones(STAGES[config.stage.name].batch_keys):
                 free = free | {"tone"}
             kept[name] = {k: section[k] for k in section if k not in free} if free else section
     text = json.dumps([kept, fingerprint, dict(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _as_ever(section: Any) -> set[str]:
+    """Name the keys that came later and say what was done before: the run of an older version is found."""
+    described = fields(section) if is_dataclass(section) else ()
+    said = {one.name: one.metadata.get("absent") for one in described}
+    return {name for name, absent in said.items() if absent is not None and getattr(section, name) == absent}
 
 
 def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -> Run:
@@ -140,7 +147,10 @@ def starting_points(config: TrainConfig) -> dict[str, Path]:
     if getattr(config.stage, "start", "slots") == "nothing":
         return named
     missing: list[str] = []
-    for choice in row.starts_from:
+    left_out = _left_out(config.stage)
+    for choice in (tuple(name for name in names if name not in left_out) for names in row.starts_from):
+        if not choice:
+            continue
         found = {name: named.get(name) or _filled_slot(config, name) for name in choice}
         if all(found.values()):
             return {name: path for name, path in found.items() if path}
@@ -152,9 +162,15 @@ def starting_points(config: TrainConfig) -> dict[str, Path]:
             f"stage={config.stage.name} starts from {', '.join(missing)}, whose slot is empty; fill it: "
             f"{commands}; or name a checkpoint: stage.init.{missing[0]}=FILE"
             + "; or stage.start=nothing"
-            * hasattr(config.stage, "start")
+            * (config.stage.name == "tmo_ft")
         )
     return {}
+
+
+def _left_out(stage: StageConfig) -> set[str]:
+    """Name the stages that this one could start from, but is told not to."""
+    named = {"joint": getattr(stage, "start", "") == "parts", "tmo_high": not getattr(stage, "high", True)}
+    return {name for name, is_left_out in named.items() if is_left_out}
 
 
 def _filled_slot(config: TrainConfig, stage: str) -> Path | None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,8 @@ from hdrlab.runs import Run
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
 
 _PRECISION = {"64": "64-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_NET_KEYS = {"features", "monotone", "upsampling", "residual"}
+"""Keys that change what a net computes and, unlike the width, not always the shape of its weights."""
 
 
 class CheckpointError(ValueError):
@@ -92,7 +94,7 @@ def build_stage(config: TrainConfig, starts: Mapping[str, Path] | None = None) -
     stage.open_files(perceptual_source(config))
     for name, path in (starts or {}).items():
         stored = read_checkpoint(path)
-        _fits(stored["hdrlab"], name, config.preset, path)
+        _fits(stored["hdrlab"], name, config, path)
         load_weights(stage, stored["state_dict"], path, whole=name == config.stage.name)
     return stage
 
@@ -208,12 +210,18 @@ def load_weights(
     stage.load_state_dict(dict(weights), strict=whole)
 
 
-def _fits(said: Mapping[str, Any], stage: str, preset: str, path: Path) -> None:
-    if said["stage"] != stage or said["preset"] != preset:
+def _fits(said: Mapping[str, Any], stage: str, config: TrainConfig, path: Path) -> None:
+    if said["stage"] != stage or said["preset"] != config.preset:
         raise CheckpointError(
             f"{path}: a checkpoint of stage={said['stage']} preset={said['preset']}, "
-            f"not of stage={stage} preset={preset}"
+            f"not of stage={stage} preset={config.preset}"
         )
+    told = said["config"]["stage"]
+    keys = {one.name: one.metadata.get("absent") for one in fields(STAGES[stage].schema)}
+    trained = {key: told.get(key, keys[key]) for key in _NET_KEYS & keys.keys() if hasattr(config.stage, key)}
+    other = [f"stage.{key}={v}" for key, v in trained.items() if v != getattr(config.stage, key)]
+    if other:
+        raise CheckpointError(f"{path}: was trained with {', '.join(sorted(other))}; say so here too")
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

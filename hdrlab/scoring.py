@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from hdrlab.camera import ResponseCurves
 from hdrlab.config.schema import EvaluateConfig, TinyConfig, TmoPairsConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
 from hdrlab.datasets.index import Index, Progress
 from hdrlab.datasets.sets import validation_set
-from hdrlab.metrics import PSNR_CAP, tmqi
+from hdrlab.metrics import PSNR_CAP
 from hdrlab.metrics.names import HIGHER_IS_BETTER
 from hdrlab.metrics.statistics import Summary, summarise
-from hdrlab.operators import OPERATORS, tone_map_classically
 from hdrlab.runtime import CheckpointError, load_stage
-from hdrlab.stages.base import Batch, Stage
+from hdrlab.stages.base import Stage
 
 Row = dict[str, str | float]
 
@@ -63,7 +60,7 @@ def score_stage(
         A row a photograph: file, scene, and the stage's figures.
     """
     keys = STAGES[stage.name].batch_keys
-    photographs = validation_set(config.data, index, curves, config.split, keys)
+    photographs = validation_set(config.data, index, curves, config.split, keys, config.pictures)
     rows: list[Row] = []
     for number in range(len(photographs)):
         picture = photographs.picture(number)
@@ -73,25 +70,12 @@ def score_stage(
             continue
         with torch.inference_mode():
             figures = stage.metrics(batch, stage(batch))
-            figures |= score_operators(config.operators, batch)
         capped = {
             name: min(float(value), PSNR_CAP) if name.startswith("psnr") else float(value)
             for name, value in figures.items()
         }
         rows.append({"file": picture.file, "scene": picture.scene, "photograph": number, **capped})
     return rows
-
-
-def score_operators(operators: Sequence[str], batch: Batch) -> dict[str, Tensor]:
-    """Return the TMQI [1] of classical operators on a picture [1, 3, H, W], where it is one to tone-map."""
-    if "encoded" not in batch:
-        return {}
-    hdr = batch["hdr"][0].permute(1, 2, 0).cpu().numpy()
-    shown = {name: torch.from_numpy(tone_map_classically(name, hdr)) for name in operators}
-    return {
-        f"tmqi_{name}": tmqi(batch["hdr"], sdr.permute(2, 0, 1)[None].to(batch["hdr"])).q
-        for name, sdr in shown.items()
-    }
 
 
 def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
@@ -103,8 +87,7 @@ def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
     names = [name for name in rows[0] if name not in ("file", "scene", "photograph")]
     columns = {name: [float(row[name]) for row in rows] for name in names}
     summaries = {name: summarise(values, scenes) for name, values in columns.items()}
-    operators = [name for name in names if name.removeprefix("tmqi_") in OPERATORS]
-    for own, other in (*stage.COMPARED, *(("tmqi", name) for name in operators)):
+    for own, other in stage.COMPARED:
         sign = 1 if own.startswith(HIGHER_IS_BETTER) else -1
         gains = [sign * (a - b) for a, b in zip(columns[own], columns[other], strict=True)]
         words = (own, other) if sign > 0 else (other, own)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,7 +25,10 @@ from hdrlab.runtime import CheckpointError, read_checkpoint
 from hdrlab.tone_mapping import Normalization, ToneInput, ToneMappingError, tone_map
 
 STAGE = "tmo_ft"
+REMEDY = "and the nets see a picture as a whole; take a classical operator or make it smaller"
 NETS = SYSTEMS["IQATM"]
+BYTES_PER_PIXEL = 800
+"""Peak need in float32 on a CPU, measured at full width on a picture of 2 megapixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,9 @@ class LearnedOperator:
         Raises:
             OperatorError: The picture does not fit into memory, or is too small for the procedure.
         """
-        device = next(self.nets["tmo_merge"].parameters()).device
+        device = next(self.nets["tmo_bottom"].parameters()).device
+        if device.type == "cpu":
+            self._require_memory(hdr.shape[0] * hdr.shape[1])
         picture = torch.from_numpy(np.ascontiguousarray(hdr)).to(device).permute(2, 0, 1)[None]
         try:
             shown = tone_map(
@@ -61,10 +68,26 @@ class LearnedOperator:
         except RuntimeError as error:
             if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
                 raise
-            raise OperatorError(
-                "does not fit into memory, and the nets need a picture as a whole: take a classical operator"
-            ) from error
+            raise OperatorError(f"does not fit into memory, {REMEDY}") from error
         return cast("NDArray[np.float32]", shown[0].permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def _require_memory(self, num_pixels: int) -> None:
+        """Refuse what Linux would grant and then kill the program for."""
+        need = num_pixels * BYTES_PER_PIXEL * cast("float", self.nets["tmo_merge"].options.get("width", 1))
+        if need > (free := free_memory()):
+            raise OperatorError(
+                f"needs {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free, {REMEDY}"
+            )
+
+
+def free_memory() -> float:
+    """Return the bytes that programs can still get, infinity where the system does not say."""
+    try:
+        said = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return math.inf
+    found = re.search(r"^MemAvailable: +(\d+) kB", said, re.MULTILINE)
+    return int(found[1]) * 1024 if found else math.inf
 
 
 def open_learned(

@@ -22,7 +22,22 @@ OWN = {
     "camera": {"camera", "ops"},
     "operators": {"operators"},
     "expansion": {"expansion"},
+    "report": {"report"},
     "datasets": {"datasets", "camera", "metrics", "operators", "ops", "io", "config"},
+    "comparison": {
+        *("comparison", "metrics", "losses", "expansion", "operators", "report", "nets", "ops", "camera"),
+        *(
+            "datasets",
+            "config",
+            "chain",
+            "tone_nets",
+            "net_files",
+            "pipeline",
+            "procedure",
+            "runtime",
+            "tiles",
+        ),
+    },
     "stages": {
         *("stages", "nets", "losses", "metrics", "ops", "config", "optim"),
         *("pipeline", "tone_mapping", "weights"),
@@ -42,7 +57,9 @@ FOREIGN = {
     "camera": FRAME,
     "operators": FRAME | TORCH,
     "expansion": FRAME | TORCH,
+    "report": FRAME | TORCH,
     "datasets": {"hydra", "omegaconf", "wandb"},
+    "comparison": FRAME,
     "stages": {"hydra", "omegaconf", "wandb"},
 }
 """What of other packages it may not."""

@@ -28,6 +28,7 @@ from hdrlab.preview import preview
 from hdrlab.sdr_outputs import output_files
 from hdrlab.tone_mapping import ToneInput, tone_map
 from hdrlab.tone_nets import LearnedOperator, find_tone_slot, open_learned
+from hdrlab.weights import load_variables
 
 NETS = SYSTEMS["IQATM"]
 
@@ -110,6 +111,27 @@ def test_the_learned_operator_is_the_default(preset: str, used: Any, picture: Pa
     assert made.dtype == np.uint16
     wanted = learned(scene(), folder, procedure="default", normalize="percentile")
     assert np.abs(made.astype(int) - levels(wanted, 65535)).max() <= 20
+
+
+@pytest.mark.golden
+def test_the_command_writes_what_the_authors_program_writes(iqatm_goldens: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    with np.load(iqatm_goldens / "weights.npz") as file:
+        variables = dict(file)
+    for name in NETS:
+        net = build_net(name, "official")
+        load_variables(net, variables)
+        save_net(net, folder / f"{name}.pt", {})
+    with np.load(iqatm_goldens / "e2e.npz") as file:
+        for name in ("sceneA", "sceneB"):
+            write_image(tmp_path / f"{name}.pfm", file[f"hdr_{name}"])
+        wanted = {name: file[f"uint8_{name}"].astype(int) for name in ("sceneA", "sceneB")}
+    assert command(f"input={tmp_path}/*.pfm", f"output={tmp_path / 'out'}", f"checkpoint={folder}") == 0
+    for name, pixels in wanted.items():
+        off = np.abs(read_image(tmp_path / "out" / f"{name}.png").pixels - pixels)
+        assert off.max() <= 1
+        assert np.count_nonzero(off) < 1e-3 * off.size
 
 
 def test_several_operators_name_their_files(picture: Path, nets: Path, tmp_path: Path) -> None:
@@ -290,9 +312,10 @@ def test_what_the_nets_cannot_take_is_a_line(
 
     monkeypatch.setattr("hdrlab.tone_nets.tone_map", full)
     assert command(*words) == 1
-    assert (
-        "iqatm: does not fit into memory, and the nets need a picture as a whole" in capsys.readouterr().err
-    )
+    assert "iqatm: does not fit into memory, and the nets see a picture as a whole" in capsys.readouterr().err
+    monkeypatch.setattr("hdrlab.tone_nets.free_memory", lambda: 100_000.0)
+    assert command(*words) == 1
+    assert "iqatm: needs 0.0 GB of memory, 0.0 GB are free, and the nets see" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------- half-done and wrong

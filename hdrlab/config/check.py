@@ -25,6 +25,7 @@ from hdrlab.config.schema import (
     PhotographConfig,
     PrepareConfig,
     ReconstructConfig,
+    ReproduceConfig,
     StageConfig,
     SynthConfig,
     TmoPairsConfig,
@@ -47,6 +48,9 @@ LOGGERS: dict[str, type[LoggerConfig]] = {
     "tensorboard": LoggerConfig,
     "wandb": WandbConfig,
 }
+
+METRIC_PACKAGES = {"cvvdp": ("pycvvdp", "cvvdp"), "flip": ("flip_evaluator", "flip-evaluator")}
+"""Module of each metric of another package, and its name in the package index."""
 
 
 class ConfigError(ValueError):
@@ -212,7 +216,7 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
     made: dict[str, Any] = {}
     for name, described in known.items():
         kind, optional = without_none(hints[name])
-        value = values.get(name)
+        value = values.get(name, described.metadata.get("absent"))
         if isinstance(kind, type) and is_dataclass(kind):
             if isinstance(value, Mapping):
                 made[name] = build(schema_of(kind, value), value, problems, f"{where}{name}.")
@@ -287,9 +291,39 @@ def check_evaluate(values: Mapping[str, Any]) -> EvaluateConfig:
     problems: list[str] = []
     config = build(EvaluateConfig, values, problems)
     if _sound(problems, "checkpoint"):
-        problems += _file_rules(("checkpoint", config.checkpoint))
+        problems += [
+            f"checkpoint={one}: no such file or folder" for one in config.checkpoint if not Path(one).exists()
+        ]
     if _sound(problems, "data"):
         problems += _data_rules(config.data)
+    if _sound(problems, "memory") and not memory_bytes(config.memory):
+        problems.append(f"memory={config.memory}: must be a number with MB or GB, for example 2GB")
+    if _sound(problems, "output") and config.output is not None and Path(config.output).is_file():
+        problems.append(f"output={config.output}: is a file; give a folder")
+    if _sound(problems, "metrics"):
+        problems += _metric_rules(config.metrics or ())
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _metric_rules(names: Iterable[str]) -> Iterable[str]:
+    for name in names:
+        module, package = METRIC_PACKAGES[name]
+        if importlib.util.find_spec(module) is None:
+            yield f"metrics={name}: the package is missing; pip install {package}, or leave it out"
+
+
+def check_reproduce(values: Mapping[str, Any]) -> ReproduceConfig:
+    """Check a composed ``reproduce`` configuration and return it as an object.
+
+    What the plan asks for is judged when it is read.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems: list[str] = []
+    config = build(ReproduceConfig, values, problems)
     if problems:
         raise ConfigError(problems)
     return config

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from hdrlab.config.check import schema_of, without_none
 from hdrlab.config.folder import choices
+from hdrlab.config.schema import EXPANSIONS
 from hdrlab.config.stages import DATA, STAGES
 
 WIDTH = 110
@@ -76,20 +77,30 @@ Interrupt it whenever you like: the same command goes on where it was."""
 def evaluate_menu() -> str:
     """Return what ``python -m hdrlab.evaluate --help`` prints."""
     data = "\n".join(f"  {name:<13} {row.summary}" for name, row in DATA.items())
-    return f"""Score a trained stage beside doing nothing, on photographs it never saw.
+    return f"""Score trained nets on pictures they never saw.
 
-usage: python -m hdrlab.evaluate checkpoint=FILE [data=NAME] [key=value ...]
+usage: python -m hdrlab.evaluate checkpoint=PATH [data=NAME] [key=value ...]
 
-  checkpoint=   a run's best.ckpt, or a slot's
-  split=        test | val | train
-  operators=    classical operators beside a tmo_ft checkpoint, for example [gamma,log,reinhard,drago]
-  output=       folder for pictures.csv and summary.json; beside the checkpoint unless given
+  checkpoint=   a run's best.ckpt, a slot's, or what hdrlab.import_weights wrote; a file, a folder or a list
+                deq, lin, hal, tmo_bottom, tmo_high        the stage's own figures beside doing nothing
+                joint, real_finetune, or [deq,lin,hal]     HDR pictures compared with methods=
+                tmo_ft, or the nets of IQATM               SDR pictures compared with operators=
+                of a list, each whole system is a method: [a/joint.ckpt,b/joint.ckpt]
+  split=        test | val | train | all
+  pictures=     how many; all unless given
+  methods=      beside chains: {" | ".join(EXPANSIONS)};
+                doing nothing (srgb) and, where it is known, the camera's true response always take part
+  operators=    beside tone mapping, for example [gamma,log,reinhard,drago]
+  metrics=      beside our own, of other packages: cvvdp (ColorVideoVDP) | flip (HDR-FLIP)
+  output=       folder for pictures.csv, summary.json, report.md and report.html; beside the checkpoint
+  report=false  no page
 
 data=
 {data}
 
-example
-  python -m hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt"""
+examples
+  python -m hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt
+  python -m hdrlab.evaluate checkpoint=weights/official data=hdr_real data.root=~/pairs split=all"""
 
 
 def photograph_menu() -> str:
@@ -105,6 +116,27 @@ usage: python -m hdrlab.photograph output=FOLDER [data=tiny|hdr_synth] [key=valu
 
 example
   python -m hdrlab.photograph output=photographs data=hdr_synth data.root=~/hdr pictures=10"""
+
+
+def reproduce_menu() -> str:
+    """Return what ``python -m hdrlab.reproduce --help`` prints."""
+    return """Carry out a paper's chain of trainings, score it, and write claimed beside measured.
+
+usage: python -m hdrlab.reproduce plan=singlehdr|iqatm [scale=tiny|paper] [key=value ...]
+
+  plan=         a name, or a plan of your own: a .yaml like those in experiments/; or a list of these
+  scale=        tiny: minutes on two cores, on rendered scenes; paper: the paper's data and lengths
+  inputs.NAME=  what scale=paper needs: hdr_synth, train_list, test_list, hdr_real, tmo_pairs, dorf, invemor,
+                vgg16, places365; what is missing is listed before anything starts
+  devices=      devices for every training;  precision=32 | bf16
+
+Writes runs/reproduce/PLAN-SCALE: report.md, report.html, scores, and runs and slots of its own.
+
+examples
+  python -m hdrlab.reproduce plan=singlehdr
+  python -m hdrlab.reproduce plan=iqatm scale=paper inputs.tmo_pairs=~/pairs inputs.vgg16=~/vgg16.npy
+
+Interrupt it whenever you like: the same command goes on where it was."""
 
 
 def import_menu() -> str:
@@ -161,7 +193,7 @@ usage: python -m hdrlab.tonemap input=PATH output=FOLDER [operator=NAME] [key=va
                 float TIFF, Ultra HDR JPEG; what hdrlab.reconstruct writes
   output=       the folder to write
   operator=     one, or a list [iqatm,drago]: each picture's files then bear the operators' names
-                iqatm            the learned one; reads the picture as a whole
+                iqatm            the learned one; 0.8 KB of memory a pixel
                 gamma log reinhard drago filmic                  one curve for all pixels
                 reinhard_local durand                            curves that follow the surroundings
                 opencv_{reinhard,drago,mantiuk}, colour_*        (pip install 'hdrlab[operators]')

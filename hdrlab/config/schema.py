@@ -18,10 +18,14 @@ def key(
     least: float | None = None,
     most: float | None = None,
     multiple: int | None = None,
+    absent: Any = None,
 ) -> Any:
-    """Describe one key: its meaning, and the values it may take."""
+    """Describe one key: its meaning, and the values it may take.
+
+    ``absent`` is for keys that came later: the value that checkpoints and run hashes without the key mean.
+    """
     limits = {"choices": choices, "above": above, "least": least, "most": most, "multiple": multiple}
-    return field(metadata={"help": help, **limits})
+    return field(metadata={"help": help, "absent": absent, **limits})
 
 
 # ---------------------------------------------------------------------------------------------- stages
@@ -92,6 +96,30 @@ class DeqConfig(StageConfig):
     loss: DeqLoss
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinNetConfig:
+    """What the paper's ablation takes from the linearization net."""
+
+    features: tuple[str, ...] = key(
+        "what linearization sees of a picture",
+        choices=("rgb", "edges", "histograms"),
+        absent=("rgb", "edges", "histograms"),
+    )
+    monotone: bool = key("whether the inverse response curve is made monotone", absent=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalNetConfig:
+    """What the paper's ablation takes from the hallucination net."""
+
+    upsampling: str = key(
+        "hallucination's decoder: resize, then a convolution; or transposed convolutions",
+        choices=("resize", "transposed"),
+        absent="resize",
+    )
+    residual: bool = key("whether hallucination adds to clipped pixels; false: it replaces them", absent=True)
+
+
 @dataclass(frozen=True)
 class LinLoss:
     """Weights of the linearization stage's loss terms."""
@@ -101,7 +129,7 @@ class LinLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinConfig(StageConfig):
+class LinConfig(LinNetConfig, StageConfig):
     """Linearization: estimate and undo the camera's response curve."""
 
     init: LinInit
@@ -134,7 +162,7 @@ class HalLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HalConfig(StageConfig):
+class HalConfig(HalNetConfig, StageConfig):
     """Hallucination: restore what the sensor clipped."""
 
     init: HalInit
@@ -157,7 +185,7 @@ class JointLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainConfig(StageConfig):
+class ChainConfig(LinNetConfig, HalNetConfig, StageConfig):
     """What stages of the whole chain share."""
 
     mask_width: float = key("width of the highlight mask's ramp below 1", above=0, most=1)
@@ -192,6 +220,11 @@ class RealFinetuneConfig(ChainConfig):
     """Finetuning on real pairs, with the refinement net."""
 
     init: RealFinetuneInit
+    start: str = key(
+        "slots: from joint, else from deq, lin and hal; parts: from these three in any case",
+        choices=("slots", "parts"),
+        absent="slots",
+    )
     normalise: str = key(
         "how pairs come to one scale: mean as the paper, or aligned on unclipped pixels",
         choices=("mean", "aligned"),
@@ -235,6 +268,7 @@ class TonePerceptualConfig(PerceptualConfig):
 class ToneStageConfig(StageConfig):
     """What the tone-mapping stages share."""
 
+    epochs: int | None = key("passes over the training samples, 16 a picture, instead of max_steps", least=1)
     perceptual: TonePerceptualConfig
     gamut: str = key(
         "primaries of the HDR pictures, for the hue term",
@@ -249,7 +283,7 @@ class TmoBottomLoss:
 
     l1: float = key("absolute error of the bottom layer", least=0)
     perceptual: float = key("absolute error of VGG-16 features; 0 needs no VGG", least=0)
-    tmqi: float = key("structure of the layer given, in TMQI's form; needs no label", least=0)
+    structure: float = key("structure of the layer given, in TMQI's form; needs no label", least=0)
     hue: float = key("hue of the layer given; needs no label", least=0)
     delta_e: float = key("colour difference ΔE-ITP", least=0)
 
@@ -268,7 +302,7 @@ class TmoHighLoss:
 
     l1: float = key("absolute error of the high layer", least=0)
     perceptual: float = key("absolute error of VGG-16 features; 0 needs no VGG", least=0)
-    tmqi: float = key(
+    structure: float = key(
         "structure of the layer given over five scales, in TMQI's form; needs no label", least=0
     )
     ms_ssim: float = key("SSIM over five scales", least=0)
@@ -291,7 +325,7 @@ class TmoFtLoss:
     ssim: float = key("SSIM", least=0)
     delta_e: float = key("colour difference ΔE-ITP", least=0)
     hue: float = key("hue of the HDR picture; needs no label", least=0)
-    tmqi: float = key(
+    structure: float = key(
         "structure of the HDR picture over five scales, in TMQI's form; needs no label", least=0
     )
 
@@ -305,6 +339,8 @@ class TmoFtConfig(ToneStageConfig):
         "slots: from tmo_bottom and tmo_high; nothing: from random nets, all at once",
         choices=("slots", "nothing"),
     )
+    high: bool = key("whether detail goes through N_L; false adds it as it is", absent=True)
+    merge: bool = key("whether N_ft makes the picture; false: the sum of both layers is it", absent=True)
     loss: TmoFtLoss
 
 
@@ -479,6 +515,7 @@ class ExperimentConfig:
 
     name: str = key("the study's name")
     stage: str = key("the stage it was made for")
+    publish: bool = key("whether the result takes the stage's slot; an ablation's does not", absent=True)
 
 
 @dataclass(frozen=True)
@@ -524,6 +561,9 @@ CLASSICAL_OPERATORS = (
 )
 """The names of hdrlab.operators."""
 
+EXPANSIONS = ("srgb", "landis", "akyuz", "masia", "kovaleski", "huo")
+"""The names of hdrlab.expansion."""
+
 OPERATORS = ("iqatm", *CLASSICAL_OPERATORS)
 """With the learned one."""
 
@@ -534,10 +574,20 @@ class EvaluateConfig:
 
     data: DataConfig
     paths: PathsConfig
-    checkpoint: str = key("checkpoint of a trained stage: a run's best.ckpt, or a slot's")
-    split: str = key("which pictures to score on", choices=("train", "val", "test"))
-    operators: tuple[str, ...] = key("what a tmo_ft checkpoint is compared with", choices=CLASSICAL_OPERATORS)
-    output: str | None = key("folder for pictures.csv and summary.json; null: beside the checkpoint")
+    checkpoint: tuple[str, ...] = key(
+        "a checkpoint, files or a folder of hdrlab.import_weights, or a list; each whole system is a method"
+    )
+    split: str = key("which pictures to score on", choices=("train", "val", "test", "all"))
+    pictures: int | None = key("how many, spread evenly; null: all", least=1)
+    methods: tuple[str, ...] = key("what chains are compared with; srgb does nothing", choices=EXPANSIONS)
+    operators: tuple[str, ...] = key("what tone mapping is compared with", choices=CLASSICAL_OPERATORS)
+    metrics: tuple[str, ...] | None = key(
+        "metrics of other packages, for chains: ColorVideoVDP, HDR-FLIP", choices=("cvvdp", "flip")
+    )
+    output: str | None = key("folder for the results; null: beside the checkpoint")
+    report: bool = key("write report.html, a page of scores and pictures, where methods are compared")
+    report_pictures: int = key("how many pictures the page shows, spread evenly", least=0)
+    memory: str = key("what a tile's maps may take, for example 2GB")
     accelerator: str = key("where to compute", choices=("auto", "cpu", "gpu", "mps"))
 
 
@@ -559,6 +609,33 @@ class ImportConfig:
     source: str = key("TensorFlow checkpoint (folder, prefix or .index), VGG-16 file, or a folder of several")
     output: str = key("folder to write: one file per net")
     basis: str | None = key("EMoR's invemor.txt; needed where the source holds the linearization net")
+
+
+@dataclass(frozen=True)
+class InputsConfig:
+    """Files and folders that plans need; which ones, the plan's file in experiments/ says."""
+
+    hdr_synth: str | None = key("folder of HDR-Synth's HDR pictures (data/hdr_synth.md)")
+    train_list: str | None = key("text file: HDR-Synth's training pictures, one path a line")
+    test_list: str | None = key("text file: HDR-Synth's test pictures, one path a line")
+    hdr_real: str | None = key("folder of HDR-Real's training pairs (data/hdr_real.md)")
+    tmo_pairs: str | None = key("folder of HDR and SDR pictures (data/tmo_pairs.md)")
+    dorf: str | None = key("dorfCurves.txt")
+    invemor: str | None = key("invemor.txt")
+    vgg16: str | None = key("VGG-16 of ImageNet, for perceptual losses; or set HDRLAB_VGG16")
+    places365: str | None = key("VGG-16 of places365, which hallucination's encoder starts from")
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """Everything ``hdrlab.reproduce`` is told."""
+
+    inputs: InputsConfig
+    paths: PathsConfig
+    plan: tuple[str, ...] = key("singlehdr, iqatm, the path of a .yaml like these, or a list")
+    scale: str = key("paper, with the paper's data and lengths; or tiny, in minutes on rendered scenes")
+    devices: int = key("devices on this machine, for every training", least=1)
+    precision: str = key("arithmetic of the nets, for every training", choices=("64", "32", "bf16", "16"))
 
 
 @dataclass(frozen=True)

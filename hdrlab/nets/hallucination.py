@@ -22,23 +22,35 @@ from hdrlab.nets.vgg16 import CAFFE_MEANS, VGG16
 from hdrlab.ops.resampling import upsample_bilinear, upsample_nearest
 
 VARIANTS = ("authors", "tf2")
+UPSAMPLING = ("resize", "transposed")
 
 
 class _Deconv(nn.Module):
-    """Doubles the resolution: up-sampling, 3×3 convolution, ReLU, batch norm, ReLU."""
+    """Doubles the resolution: up-sampling, 3×3 convolution, ReLU, batch norm, ReLU.
 
-    def __init__(self, cin: int, cout: int, variant: str) -> None:
+    Or, in place of the first two, a transposed convolution 4×4, as the paper's ablation.
+    """
+
+    conv: nn.Conv2d | nn.ConvTranspose2d
+
+    def __init__(self, cin: int, cout: int, variant: str, upsampling: str) -> None:
         super().__init__()
-        self.variant = variant
-        self.conv = nn.Conv2d(cin, cout, 3)
+        self.variant, self.upsampling = variant, upsampling
+        if upsampling == "transposed":
+            self.conv = nn.ConvTranspose2d(cin, cout, 4, stride=2, padding=1)
+        else:
+            self.conv = nn.Conv2d(cin, cout, 3)
         self.bn = _batch_norm(cout, variant)
 
     def forward(self, y: Tensor) -> Tensor:
-        if self.variant == "authors":
-            y = F.pad(upsample_nearest(y), (1, 1, 1, 1), mode="reflect")
-        else:
-            y = F.pad(upsample_bilinear(y), (1, 1, 1, 1))
+        if self.upsampling == "resize":
+            y = self._enlarge(y)
         return F.relu(self.bn(F.relu(self.conv(y))))
+
+    def _enlarge(self, y: Tensor) -> Tensor:
+        if self.variant == "authors":
+            return F.pad(upsample_nearest(y), (1, 1, 1, 1), mode="reflect")
+        return F.pad(upsample_bilinear(y), (1, 1, 1, 1))
 
 
 class _Fuse(nn.Conv2d):
@@ -64,6 +76,9 @@ class HallucinationNet(Net):
         variant: `authors`, or `tf2` for weights of the TensorFlow 2 code base, which up-samples bilinearly,
             joins the input as mean-subtracted BGR (so that its weights emit BGR) and ends with a ReLU.
         width: Factor on the channel counts.
+        upsampling: `resize`, before a convolution; or `transposed` convolutions, which leave checkerboards.
+        residual: Whether the output is to be added to the picture, or, inside the highlight mask, to take
+            its place; `hdrlab.pipeline.hallucinate` does either.
 
     Raises:
         ValueError: An option is illegal.
@@ -73,17 +88,24 @@ class HallucinationNet(Net):
 
     means: Tensor
 
-    def __init__(self, variant: str = "authors", width: float = 1.0) -> None:
+    def __init__(
+        self,
+        variant: str = "authors",
+        width: float = 1.0,
+        upsampling: str = "resize",
+        residual: bool = True,
+    ) -> None:
         super().__init__()
         require_choice("variant", variant, VARIANTS)
-        self.variant = variant
+        require_choice("upsampling", upsampling, UPSAMPLING)
+        self.variant, self.residual = variant, residual
         self.encoder = VGG16(width=width)
         levels = self.encoder.channels[::-1]
         deepest = levels[0]
         self.bottom = nn.Conv2d(deepest, deepest, 3, padding=1)
         self.bottom_bn = _batch_norm(deepest, variant)
         pairs = zip([deepest, *levels], levels, strict=False)
-        self.deconvs = nn.ModuleList([_Deconv(cin, cout, variant) for cin, cout in pairs])
+        self.deconvs = nn.ModuleList([_Deconv(cin, cout, variant, upsampling) for cin, cout in pairs])
         self.fuses = nn.ModuleList([_Fuse(channels) for channels in levels])
         self.last = nn.Conv2d(levels[-1], 3, 1)
         self.last_bn = _batch_norm(3, variant)
@@ -104,7 +126,7 @@ class HallucinationNet(Net):
             elif module in encoder:  # until VGG weights are loaded
                 nn.init.kaiming_normal_(module.get_parameter("weight"))
                 nn.init.zeros_(module.get_parameter("bias"))
-            elif isinstance(module, nn.Conv2d):
+            elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 truncated_normal_init(module, 0.02)
         truncated_normal_init(self.last, (1.3 * 2 / (self.last.in_channels + 3)) ** 0.5)
 

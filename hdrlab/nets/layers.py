@@ -92,13 +92,13 @@ def glorot_init(module: nn.Module) -> None:
         module: Changed in place.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
 
-def truncated_normal_init(conv: nn.Conv2d, std: float, bias: float = 0.0) -> None:
+def truncated_normal_init(conv: nn.Conv2d | nn.ConvTranspose2d, std: float, bias: float = 0.0) -> None:
     """Draw the kernel from a normal cut off at two deviations.
 
     Args:

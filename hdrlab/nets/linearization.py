@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from hdrlab.ops.resampling import pad_same
 from hdrlab.ops.response import make_monotone
 
 HISTOGRAMS = ("paper", "authors")
+FEATURES = ("rgb", "edges", "histograms")
 BIN_COUNTS = (4, 8, 16)
 SMALLEST_SIDE = 2
 BLOCKS = ("2a", "2b", "2c", "3a", "3b")
@@ -28,7 +30,7 @@ class CurveParts(NamedTuple):
         feature: Pooled feature [B, 512 · width].
         coefficients: Coefficients of the basis [B, 11].
         raw_curve: Mean plus weighted basis [B, 1024].
-        curve: The same made monotone, from 0 to 1.
+        curve: The same made monotone, from 0 to 1; or cut off there, where the net is not `monotone`.
     """
 
     feature: Tensor
@@ -114,6 +116,8 @@ class LinearizationNet(Net):
             stored with the weights, so that a checkpoint stands alone.
         bn_momentum: Share of a batch in the running statistics: 0.001 as the authors; 0.01 for short runs.
         width: Factor on the channel counts.
+        features: What the net sees of a picture, of `FEATURES`; the paper's ablation leaves some out.
+        monotone: Whether the curve is made monotone; else it is only kept in [0, 1].
 
     Raises:
         ValueError: An option is illegal, or the basis cannot be read.
@@ -131,14 +135,22 @@ class LinearizationNet(Net):
         basis: str | Path = "builtin",
         bn_momentum: float = 0.001,
         width: float = 1.0,
+        features: Sequence[str] = FEATURES,
+        monotone: bool = True,
     ) -> None:
         super().__init__()
         if not 0 < bn_momentum <= 1:
             raise ValueError(f"bn_momentum={bn_momentum}: must be in (0, 1], for example 0.001 or 0.01")
+        if not features:
+            raise ValueError(f"features: the net must see something; choose of {', '.join(FEATURES)}")
+        for name in features:
+            require_choice("feature", name, FEATURES)
+        self.seen, self.monotone = frozenset(features), monotone
         self.histogram = SoftHistogram(form=histogram)
         self.register_buffer("sobel", _sobel_kernels(), persistent=False)
         low, high = scaled(64, width), scaled(128, width)
-        self.conv1 = nn.Conv2d(9 + 3 * self.histogram.bins.numel(), low, 7, stride=2)
+        maps = {"rgb": 3, "edges": 6, "histograms": 3 * self.histogram.bins.numel()}
+        self.conv1 = nn.Conv2d(sum(maps[name] for name in self.seen), low, 7, stride=2)
         self.bn_conv1 = nn.BatchNorm2d(low, eps=1e-3, momentum=bn_momentum)
         self.blocks = nn.ModuleDict()
         cin = low
@@ -168,7 +180,8 @@ class LinearizationNet(Net):
             x: Display-encoded pictures [B, 3, H, W], nominally in [0, 1], at least 2×2.
 
         Returns:
-            Inverse response curve [B, 1024] over a uniform grid on [0, 1]: rises from 0 to 1 ± 1e-6.
+            Inverse response curve [B, 1024] over a uniform grid on [0, 1]: rises from 0 to 1 ± 1e-6, unless
+            the net is not `monotone`.
 
         Raises:
             ValueError: The shape does not fit.
@@ -197,13 +210,18 @@ class LinearizationNet(Net):
 
         Returns:
             Maps [B, 93 or 102, H, W]: R, G, B; Sobel dy and dx of R, G, B; histograms of 4, 8, 16 bins.
+            Fewer where the net was told to see less.
 
         Raises:
             ValueError: The shape does not fit.
         """
         require_maps(x, 3, least=SMALLEST_SIDE)
-        edges = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.sobel, groups=3)
-        return torch.cat([x, edges, self.histogram(x)], dim=1)
+        maps = [x] if "rgb" in self.seen else []
+        if "edges" in self.seen:
+            maps.append(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.sobel, groups=3))
+        if "histograms" in self.seen:
+            maps.append(self.histogram(x))
+        return torch.cat(maps, dim=1)
 
     def backbone(self, features: Tensor) -> Tensor:
         """Run the convolutions; their mean over height and width is the feature.
@@ -234,7 +252,8 @@ class LinearizationNet(Net):
             feature = feature.to(self.basis_mean.dtype)
             coefficients = self.head(feature)
             raw_curve = self.basis_mean + coefficients @ self.basis_components.T
-            return CurveParts(feature, coefficients, raw_curve, make_monotone(raw_curve))
+            curve = make_monotone(raw_curve) if self.monotone else raw_curve.clamp(0, 1)
+            return CurveParts(feature, coefficients, raw_curve, curve)
 
 
 def _sobel_kernels() -> Tensor:

@@ -80,15 +80,18 @@ class _ToneNet(Net):
     Args:
         width: Factor on the channel counts. There are three groups of round(8 · width) channels, at least 4
             each, so that the counts are multiples of 3: 24 at width 1, 12 at 0.5 and below.
+        bypass: Whether the net stands for one that is left out: it has no weights and returns what it is
+            given.
 
     Raises:
         ValueError: The width is not above 0.
     """
 
-    def __init__(self, width: float) -> None:
+    def __init__(self, width: float, bypass: bool = False) -> None:
         super().__init__()
-        self.channels = GROUPS * scaled(8, width)
-        self.head = nn.Conv2d(self.channels, 3, 1)
+        self.channels, self.bypass = GROUPS * scaled(8, width), bypass
+        if not bypass:
+            self.head = nn.Conv2d(self.channels, 3, 1)
 
     def _init_weights(self) -> None:
         for module in self.modules():
@@ -105,12 +108,15 @@ class ToneHighNet(_ToneNet):
 
     Args:
         width: Factor on the channel counts; see `_ToneNet`.
+        bypass: Whether to return the layer as it is.
 
     Source: Guo and Jiang, IEEE Access 9, 2021 (net N_L); the authors' program, scope `high_level`.
     """
 
-    def __init__(self, width: float = 1.0) -> None:
-        super().__init__(width)
+    def __init__(self, width: float = 1.0, bypass: bool = False) -> None:
+        super().__init__(width, bypass)
+        if bypass:
+            return
         self.conv1 = _Conv(3, self.channels)
         self.conv2, self.conv3, self.conv4 = (_Conv(self.channels, self.channels) for _ in range(3))
         self._init_weights()
@@ -122,12 +128,14 @@ class ToneHighNet(_ToneNet):
             high: High layers [B, 3, H, W] of encoded pictures, about 0.
 
         Returns:
-            high + (0, 1), of that shape.
+            high + (0, 1), of that shape; high itself where the net is left out.
 
         Raises:
             ValueError: The shape does not fit.
         """
         require_maps(high, 3, least=SMALLEST_SIDE)
+        if self.bypass:
+            return high
         first = self.conv1(high)
         return high + self._picture(self.conv4(self.conv3(self.conv2(first))) + first, high)
 
@@ -175,12 +183,15 @@ class ToneMergeNet(_ToneNet):
 
     Args:
         width: Factor on the channel counts; see `_ToneNet`.
+        bypass: Whether to return the layers' sum as it is.
 
     Source: Guo and Jiang, IEEE Access 9, 2021 (net N_ft); the authors' program, scope `ft_merger`.
     """
 
-    def __init__(self, width: float = 1.0) -> None:
-        super().__init__(width)
+    def __init__(self, width: float = 1.0, bypass: bool = False) -> None:
+        super().__init__(width, bypass)
+        if bypass:
+            return
         self.conv1 = _Conv(3, self.channels)
         self.conv2 = _Conv(self.channels, self.channels)
         self.residuals = nn.Sequential(_GroupResidual(self.channels), _GroupResidual(self.channels))
@@ -194,10 +205,13 @@ class ToneMergeNet(_ToneNet):
             layers: High layers plus enlarged bottom layers [B, 3, H, W], both tone-mapped.
 
         Returns:
-            Display-encoded pictures [B, 3, H, W] in (0, 1), whose range is the caller's to stretch.
+            Display-encoded pictures [B, 3, H, W] in (0, 1), whose range is the caller's to stretch; without
+            bounds where the net is left out.
 
         Raises:
             ValueError: The shape does not fit.
         """
         require_maps(layers, 3, least=SMALLEST_SIDE)
+        if self.bypass:
+            return layers
         return self._picture(self.conv3(self.residuals(self.conv2(self.conv1(layers)))), layers)

@@ -142,7 +142,7 @@ def test_nothing_is_said_twice(refused) -> None:  # type: ignore[no-untyped-def]
         (
             EVALUATE,
             "checkpoint=no.ckpt split=tset",
-            "split: got 'tset', must be train | val | test; did you mean",
+            "split: got 'tset', must be train | val | test | all; did you mean",
         ),
         (PREPARE, "source=gone root=x", "source=gone: no such folder"),
         (PREPARE, "source=. root=.", "root: must be another folder than source"),

@@ -1,0 +1,127 @@
+"""Claimed beside measured: what a reproduction came to, as Markdown and as a page without scripts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from hdrlab.plans import Claim, Plan, Scale
+
+Figures = Mapping[str, Mapping[str, Any]]
+"""A stage's figures as ``summary.json`` of hdrlab.evaluate has them."""
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, heads and rows of text."""
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
+th { border-bottom: 2px solid #888 }
+"""
+
+
+def tables(plan: Plan, scale: Scale, steps: list[list[str]], scores: Mapping[str, Figures]) -> list[Table]:
+    """Return everything a report shows.
+
+    Args:
+        plan: The plan.
+        scale: The scale it was carried out at.
+        steps: A row a training: stage, command, run, steps, minutes.
+        scores: Figures by stage.
+    """
+    claims = [_claim_row(claim, scale, scores) for claim in plan.claims]
+    measured = [
+        [stage, name, _number(said["mean"]), _interval(said), str(said["num"]), str(said["scenes"])]
+        for stage, figures in scores.items()
+        for name, said in figures.items()
+    ]
+    return [
+        (
+            "Claimed and measured",
+            ["figure", "claimed on", "claimed", "how sure", "measured", "verdict"],
+            claims,
+        ),
+        ("Trainings", ["stage", "command", "run", "steps", "minutes"], steps),
+        (
+            "All figures, on the test split",
+            ["stage", "figure", "mean", "95 % interval", "pictures", "scenes"],
+            measured,
+        ),
+    ]
+
+
+def _claim_row(claim: Claim, scale: Scale, scores: Mapping[str, Figures]) -> list[str]:
+    said = _measured(claim, scores)
+    claimed = "" if claim.claimed is None else "a gain" if claim.claimed == "positive" else str(claim.claimed)
+    claimed += f" ± {claim.spread}" if claim.spread is not None else ""
+    shown = f"{_number(said['mean'])} ({_interval(said)}; n = {said['num']})" if said else "not measured here"
+    return [claim.what, claim.data, claimed or "nothing", claim.sure, shown, verdict(claim, scale, said)]
+
+
+def _measured(claim: Claim, scores: Mapping[str, Figures]) -> Mapping[str, Any] | None:
+    stage, _, figure = (claim.measured or "").partition("/")
+    return scores.get(stage, {}).get(figure)
+
+
+def verdict(claim: Claim, scale: Scale, said: Mapping[str, Any] | None) -> str:
+    """Return in words what a measurement says of a claim.
+
+    Args:
+        claim: The claim.
+        scale: The scale; figures of some are not to be compared with a paper's.
+        said: The measured figure with mean and interval, or None.
+    """
+    if said is None:
+        return "open"
+    if claim.claimed == "positive":
+        return "yes" if said["low"] > 0 else "not significant" if said["high"] > 0 else "no"
+    if not isinstance(claim.claimed, (int, float)) or not scale.comparable:
+        return "not to be compared"
+    off = said["mean"] - claim.claimed
+    if claim.tolerance is None:
+        return f"off by {off:+.2f}"
+    return f"off by {off:+.2f}: " + ("reproduced" if abs(off) <= claim.tolerance else "not reproduced")
+
+
+def _number(value: float) -> str:
+    size = abs(value)
+    return f"{value:.2f}" if size >= 1 else f"{value:.{2 - math.floor(math.log10(size)) if size else 2}f}"
+
+
+def _interval(said: Mapping[str, Any]) -> str:
+    return f"{_number(said['low'])} … {_number(said['high'])}"
+
+
+def markdown(plan: Plan, notes: Sequence[str], shown: Sequence[Table]) -> str:
+    """Return the report as Markdown."""
+    lines = [f"# {plan.title}: claimed and measured", "", plan.paper, ""]
+    lines += [f"- {note}" for note in notes]
+    for title, heads, rows in shown:
+        cells = [heads, ["---"] * len(heads), *rows]
+        lines += ["", f"## {title}", ""]
+        lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in cells]
+    return "\n".join([*lines, "", *(f"- {remark}" for remark in plan.remarks), ""])
+
+
+def page(plan: Plan, notes: Sequence[str], shown: Sequence[Table]) -> str:
+    """Return the report as a page of HTML."""
+    title = escape(f"{plan.title}: claimed and measured")
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    parts = [f"<h1>{title}</h1><p>{escape(plan.paper)}</p>", _list(notes)]
+    for name, heads, rows in shown:
+        parts.append(f"<h2>{escape(name)}</h2><table>{_row('th', heads)}")
+        parts += [_row("td", row) for row in rows]
+        parts.append("</table>")
+    body = "\n".join([*parts, _list(plan.remarks)])
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _row(cell: str, texts: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in texts) + "</tr>"
+
+
+def _list(texts: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"

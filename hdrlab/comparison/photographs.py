@@ -1,0 +1,106 @@
+"""The photographs that chains are compared on: whole pictures of 8 bits, and what is known of the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrlab.camera import ResponseCurves
+from hdrlab.config.schema import DataConfig, HdrRealConfig
+from hdrlab.config.stages import REAL_KEYS, SYNTH_KEYS
+from hdrlab.datasets.index import Index, Pair
+from hdrlab.datasets.real import RealValidation, cut_pair, to_sample
+from hdrlab.datasets.sets import validation_set
+
+EXTREMES_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """A photograph and the scene behind it.
+
+    Attributes:
+        name: Unlike that of any other.
+        scene: What several photographs may share.
+        ldr: Display-encoded values [H, W, 3] of 8 bits: the one input of all methods.
+        reference: Scene-linear light [H, W, 3], at least 0.
+        usable: Whether less than half of it is nearly black or white.
+        clip_point: The value of the reference at which the camera clipped, where that is known.
+        inverse_curve: The camera's inverse response curve [K], where that is known.
+    """
+
+    name: str
+    scene: str
+    ldr: NDArray[np.uint8]
+    reference: NDArray[np.float32]
+    usable: bool = True
+    clip_point: float | None = None
+    inverse_curve: NDArray[np.float32] | None = None
+
+
+class Photographs(Sequence[Photograph]):
+    """The photographs of a split, each whole and made when it is asked for.
+
+    Args:
+        data: The data section; its crop for validations does not apply.
+        index: Its index.
+        curves: Its response curves, where it has some.
+        split: train, val, test or all.
+        num: How many, spread evenly; None takes all.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        index: Index,
+        curves: ResponseCurves | None,
+        split: str,
+        num: int | None = None,
+    ) -> None:
+        keys = REAL_KEYS if isinstance(data, HdrRealConfig) else SYNTH_KEYS
+        self.source = index
+        self.taken = validation_set(replace(data, val_crop=None), index, curves, split, keys, num)
+
+    def __len__(self) -> int:
+        return len(self.taken)
+
+    @property
+    def knows_curves(self) -> bool:
+        """Whether the true response curves are known."""
+        return not isinstance(self.taken, RealValidation)
+
+    def __getitem__(self, number: int) -> Photograph:  # type: ignore[override]
+        if isinstance(self.taken, RealValidation):
+            return self._real(number, *self.taken.photos[number])
+        picture, sample = self.taken.picture(number), self.taken[number]
+        return Photograph(
+            f"{number:04d} {picture.file}",
+            picture.scene,
+            np.rint(255 * _rows(sample["jpeg"].numpy())).astype(np.uint8),
+            _rows(sample["hdr"].numpy()),
+            bool(sample["mask"].any()),
+            1.0,
+            sample["inv_curve"].numpy(),
+        )
+
+    def _real(self, number: int, pair: Pair, within: int) -> Photograph:
+        ldr, hdr = cut_pair(self.source, pair, within, slice(None), slice(None))
+        usable = bool(to_sample(ldr, hdr)["mask"].any())
+        clip_point = 1.0 if _is_of_stack(pair.file) else None
+        return Photograph(
+            f"{number:04d} {pair.file}", pair.scene, np.asarray(ldr), np.asarray(hdr), usable, clip_point
+        )
+
+
+def _is_of_stack(file: str) -> bool:
+    """Say whether a pair comes from an exposure stack, of which 1 is the photograph's clipping point."""
+    path = PurePath(file)
+    return len(path.parts) > 1 and path.parts[0] != "LDR_in" and path.suffix != ".tfrecords"
+
+
+def _rows(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(picture.transpose(1, 2, 0))

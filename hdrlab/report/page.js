@@ -1,0 +1,705 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const make = (tag, className = "", text = "") => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (text) element.textContent = text;
+    return element;
+  };
+  const report = JSON.parse(byId("report").textContent);
+  const pictures = [...document.querySelectorAll("script.picture")].map((block) => JSON.parse(block.textContent));
+  const PALETTE = ["#4a86d8", "#e8862a", "#3fa65a", "#d9534f", "#2fa8a8", "#a673c4", "#d3709d", "#9c7a5b", "#b8a11f"];
+  const colourOf = (index) => PALETTE[index % PALETTE.length];
+  const methodOf = new Map(report.methods.map((method, index) => [method.name, { ...method, index }]));
+  for (const spot of document.querySelectorAll("[data-method]"))
+    spot.closest("tr").style.setProperty("--swatch", colourOf(Number(spot.dataset.method)));
+
+  // Names of files are long words: they may break after the marks that people put between their parts.
+  function breakable(text) {
+    const span = make("span");
+    text.split(/(?<=[_\-.])/).forEach((part, k) => span.append(...(k ? [make("wbr")] : []), part));
+    return span;
+  }
+
+  const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+  const figureText = (value, digits) => {
+    if (value === undefined || Number.isNaN(value)) return "–";
+    if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+    return value.toFixed(digits).replace("-", "−");
+  };
+
+  // ------------------------------------------------------------------------------------------ tables
+
+  const scores = byId("score-table");
+
+  function showRegion(region) {
+    for (const cell of scores.querySelectorAll("[data-region]")) cell.hidden = cell.dataset.region !== region;
+    for (const button of document.querySelectorAll("#regions button"))
+      button.setAttribute("aria-pressed", String(button.dataset.region === region));
+  }
+
+  function order(left, right, descending) {
+    const missing = (value) => (typeof value === "number" ? Number.isNaN(value) : value === "");
+    if (missing(left) || missing(right)) return missing(left) - missing(right);
+    const sense = typeof left === "string" ? left.localeCompare(right, undefined, { numeric: true }) : left - right;
+    return descending ? -sense : sense;
+  }
+
+  function sortScores(head) {
+    const heads = [...scores.tHead.rows[0].cells];
+    const column = heads.indexOf(head);
+    const before = head.getAttribute("aria-sort");
+    const first = column === 0 || head.dataset.higher === "0" ? "ascending" : "descending";
+    const direction = before === null ? first : before === "ascending" ? "descending" : "ascending";
+    for (const other of heads) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", direction);
+    const key = (row) => Number(column === 0 ? row.dataset.place : (row.cells[column].dataset.value ?? NaN));
+    const rows = [...scores.tBodies[0].rows];
+    rows.sort((a, b) => order(key(a), key(b), direction === "descending"));
+    scores.tBodies[0].append(...rows);
+  }
+
+  for (const head of scores.tHead.rows[0].cells) head.querySelector("button").onclick = () => sortScores(head);
+  for (const button of document.querySelectorAll("#regions button"))
+    button.onclick = () => showRegion(button.dataset.region);
+  if (byId("regions")) showRegion(document.querySelector("#regions button").dataset.region);
+  byId("spread").onchange = (event) => scores.classList.toggle("spread", event.target.checked);
+
+  const list = { column: report.columns[0], scene: "", sort: "name", descending: false, shown: [] };
+
+  function figureOf(picture, method, column) {
+    const value = picture.figures[method.name]?.[column?.name];
+    return value === undefined || value === null ? NaN : Number(value);
+  }
+
+  function digitsOf(column) {
+    const values = pictures.flatMap((picture) => report.methods.map((method) => figureOf(picture, method, column)));
+    const largest = Math.max(...values.filter(Number.isFinite).map(Math.abs), 0);
+    return largest >= 100 ? 1 : largest >= 10 ? 2 : largest >= 1 ? 3 : 4;
+  }
+
+  function fillList() {
+    const head = byId("picture-table").tHead;
+    const row = make("tr");
+    const columns = [["name", "Picture", "name"], ["scene", "Scene", ""]];
+    for (const method of report.methods) columns.push([method, method.title, "figure"]);
+    for (const [key, title, className] of columns) {
+      const cell = make("th", className);
+      cell.scope = "col";
+      const button = make("button", "", title);
+      button.type = "button";
+      button.onclick = () => {
+        const better = typeof key === "object" && list.column?.higher;
+        list.descending = list.sort === key ? !list.descending : Boolean(better);
+        list.sort = key;
+        fillList();
+      };
+      if (list.sort === key) cell.setAttribute("aria-sort", list.descending ? "descending" : "ascending");
+      cell.append(button);
+      row.append(cell);
+    }
+    head.replaceChildren(row);
+    const keyOf = (index) =>
+      typeof list.sort === "string" ? pictures[index][list.sort] : figureOf(pictures[index], list.sort, list.column);
+    list.shown = pictures.map((_, index) => index).filter((index) => !list.scene || pictures[index].scene === list.scene);
+    list.shown.sort((a, b) => order(keyOf(a), keyOf(b), list.descending) || a - b);
+    const digits = digitsOf(list.column);
+    byId("picture-table").tBodies[0].replaceChildren(...list.shown.map((index) => pictureRow(index, digits)));
+    byId("count").textContent = `${list.shown.length} of ${pictures.length} pictures`;
+  }
+
+  function pictureRow(index, digits) {
+    const picture = pictures[index];
+    const row = make("tr");
+    row.dataset.picture = index;
+    const name = make("th", "name");
+    name.scope = "row";
+    const open = make("button", "open");
+    open.type = "button";
+    const thumb = make("canvas");
+    thumb.dataset.picture = index;
+    thumbs.observe(thumb);
+    open.append(thumb, breakable(picture.name));
+    name.append(open);
+    const scene = make("td", "quiet");
+    scene.append(breakable(picture.scene));
+    row.append(name, scene);
+    const values = report.methods.map((method) => figureOf(picture, method, list.column));
+    const able = values.filter((value, k) => !Number.isNaN(value) && report.methods[k].kind !== "oracle");
+    const top = list.column?.higher ? Math.max(...able) : Math.min(...able);
+    report.methods.forEach((method, k) => {
+      const best = values[k] === top && method.kind !== "oracle";
+      const cell = make("td", best ? "figure top-figure" : "figure", figureText(values[k], digits));
+      if (!picture.layers[`method:${method.name}`]) cell.append(make("div", "failed", "failed"));
+      row.append(cell);
+    });
+    row.onclick = () => show(index, true);
+    return row;
+  }
+
+  const thumbs = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      thumbs.unobserve(target);
+      drawThumb(target, pictures[Number(target.dataset.picture)]);
+    }
+  }, { rootMargin: "100px" });
+
+  async function drawThumb(canvas, picture) {
+    const key = Object.keys(picture.layers)[0];
+    if (!key) return;
+    const layer = await decode(picture, key);
+    const plain = { picture, mode: "light", stops: 0 };
+    canvas.width = layer.width;
+    canvas.height = layer.height;
+    const image = new ImageData(layer.width, layer.height);
+    shade(plain, layer, image.data, 0, layer.width);
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  // ------------------------------------------------------------------------------------------ copies
+
+  const fromSrgb = (shown) => (shown <= 0.04045 ? shown / 12.92 : ((shown + 0.055) / 1.055) ** 2.4);
+  const toSrgb = (light) => (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055);
+
+  function bytesOf(text) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    const raw = atob(text);
+    const bytes = new Uint8Array(raw.length);
+    for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+    return bytes;
+  }
+
+  async function decode(picture, key) {
+    const meta = picture.layers[key];
+    const packed = new Blob([bytesOf(byId(meta.block).textContent)]);
+    const stream = packed.stream().pipeThrough(new DecompressionStream("deflate"));
+    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+    const { width, height } = meta;
+    const planes = [0, 1, 2].map((plane) => predicted(bytes, plane * width * height, width, height));
+    const [green, red, blue] = planes;
+    let largest = 0;
+    for (let i = 0; i < green.length; i++) {
+      red[i] += green[i];
+      blue[i] += green[i];
+      largest = Math.max(largest, red[i], green[i], blue[i]);
+    }
+    const light = new Float32Array(meta.coding === "srgb" ? 256 : largest + 1);
+    for (let q = 0; q < light.length; q++)
+      light[q] = meta.coding === "srgb" ? fromSrgb(q / 255) : (meta.floor * (2 ** (q / report.steps) - 1)) / picture.white;
+    // A tone-mapped result is a display picture: no exposure applies to it.
+    return { key, width, height, red, green, blue, light, fixed: report.kind === "sdr" && meta.coding === "srgb" };
+  }
+
+  function predicted(bytes, start, width, height) {
+    const count = bytes.length / 6;
+    const plane = new Int32Array(count);
+    const highs = start + 3 * count;
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i++) {
+        const left = x ? plane[i - 1] : 0;
+        const above = y ? plane[i - width] : 0;
+        const corner = x && y ? plane[i - width - 1] : 0;
+        const low = Math.min(left, above);
+        const high = Math.max(left, above);
+        const guess = Math.min(Math.max(left + above - corner, low), high);
+        const folded = bytes[start + i] | (bytes[highs + i] << 8);
+        plane[i] = guess + ((folded >> 1) ^ -(folded & 1));
+      }
+    }
+    return plane;
+  }
+
+  function levelsOf(layer, stops) {
+    const gain = layer.fixed ? 1 : 2 ** stops;
+    return Uint8ClampedArray.from(layer.light, (light) => 255 * toSrgb(Math.min(light * gain, 1)));
+  }
+
+  function stopsOf(layer) {
+    if (!layer.stops) {
+      const { red, green, blue, light } = layer;
+      layer.stops = new Float32Array(red.length);
+      for (let i = 0; i < red.length; i++) {
+        const luminance = 0.212656 * light[red[i]] + 0.715158 * light[green[i]] + 0.072186 * light[blue[i]];
+        layer.stops[i] = Math.log2(Math.max(luminance, 2 ** -40));
+      }
+    }
+    return layer.stops;
+  }
+
+  // ------------------------------------------------------------------------------------------ colours
+
+  const FALSE_COLOURS = ["#0b0720", "#2b1a6b", "#2f4fb5", "#1f8fae", "#24a876", "#7cc043", "#e3cf34", "#f39a2b", "#e2502c", "#c22a6e", "#ffd9ea"];
+  const ERROR_COLOURS = ["#0a2a6b", "#2b6fc4", "#8fbde6", "#f1f1ef", "#f2b48b", "#cf4a33", "#6e0d1e"];
+
+  function ramp(colours) {
+    const table = new Uint8ClampedArray(256 * 3);
+    const parts = colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+    for (let i = 0; i < 256; i++) {
+      const place = (i / 255) * (parts.length - 1);
+      const before = Math.min(Math.floor(place), parts.length - 2);
+      for (let c = 0; c < 3; c++)
+        table[3 * i + c] = parts[before][c] + (place - before) * (parts[before + 1][c] - parts[before][c]);
+    }
+    return table;
+  }
+  const falseRamp = ramp(FALSE_COLOURS);
+  const errorRamp = ramp(ERROR_COLOURS);
+
+  function shade(view, layer, data, from, to) {
+    const { width, height } = layer;
+    if (view.mode === "light") {
+      const levels = levelsOf(layer, view.stops);
+      const { red, green, blue } = layer;
+      for (let y = 0; y < height; y++)
+        for (let i = y * width + from, end = y * width + to; i < end; i++) {
+          data[4 * i] = levels[red[i]];
+          data[4 * i + 1] = levels[green[i]];
+          data[4 * i + 2] = levels[blue[i]];
+          data[4 * i + 3] = 255;
+        }
+      return;
+    }
+    const error = view.mode === "error";
+    const stops = stopsOf(layer);
+    const against = error ? stopsOf(view.reference) : null;
+    const [low, high] = error ? [-view.range, view.range] : view.limits;
+    const table = error ? errorRamp : falseRamp;
+    for (let y = 0; y < height; y++)
+      for (let i = y * width + from, end = y * width + to; i < end; i++) {
+        const value = error ? stops[i] - against[i] : stops[i];
+        const at = 3 * Math.round(255 * Math.min(Math.max((value - low) / (high - low), 0), 1));
+        data[4 * i] = table[at];
+        data[4 * i + 1] = table[at + 1];
+        data[4 * i + 2] = table[at + 2];
+        data[4 * i + 3] = 255;
+      }
+  }
+
+  function outlineClipped(input, data) {
+    const { width, height, red, green, blue } = input;
+    const clipped = (i) => Math.max(red[i], green[i], blue[i]) >= report.clipped;
+    for (let y = 1; y < height - 1; y++)
+      for (let x = 1; x < width - 1; x++) {
+        const i = y * width + x;
+        if (!clipped(i) || (clipped(i - 1) && clipped(i + 1) && clipped(i - width) && clipped(i + width))) continue;
+        data.set([255, 0, 200, 255], 4 * i);
+      }
+  }
+
+  function limitsOf(layer) {
+    const sorted = Float32Array.from(stopsOf(layer)).sort();
+    const low = Math.floor(sorted[Math.floor(sorted.length * 0.005)]);
+    const high = Math.ceil(sorted[Math.floor(sorted.length * 0.9995)]);
+    return [Math.max(low, high - 24), Math.max(high, low + 2)];
+  }
+
+  // ------------------------------------------------------------------------------------------ viewer
+
+  const viewer = byId("viewer");
+  const canvas = byId("canvas");
+  const state = {
+    index: -1, picture: null, layers: new Map(), limits: [-8, 2],
+    left: "", right: "", mode: "light", stops: 0, range: 2, split: 0.5, wipe: false, all: false, outline: false,
+  };
+
+  function titleOf(key) {
+    if (key === "input") return "Input";
+    if (key === "reference") return report.kind === "sdr" ? "HDR input" : "Reference";
+    return methodOf.get(key.slice(7))?.title ?? key;
+  }
+
+  function keysOf() {
+    return ["input", ...report.methods.map((method) => `method:${method.name}`), "reference"];
+  }
+
+  const usable = (key) => Boolean(state.picture?.layers[key]);
+  const hasErrors = () => report.kind === "hdr" && usable("reference");
+
+  async function show(index, fresh = false) {
+    const address = `#view-${index + 1}`;
+    if (fresh) history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+    const picture = pictures[index];
+    Object.assign(state, { index, picture, layers: new Map() });
+    const able = keysOf().filter(usable);
+    const results = able.filter((key) => key.startsWith("method:"));
+    if (!usable(state.left)) state.left = results[0] ?? able[0] ?? "";
+    if (!usable(state.right)) state.right = usable("reference") ? "reference" : (able.at(-1) ?? "");
+    if (state.mode === "error" && !hasErrors()) state.mode = "light";
+    if (!viewer.open) viewer.showModal();
+    describe();
+    const decoded = await Promise.all(able.map((key) => decode(picture, key)));
+    if (state.picture !== picture) return;
+    for (const layer of decoded) state.layers.set(layer.key, layer);
+    const shape = decoded[0];
+    if (!shape) return;
+    canvas.width = shape.width;
+    canvas.height = shape.height;
+    byId("frame").style.setProperty("--ratio", shape.width / shape.height);
+    const widest = state.layers.get("reference") ?? decoded.find((layer) => layer.key !== "input") ?? shape;
+    state.limits = limitsOf(widest);
+    buildSheet();
+    update();
+  }
+
+  function describe() {
+    const { picture } = state;
+    const position = list.shown.indexOf(state.index);
+    const place = position >= 0 ? `${position + 1} of ${list.shown.length}` : `${state.index + 1} of ${pictures.length}`;
+    byId("name").textContent = picture.name;
+    byId("where").textContent = `${place} · scene ${picture.scene}`;
+    byId("outline").disabled = !usable("input");
+    document.querySelector('[data-mode="error"]').disabled = !hasErrors();
+    const digits = digitsOf(list.column);
+    const rows = keysOf().filter((key) => usable(key) || key.startsWith("method:"));
+    const column = list.column;
+    const head = column
+      ? make("div", "layer-head quiet", `${column.title}${column.unit ? `, ${column.unit}` : ""} (${column.region.toLowerCase()})`)
+      : make("div");
+    byId("layers").replaceChildren(head, ...rows.map((key) => layerButton(key, digits)));
+    const other = byId("other");
+    other.replaceChildren(...rows.filter(usable).map((key) => new Option(titleOf(key), key)));
+  }
+
+  function layerButton(key, digits) {
+    const method = methodOf.get(key.slice(7));
+    const button = make("button");
+    button.type = "button";
+    button.dataset.layer = key;
+    button.disabled = !usable(key);
+    const cap = method ? (method.index < 9 ? String(method.index + 1) : "") : key[0];
+    button.append(make("kbd", "", cap || "·"));
+    if (method) {
+      const swatch = make("span", "swatch");
+      swatch.style.setProperty("--swatch", colourOf(method.index));
+      button.append(swatch);
+    }
+    button.append(make("span", "label", titleOf(key)));
+    const value = method ? figureText(figureOf(state.picture, method, list.column), digits) : "";
+    button.append(make("span", usable(key) ? "value" : "failed", usable(key) ? value : "failed"));
+    button.onclick = () => choose(key);
+    return button;
+  }
+
+  function choose(key) {
+    if (!usable(key)) return;
+    state.left = key;
+    if (state.all) state.all = false;
+    update();
+  }
+
+  function viewOf() {
+    return { picture: state.picture, mode: state.mode, stops: state.stops, range: state.range, limits: state.limits, reference: state.layers.get("reference") };
+  }
+
+  function update() {
+    if (!state.layers.size) return;
+    const { wipe, all, mode } = state;
+    byId("frame").hidden = all;
+    byId("sheet").hidden = !all;
+    if (all) drawSheet();
+    else draw();
+    for (const button of document.querySelectorAll("#layers button")) {
+      button.setAttribute("aria-pressed", String(button.dataset.layer === state.left));
+      button.classList.toggle("right", wipe && !all && button.dataset.layer === state.right);
+    }
+    for (const button of document.querySelectorAll("[data-mode]"))
+      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    byId("wipe").setAttribute("aria-pressed", String(wipe && !all));
+    byId("all").setAttribute("aria-pressed", String(all));
+    byId("outline").setAttribute("aria-pressed", String(state.outline));
+    byId("exposure").value = state.stops;
+    byId("stops").textContent = state.stops ? signed(state.stops) : "0";
+    byId("range-label").hidden = mode !== "error";
+    byId("other-label").hidden = !wipe || all;
+    byId("other").value = state.right;
+    drawLegend();
+    drawHistogram();
+    drawCurves();
+  }
+
+  function draw() {
+    if (!state.layers.size) return;
+    const { wipe, split } = state;
+    const [left, right] = [state.layers.get(state.left), state.layers.get(state.right)];
+    const image = new ImageData(canvas.width, canvas.height);
+    const edge = wipe ? Math.round(split * canvas.width) : canvas.width;
+    const view = viewOf();
+    shade(view, left, image.data, 0, edge);
+    if (wipe) shade(view, right, image.data, edge, canvas.width);
+    if (state.outline && state.layers.has("input")) outlineClipped(state.layers.get("input"), image.data);
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    byId("tag-left").textContent = titleOf(state.left);
+    byId("tag-right").textContent = wipe ? titleOf(state.right) : "";
+    const divider = byId("divider");
+    divider.hidden = !wipe;
+    divider.style.left = `${100 * split}%`;
+    divider.setAttribute("aria-valuenow", Math.round(100 * split));
+  }
+
+  function buildSheet() {
+    byId("sheet").replaceChildren(...[...state.layers.values()].map((layer) => {
+      const button = make("button");
+      button.type = "button";
+      button.dataset.sheet = layer.key;
+      const small = make("canvas");
+      small.width = layer.width;
+      small.height = layer.height;
+      button.append(small, make("span", "tag", titleOf(layer.key)));
+      button.onclick = () => choose(layer.key);
+      return button;
+    }));
+  }
+
+  function drawSheet() {
+    const view = viewOf();
+    for (const button of byId("sheet").children) {
+      const layer = state.layers.get(button.dataset.sheet);
+      const image = new ImageData(layer.width, layer.height);
+      shade(view, layer, image.data, 0, layer.width);
+      if (state.outline && state.layers.has("input")) outlineClipped(state.layers.get("input"), image.data);
+      button.firstChild.getContext("2d").putImageData(image, 0, 0);
+      button.setAttribute("aria-pressed", String(layer.key === state.left));
+    }
+  }
+
+  function drawLegend() {
+    const legend = byId("legend");
+    legend.hidden = state.mode === "light";
+    if (legend.hidden) return;
+    const error = state.mode === "error";
+    const [low, high] = error ? [-state.range, state.range] : state.limits;
+    const colours = error ? ERROR_COLOURS : FALSE_COLOURS;
+    const strip = make("i");
+    strip.style.background = `linear-gradient(90deg, ${colours.join(",")})`;
+    const step = error ? state.range / 2 : high - low > 14 ? 4 : high - low > 7 ? 2 : 1;
+    const ticks = [];
+    for (let at = error ? low : Math.ceil(low / step) * step; at <= high + 1e-9; at += step) {
+      const text = at ? signed(at, Number.isInteger(at) ? 0 : 2) : error ? "0" : "white";
+      const unit = error && at === low ? " too dark" : error && at === high ? " too bright" : "";
+      const tick = make("span", "", text + unit);
+      tick.style.left = `${(100 * (at - low)) / (high - low)}%`;
+      ticks.push(tick);
+    }
+    legend.replaceChildren(strip, ...ticks);
+    legend.title = error ? "Luminance against the reference, in stops" : "Luminance in stops from white";
+  }
+
+  // ------------------------------------------------------------------------------------------ charts
+
+  function svg(tag, attributes, text = "") {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.textContent = text;
+    return element;
+  }
+
+  function chosen() {
+    const keys = state.wipe && !state.all ? [state.left, state.right] : [state.left];
+    return [...new Set(keys)].filter((key) => key !== "reference" && state.layers.has(key));
+  }
+
+  function strokeOf(key) {
+    const method = methodOf.get(key.replace(/^method:/, ""));
+    return method ? colourOf(method.index) : key === "input" ? "#8a8f98" : "currentColor";
+  }
+
+  function drawHistogram() {
+    const [width, height] = [300, 130];
+    const [low, high] = [state.limits[0] - 1, state.limits[1] + 1];
+    const bins = Math.round((high - low) * 4);
+    const x = (stops) => ((stops - low) / (high - low)) * width;
+    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Histogram of luminance in stops" });
+    const step = high - low > 16 ? 4 : 2;
+    for (let at = Math.ceil(low / step) * step; at < high; at += step) {
+      chart.append(svg("line", { x1: x(at), x2: x(at), y1: 0, y2: height - 14, class: at ? "grid" : "white" }));
+      if (x(at) > 8 && x(at) < width - 8)
+        chart.append(svg("text", { x: x(at), y: height - 3, "text-anchor": "middle" }, at ? signed(at, 0) : "white"));
+    }
+    const outline = (key) => {
+      const counts = new Float64Array(bins);
+      const stops = stopsOf(state.layers.get(key));
+      for (const value of stops) {
+        const bin = Math.floor((value - low) * 4);
+        if (bin >= 0 && bin < bins) counts[bin] += 1;
+      }
+      const full = Math.log(1 + stops.length / 4);
+      const points = [...counts].map((count, k) => {
+        const y = height - 14 - (Math.min(Math.log(1 + count) / full, 1) * (height - 20));
+        return `${x(low + k / 4).toFixed(1)},${y.toFixed(1)} ${x(low + (k + 1) / 4).toFixed(1)},${y.toFixed(1)}`;
+      });
+      return `M0,${height - 14} L${points.join(" ")} L${width},${height - 14}`;
+    };
+    const keys = chosen();
+    if (state.layers.has("reference")) chart.append(svg("path", { d: outline("reference"), class: "area" }));
+    for (const key of keys) chart.append(svg("path", { d: outline(key), stroke: strokeOf(key) }));
+    const names = keys.map((key) => [titleOf(key), strokeOf(key)]);
+    if (state.layers.has("reference")) names.push([titleOf("reference"), "var(--quiet)"]);
+    byId("histogram").replaceChildren(chart, series(names));
+  }
+
+  function series(names) {
+    const box = make("div", "series");
+    for (const [name, colour] of names) {
+      const item = make("span");
+      const swatch = make("span", "swatch");
+      swatch.style.setProperty("--swatch", colour);
+      item.append(swatch, name);
+      box.append(item);
+    }
+    return box;
+  }
+
+  function drawCurves() {
+    const curves = Object.entries(state.picture.curves);
+    byId("curves-figure").hidden = !curves.length;
+    if (!curves.length) return;
+    const [width, height, edge] = [300, 190, 5];
+    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Response curves" });
+    for (const part of [0.25, 0.5, 0.75]) {
+      chart.append(svg("line", { x1: part * width, x2: part * width, y1: 0, y2: height, class: "grid" }));
+      chart.append(svg("line", { x1: 0, x2: width, y1: part * height, y2: part * height, class: "grid" }));
+    }
+    const shown = new Set(chosen().map((key) => key.slice(7)));
+    const emphasised = curves.some(([name]) => shown.has(name));
+    const names = [];
+    for (const [name, values] of curves) {
+      const method = methodOf.get(name);
+      const points = values.map((value, k) => {
+        const right = edge + (k / (values.length - 1)) * (width - 2 * edge);
+        return `${right.toFixed(1)},${(height - edge - Math.min(Math.max(Number(value), -0.05), 1.1) * (height - 2 * edge)).toFixed(1)}`;
+      });
+      const faint = method && emphasised && !shown.has(name);
+      chart.append(svg("path", {
+        d: `M${points.join(" L")}`,
+        class: method ? (faint ? "faint" : "") : "true",
+        ...(method ? { stroke: colourOf(method.index) } : {}),
+      }));
+      names.push([method ? method.title : name, method ? colourOf(method.index) : "currentColor"]);
+    }
+    byId("curves").replaceChildren(chart, series(names));
+  }
+
+  // ------------------------------------------------------------------------------------------ input
+
+  function step(by) {
+    const around = list.shown.length ? list.shown : pictures.map((_, index) => index);
+    const at = around.indexOf(state.index);
+    show(around[(at + by + around.length) % around.length]);
+  }
+
+  function expose(stops) {
+    state.stops = Math.min(Math.max(stops, -12), 12);
+    update();
+  }
+
+  function setMode(mode) {
+    if (mode === "error" && !hasErrors()) return;
+    state.mode = state.mode === mode ? "light" : mode;
+    update();
+  }
+
+  function toggle(name) {
+    if (name === "outline" && !usable("input")) return;
+    if (name === "wipe" && state.all) Object.assign(state, { all: false, wipe: true });
+    else state[name] = !state[name];
+    if (state.wipe && state.left === state.right)
+      state.right = [...state.layers.keys()].reverse().find((key) => key !== state.left) ?? state.left;
+    update();
+  }
+
+  const KEYS = {
+    ArrowLeft: () => step(-1), ArrowRight: () => step(1),
+    "+": () => expose(state.stops + 0.5), "=": () => expose(state.stops + 0.5), "]": () => expose(state.stops + 0.5),
+    "-": () => expose(state.stops - 0.5), "[": () => expose(state.stops - 0.5), 0: () => expose(0),
+    w: () => toggle("wipe"), a: () => toggle("all"), c: () => toggle("outline"),
+    f: () => setMode("colour"), e: () => setMode("error"),
+    i: () => choose("input"), r: () => choose("reference"),
+  };
+
+  addEventListener("keydown", (event) => {
+    if (!viewer.open || event.ctrlKey || event.metaKey || event.altKey) return;
+    const own = event.target.matches?.("select, input, #divider") && event.key.startsWith("Arrow");
+    if (own || (event.target.matches?.("select") && event.key.length === 1)) return;
+    const method = /^[1-9]$/.test(event.key) ? report.methods[Number(event.key) - 1] : null;
+    const act = method ? () => choose(`method:${method.name}`) : Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+
+  byId("previous").onclick = () => step(-1);
+  byId("next").onclick = () => step(1);
+  byId("close").onclick = () => viewer.close();
+  viewer.addEventListener("close", () => {
+    if (location.hash.startsWith("#view-")) history.replaceState(null, "", "#pictures");
+  });
+  byId("exposure").oninput = (event) => expose(Number(event.target.value));
+  byId("exposure").ondblclick = () => expose(0);
+  byId("reset").onclick = () => expose(0);
+  byId("wipe").onclick = () => toggle("wipe");
+  byId("all").onclick = () => toggle("all");
+  byId("outline").onclick = () => toggle("outline");
+  byId("other").onchange = (event) => { state.right = event.target.value; update(); };
+  byId("range").onchange = (event) => { state.range = Number(event.target.value); update(); };
+  for (const button of document.querySelectorAll("[data-mode]"))
+    button.onclick = () => { state.mode = button.dataset.mode; update(); };
+
+  const divider = byId("divider");
+  const slide = (event) => {
+    const box = byId("frame").getBoundingClientRect();
+    state.split = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
+    draw();
+  };
+  divider.onpointerdown = (event) => { divider.setPointerCapture(event.pointerId); event.preventDefault(); divider.focus(); };
+  divider.onpointermove = (event) => { if (divider.hasPointerCapture(event.pointerId)) slide(event); };
+  divider.onkeydown = (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    state.split = Math.min(Math.max(state.split + (event.key === "ArrowLeft" ? -0.02 : 0.02), 0), 1);
+    event.preventDefault();
+    draw();
+  };
+
+  byId("frame").addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const x = Math.floor(((event.clientX - box.left) / box.width) * canvas.width);
+    const y = Math.floor(((event.clientY - box.top) / box.height) * canvas.height);
+    if (x < 0 || y < 0 || x >= canvas.width || y >= canvas.height || !state.layers.size) return;
+    const i = y * canvas.width + x;
+    const key = state.wipe && x >= state.split * canvas.width ? state.right : state.left;
+    const seen = stopsOf(state.layers.get(key))[i];
+    const parts = [`${titleOf(key)} ${signed(seen)} stops from white`];
+    const reference = state.layers.get("reference");
+    if (reference && key !== "reference" && hasErrors()) {
+      const wanted = stopsOf(reference)[i];
+      parts.push(`reference ${signed(wanted)}`, `difference ${signed(seen - wanted)}`);
+    }
+    byId("readout").textContent = parts.join(" · ");
+  });
+  byId("frame").addEventListener("pointerleave", () => { byId("readout").textContent = ""; });
+
+  // ------------------------------------------------------------------------------------------ start
+
+  const regions = new Map();
+  report.columns.forEach((column, index) => {
+    if (!regions.has(column.region)) regions.set(column.region, make("optgroup"));
+    regions.get(column.region).label = column.region;
+    regions.get(column.region).append(new Option(column.unit ? `${column.title} (${column.unit})` : column.title, index));
+  });
+  byId("figure").append(...regions.values());
+  byId("figure").onchange = (event) => { list.column = report.columns[Number(event.target.value)]; fillList(); };
+  const scenes = [...new Set(pictures.map((picture) => picture.scene))].sort();
+  byId("scene").append(new Option("all scenes", ""), ...scenes.map((scene) => new Option(scene, scene)));
+  byId("scene").onchange = (event) => { list.scene = event.target.value; fillList(); };
+
+  function follow() {
+    const asked = /^#view-(\d+)$/.exec(location.hash);
+    if (asked && pictures[Number(asked[1]) - 1]) show(Number(asked[1]) - 1);
+    else if (viewer.open) viewer.close();
+  }
+  addEventListener("popstate", follow);
+  fillList();
+  follow();
+})();

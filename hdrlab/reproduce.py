@@ -1,0 +1,273 @@
+"""Carry out a paper's chain of trainings and compare: ``python -m hdrlab.reproduce plan=singlehdr``.
+
+Every training and every scoring is a command of its own, so that it can use several devices and leaves no
+memory behind; what is done already, run folders and scores say themselves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hdrlab import claims
+from hdrlab.config.check import ConfigError, check_reproduce
+from hdrlab.config.command import Command
+from hdrlab.config.menu import reproduce_menu
+from hdrlab.config.schema import ReproduceConfig, TrainConfig
+from hdrlab.plans import Plan, PlanError, Scale, Step, fill, plan_file, read_plan, require_inputs
+from hdrlab.runs import slot_of
+from hdrlab.train import COMMAND as TRAIN
+
+PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training of the plan, ready to be called.
+
+    Attributes:
+        step: What the plan says of it.
+        words: Its command line.
+        scoring: Words for scoring besides checkpoint and output.
+        slot: Where its result lies.
+    """
+
+    step: Step
+    words: tuple[str, ...]
+    scoring: tuple[str, ...]
+    slot: Path
+
+
+@dataclass
+class Journal:
+    """What earlier calls did, kept in a file.
+
+    Attributes:
+        path: The file.
+        seconds: Time spent on each training, over all calls.
+        done: The trainings that are finished, by stage their command lines.
+        scored: By stage, what its scores were made of.
+    """
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    done: dict[str, str] = field(default_factory=dict)
+    scored: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Read it, or begin a new one."""
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return cls(path, **stored)
+
+    def save(self) -> None:
+        """Write it; a kill leaves the former one whole."""
+        part = self.path.with_suffix(".part")
+        content = {"seconds": self.seconds, "done": self.done, "scored": self.scored}
+        part.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        part.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A plan at a scale, checked.
+
+    Attributes:
+        plan: The plan.
+        scale: The scale.
+        folder: Where all of it is written.
+        jobs: The trainings in their order.
+    """
+
+    plan: Plan
+    scale: Scale
+    folder: Path
+    jobs: tuple[Job, ...]
+
+
+def reproduce(config: ReproduceConfig) -> int:
+    """Carry out a checked configuration; return the exit code."""
+    tasks: list[Task] = []
+    problems: list[str] = []
+    for name in config.plan:
+        try:
+            tasks.append(make_task(config, plan_file(name)))
+        except PlanError as error:
+            problems += error.problems
+    if problems:
+        raise PlanError(dict.fromkeys(problems))
+    for task in tasks:
+        carry_out(task, config)
+    return 0
+
+
+def make_task(config: ReproduceConfig, file: Path) -> Task:
+    """Read a plan and check everything that its trainings need.
+
+    Raises:
+        PlanError: With all that is wrong or missing.
+    """
+    plan = read_plan(file)
+    if config.scale not in plan.scales:
+        raise PlanError([f"scale={config.scale}: must be {' | '.join(plan.scales)}"])
+    scale = plan.scales[config.scale]
+    inputs = require_inputs(plan, scale, asdict(config.inputs))
+    folder = Path(config.paths.runs) / "reproduce" / f"{file.stem}-{config.scale}"
+    return Task(plan, scale, folder, tuple(make_jobs(config, scale, inputs, folder)))
+
+
+def carry_out(task: Task, config: ReproduceConfig) -> None:
+    """Train, score and report what is not done yet.
+
+    Raises:
+        PlanError: A command failed, or another call is at work.
+    """
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(task.folder / "lock") as lock:
+        journal, jobs = Journal.open(task.folder / "journal.json"), task.jobs
+        for number, job in enumerate(jobs):
+            said = f"{task.plan.title} {number + 1}/{len(jobs)}: {job.step.stage}"
+            print(f"{said}{time_left(jobs, number, journal)}", flush=True)
+            _train(job, journal, lock)
+        scores = {job.step.stage: _score(job, journal, task.folder / "scores", lock) for job in jobs}
+        report(task, journal, scores, [f"inputs.{n}={asdict(config.inputs)[n]}" for n in task.scale.inputs])
+
+
+def make_jobs(config: ReproduceConfig, scale: Scale, inputs: Mapping[str, str], folder: Path) -> list[Job]:
+    """Make the command lines of all trainings and check every one before the first starts.
+
+    Raises:
+        PlanError: With all that the trainings would refuse.
+    """
+    places = (f"paths.runs={folder / 'runs'}", f"paths.data={config.paths.data}")
+    devices = (f"trainer.devices={config.devices}", f"trainer.precision={config.precision}")
+    jobs, problems = [], []
+    for step in scale.steps:
+        data = fill(step.data, inputs)
+        words = (*fill([*scale.common, *step.train], inputs), *data, *places, *devices)
+        try:
+            trained: TrainConfig = TRAIN.compose(words)
+        except ConfigError as error:
+            problems += [f"{step.stage}: {problem}" for problem in error.problems]
+            continue
+        slot = slot_of(folder / "runs", trained.data.name, trained.stage.name)
+        scoring = (*(data or [f"data={trained.data.name}"]), f"paths.data={config.paths.data}")
+        jobs.append(Job(step, words, (*scoring, f"accelerator={trained.trainer.accelerator}"), slot))
+    if problems:
+        raise PlanError(problems)
+    return jobs
+
+
+def time_left(jobs: Sequence[Job], number: int, journal: Journal) -> str:
+    """Say how long the trainings from one on may take, by the speed of those finished; or nothing yet."""
+    done = [job.step for job in jobs if job.step.stage in journal.done]
+    planned = sum(step.cost for step in done)
+    if not planned:
+        return ""
+    left = sum(job.step.cost for job in jobs[number:] if job.step.stage not in journal.done)
+    minutes = left / planned * sum(journal.seconds.get(step.stage, 0) for step in done) / 60
+    return f": about {minutes:.0f} min for this and the rest" if left else ""
+
+
+def _train(job: Job, journal: Journal, lock: int) -> None:
+    stage, words = job.step.stage, shlex.join(job.words)
+    fresh, begun = journal.done.get(stage) != words, time.monotonic()
+    try:
+        _call("train", job.words, lock)
+        journal.done[stage] = words
+    finally:
+        if fresh:
+            journal.seconds[stage] = journal.seconds.get(stage, 0.0) + time.monotonic() - begun
+            journal.save()
+
+
+def _score(job: Job, journal: Journal, folder: Path, lock: int) -> claims.Figures:
+    """Score a training's result on the test split, unless that was done, and return its figures."""
+    stage, summary = job.step.stage, folder / job.step.stage / "summary.json"
+    manifest = json.loads(job.slot.with_suffix(".json").read_text(encoding="utf-8"))
+    made_of = shlex.join([manifest["sha256"], manifest["data_fingerprint"], *job.scoring])
+    if journal.scored.get(stage) != made_of or not summary.is_file():
+        words = (f"checkpoint={job.slot}", *job.scoring, f"output={summary.parent}")
+        _call("evaluate", words, lock)
+        journal.scored[stage] = made_of
+        journal.save()
+    figures: claims.Figures = json.loads(summary.read_text(encoding="utf-8"))["figures"]
+    return figures
+
+
+def report(task: Task, journal: Journal, scores: Mapping[str, claims.Figures], inputs: Sequence[str]) -> None:
+    """Write ``report.md`` and ``report.html``."""
+    steps = []
+    for job in task.jobs:
+        manifest: Mapping[str, Any] = json.loads(job.slot.with_suffix(".json").read_text(encoding="utf-8"))
+        minutes = f"{journal.seconds.get(job.step.stage, 0) / 60:.1f}"
+        words = shlex.join(["python", "-m", "hdrlab.train", *job.words])
+        steps.append([job.step.stage, words, manifest["run"], str(manifest["step"]), minutes])
+    notes = [task.scale.note, *inputs]
+    shown = claims.tables(task.plan, task.scale, steps, scores)
+    for name, text in (("md", claims.markdown), ("html", claims.page)):
+        file = task.folder / f"report.{name}"
+        file.write_text(text(task.plan, notes, shown), encoding="utf-8")
+        print(f"report: {file}")
+
+
+def _call(module: str, words: Sequence[str], lock: int) -> None:
+    """Run a command of the project to its end.
+
+    Raises:
+        PlanError: It failed.
+    """
+    line = [sys.executable, "-m", f"hdrlab.{module}", *words]
+    done = subprocess.run(line, check=False, pass_fds=(lock,), preexec_fn=_die_with_parent)
+    if done.returncode:
+        said = f"python -m hdrlab.{module} {shlex.join(words)}"
+        raise PlanError(
+            [f"{said}: ended with {done.returncode}; mend that, and the same command goes on here"]
+        )
+
+
+def _die_with_parent() -> None:
+    """Let Linux end a command whose caller was killed: it would train on beside the next call's."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[int]:
+    """Hold a lock that called commands inherit, so that no two trainings write into one folder.
+
+    Raises:
+        PlanError: Another call has it.
+    """
+    place = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(place, path.parent)
+        yield place
+    finally:
+        os.close(place)
+
+
+def _lock(place: int, folder: Path) -> None:
+    import fcntl  # not on Windows, where the rest of the package works
+
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PlanError([f"{folder}: another call is at work here; wait for it or end it"]) from error
+
+
+COMMAND = Command("reproduce", ReproduceConfig, check_reproduce, reproduce, reproduce_menu, ("plan",))
+
+if __name__ == "__main__":
+    COMMAND.main()

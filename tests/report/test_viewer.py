@@ -1,0 +1,243 @@
+"""The page in a browser, from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import Page, chromium, executable
+from reports import report, toned
+
+from hdrlab.report import write_report
+
+READY = (
+    "document.getElementById('canvas').width === 90 && document.querySelector('#layers [aria-pressed=true]')"
+)
+PIXELS = """(() => {
+  const copy = new OffscreenCanvas(90, 60).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(document.getElementById("canvas"), 0, 0);
+  return [...copy.getImageData(0, 0, 90, 60).data];
+})()"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    program = executable()
+    if program is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one in HDRLAB_CHROMIUM")
+    with chromium(program) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("reports")
+    write_report(report(), made / "hdr.html")
+    write_report(toned(), made / "sdr.html")
+    return made
+
+
+@pytest.fixture
+def page(browser: Page, folder: Path) -> Iterator[Page]:
+    """The first picture, open in the viewer."""
+    browser.open(folder / "hdr.html")
+    view(browser)
+    yield browser
+    assert browser.complaints() == []
+
+
+def view(page: Page, row: int = 0) -> None:
+    page.run(f"document.querySelectorAll('#picture-table tbody tr')[{row}].click()")
+    page.until(READY)
+
+
+def pixels(page: Page) -> list[int]:
+    found: list[int] = page.run(PIXELS)
+    return found
+
+
+def text(page: Page, of: str) -> str:
+    found: str = page.run(f"document.querySelector({of!r}).textContent")
+    return found
+
+
+def pressed(page: Page) -> str:
+    return text(page, "#layers [aria-pressed=true] .label")
+
+
+def test_the_slider_changes_the_pixels(page: Page) -> None:
+    before = pixels(page)
+    page.run(
+        "(() => { const s = document.getElementById('exposure'); s.value = -2;"
+        " s.dispatchEvent(new Event('input')); })()"
+    )
+    darker = pixels(page)
+    assert text(page, "#stops") == "−2.00"
+    assert sum(darker) < sum(before)
+    page.key("0")
+    assert pixels(page) == before
+
+
+def test_at_exposure_zero_the_reference_looks_like_the_photograph(page: Page) -> None:
+    page.key("i")
+    photograph = pixels(page)
+    page.key("r")
+    reference = pixels(page)
+    assert max(abs(a - b) for a, b in zip(photograph, reference, strict=True)) <= 3
+
+
+def test_highlights_come_back_under_a_shorter_exposure(page: Page) -> None:
+    for _ in range(16):
+        page.key("-")
+    in_the_disc = 4 * (30 * 90 + 63) + 2
+    page.key("r")
+    assert 100 < pixels(page)[in_the_disc] < 255
+    page.key("2")
+    assert pixels(page)[in_the_disc] == 13  # white, eight stops lower
+
+
+def test_keys_choose_methods_and_pictures(page: Page) -> None:
+    assert pressed(page) == "Net <one>"
+    page.key("2")
+    assert pressed(page) == "Do nothing"
+    page.key("r")
+    assert pressed(page) == "Reference"
+    name = text(page, "#name")
+    page.key("ArrowRight")
+    page.until(f"document.getElementById('name').textContent !== {name!r}")
+    page.key("ArrowLeft")
+    page.until("document.getElementById('where').textContent.startsWith('1 of 3')")
+    page.key("+")
+    page.key("]")
+    page.until("document.getElementById('stops').textContent === '+1.00'")
+
+
+def test_keys_switch_the_views(page: Page) -> None:
+    light = pixels(page)
+    page.key("f")
+    colour = pixels(page)
+    assert "white" in text(page, "#legend")
+    page.key("e")
+    error = pixels(page)
+    assert "too bright" in text(page, "#legend")
+    assert light != colour != error != light
+    page.key("r")
+    assert len(set(zip(*[iter(pixels(page))] * 4, strict=True))) == 1
+    page.key("e")
+    assert page.run("document.getElementById('legend').hidden")
+
+
+def test_the_wipe_moves(page: Page) -> None:
+    page.key("1")
+    left = pixels(page)
+    page.key("r")
+    right = pixels(page)
+    page.key("1")
+    page.key("w")
+    assert left != right
+    assert text(page, "#tag-right") == "Reference"
+    assert wiped(left, right, 45) == pixels(page)
+    box = page.run(
+        "(b => [b.left, b.top, b.width, b.height])(document.getElementById('frame').getBoundingClientRect())"
+    )
+    place = box[0] + box[2] / 2, box[1] + box[3] / 2
+    page.drag(*place, box[0] + box[2] * 0.7)
+    assert page.run("document.getElementById('divider').getAttribute('aria-valuenow')") == "70"
+    assert wiped(left, right, 63) == pixels(page)
+
+
+def wiped(left: list[int], right: list[int], column: int) -> list[int]:
+    """Two pictures of 90 columns side by side."""
+    return [(left if k // 4 % 90 < column else right)[k] for k in range(len(left))]
+
+
+def test_the_clipped_pixels_are_outlined(page: Page) -> None:
+    page.key("c")
+    shown = list(zip(*[iter(pixels(page))] * 4, strict=True))
+    assert 20 < shown.count((255, 0, 200, 255)) < 200
+
+
+def test_all_at_once(page: Page) -> None:
+    page.key("a")
+    assert page.run("document.querySelectorAll('#sheet canvas').length") == 6
+    page.run("document.querySelectorAll('#sheet button')[2].click()")
+    assert pressed(page) == "Do nothing"
+    assert page.run("document.getElementById('sheet').hidden")
+
+
+def test_a_failed_method_cannot_be_chosen(page: Page) -> None:
+    view(page, 1)
+    page.until("document.querySelector('[data-layer=\"method:broken\"]').disabled")
+    before = pressed(page)
+    page.key("3")
+    assert pressed(page) == before
+
+
+def test_histogram_and_curves_are_drawn(page: Page) -> None:
+    assert page.run("document.querySelectorAll('#histogram path').length") == 2
+    assert page.run("document.querySelectorAll('#curves path').length") == 2
+
+
+def test_back_and_escape_close_the_viewer(page: Page) -> None:
+    page.run("history.back()")
+    page.until("!document.getElementById('viewer').open")
+    view(page)
+    page.key("Escape")
+    page.until("!document.getElementById('viewer').open")
+
+
+def test_rows_are_sorted_and_filtered(browser: Page, folder: Path) -> None:
+    browser.open(folder / "hdr.html")
+    names = "[...document.querySelectorAll('#picture-table tbody .open')].map((b) => b.textContent)"
+    browser.run("document.querySelectorAll('#picture-table th.figure button')[0].click()")
+    assert browser.run(names)[:2] == ["picture_2", "picture_1"]
+    browser.run("document.querySelectorAll('#picture-table th.figure button')[0].click()")
+    assert browser.run(names)[1:] == ["picture_1", "picture_2"]
+    browser.run(
+        "(s => { s.value = 'scene 1'; s.dispatchEvent(new Event('change')); })"
+        "(document.getElementById('scene'))"
+    )
+    assert browser.run(names) == ["picture_1"]
+    assert browser.complaints() == []
+
+
+def test_scores_are_sorted_and_shown_by_region(browser: Page, folder: Path) -> None:
+    browser.open(folder / "hdr.html")
+    first = "document.querySelector('#score-table tbody .title').textContent"
+    assert browser.run(first) == "Net <one>"
+    browser.run("document.querySelector('#score-table th[data-name=psnr] button').click()")
+    assert browser.run(first) == "True response"
+    visible = (
+        "[...document.querySelectorAll('#score-table thead [data-name]')].filter((c) => !c.hidden).length"
+    )
+    assert browser.run(visible) == 1
+    browser.run("document.querySelector('#regions [data-region=clipped]').click()")
+    assert browser.run("document.querySelector('#score-table th[data-name=psnr]').hidden")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_needs_no_sideways_scrolling(browser: Page, folder: Path, dark: bool) -> None:
+    browser.open(folder / "hdr.html", width=375, height=700, dark=dark)
+    assert browser.run("document.documentElement.scrollWidth") == 375
+    view(browser)
+    browser.key("w")
+    browser.key("e")
+    assert browser.run("document.getElementById('viewer').scrollWidth") == 375
+    paper = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(20, 21, 24)") == dark
+    assert browser.complaints() == []
+
+
+def test_an_exposure_does_not_apply_to_tone_mapped_pictures(browser: Page, folder: Path) -> None:
+    browser.open(folder / "sdr.html")
+    view(browser)
+    before = pixels(browser)
+    browser.key("-")
+    assert pixels(browser) == before
+    browser.key("r")
+    bright = pixels(browser)
+    browser.key("-")
+    assert sum(pixels(browser)) < sum(bright)
+    assert browser.run("document.querySelector('[data-mode=error]').disabled")
+    assert browser.complaints() == []
