@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chain reproduce-tiny reproduce-paper check test test-slow clean
+.PHONY: help setup demo reproduce-tiny reproduce-paper check test test-slow clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,10 +25,6 @@ demo: setup  ## train small nets on rendered scenes, score them, reconstruct a p
 	$(RUN) hdrlab.photograph output=runs/demo pictures=5
 	$(RUN) hdrlab.reconstruct input=runs/demo/LDR_in output=runs/demo/hdr slots=tiny sheet=true
 	@echo "look at runs/demo/hdr/*_sheet.png: the photograph, and beside it what was reconstructed"
-
-chain: setup  ## train the five stages of SingleHDR on rendered scenes, one after the other
-	for stage in deq lin hal joint real_finetune; do \
-	  $(RUN) hdrlab.train stage=$$stage stage.width=0.25 || exit 1; done
 
 reproduce-tiny: setup  ## both papers' chains from data to report, on rendered scenes; some ten minutes
 	$(RUN) hdrlab.reproduce 'plan=[singlehdr,iqatm]' scale=tiny

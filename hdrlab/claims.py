@@ -10,7 +10,7 @@ from typing import Any
 from hdrlab.plans import Claim, Plan, Scale
 
 Figures = Mapping[str, Mapping[str, Any]]
-"""A stage's figures as ``summary.json`` of hdrlab.evaluate has them."""
+"""A stage's figures by name: mean, low, high, num, scenes; listed=False for those that only claims show."""
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, heads and rows of text."""
@@ -21,6 +21,37 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
 th { border-bottom: 2px solid #888 }
 """
+
+
+def figures_of(summary: Mapping[str, Any]) -> Figures:
+    """Return the figures in a ``summary.json`` of hdrlab.evaluate.
+
+    Of a comparison of methods they are the whole pictures' columns: COLUMN of the trained method,
+    COLUMN_METHOD of another, and ``COLUMN gain over METHOD``, positive where the trained one is better.
+    """
+    if "figures" in summary:
+        figures: Figures = summary["figures"]
+        return figures
+    own = next(method["name"] for method in summary["methods"] if method["kind"] == "trained")
+    signs = {
+        c["name"]: 1 if c["higher_is_better"] else -1 for c in summary["columns"] if "@" not in c["name"]
+    }
+    found: dict[str, Mapping[str, Any]] = {}
+    for method, scores in summary["scores"].items():
+        ends, listed = ("", True) if method == own else (f"_{method}", False)
+        for name in scores.keys() & signs.keys():
+            found[name + ends] = {**scores[name], "listed": listed}
+    for other, differences in summary["differences"][own].items():
+        for name, said in differences.items():
+            if name in signs:
+                found[f"{name} gain over {other}"] = _gain(said, signs[name], summary["scores"][own][name])
+    return dict(sorted(found.items()))
+
+
+def _gain(difference: Mapping[str, Any], sign: int, score: Mapping[str, Any]) -> Mapping[str, Any]:
+    low, high = sorted(sign * difference[end] for end in ("low", "high"))
+    counts = {"num": score["num"], "scenes": score["scenes"], "listed": False}
+    return {"mean": sign * difference["mean"], "low": low, "high": high, **counts}
 
 
 def tables(plan: Plan, scale: Scale, steps: list[list[str]], scores: Mapping[str, Figures]) -> list[Table]:
@@ -37,6 +68,7 @@ def tables(plan: Plan, scale: Scale, steps: list[list[str]], scores: Mapping[str
         [stage, name, _number(said["mean"]), _interval(said), str(said["num"]), str(said["scenes"])]
         for stage, figures in scores.items()
         for name, said in figures.items()
+        if said.get("listed", True)
     ]
     return [
         (
@@ -46,7 +78,7 @@ def tables(plan: Plan, scale: Scale, steps: list[list[str]], scores: Mapping[str
         ),
         ("Trainings", ["stage", "command", "run", "steps", "minutes"], steps),
         (
-            "All figures, on the test split",
+            "Figures of what was trained, on the test split",
             ["stage", "figure", "mean", "95 % interval", "pictures", "scenes"],
             measured,
         ),

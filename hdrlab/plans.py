@@ -45,12 +45,14 @@ class Step:
         stage: The stage.
         train: Words of the command line that choose and set it.
         data: Words that choose its data, for scoring too.
+        score: Further words for scoring.
         cost: Relative to the other steps of its scale.
     """
 
     stage: str
     train: tuple[str, ...]
     data: tuple[str, ...] = ()
+    score: tuple[str, ...] = ()
     cost: float = 1.0
 
 
@@ -139,7 +141,13 @@ def read_plan(path: Path) -> Plan:
 
 def _scale(said: Mapping[str, Any]) -> Scale:
     steps = tuple(
-        Step(one["stage"], tuple(one["train"]), tuple(one.get("data", ())), float(one.get("cost", 1)))
+        Step(
+            one["stage"],
+            tuple(one["train"]),
+            tuple(one.get("data", ())),
+            tuple(one.get("score", ())),
+            float(one.get("cost", 1)),
+        )
         for one in said["steps"]
     )
     return Scale(said["note"], said["comparable"], tuple(said["inputs"]), tuple(said["common"]), steps)

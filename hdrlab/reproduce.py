@@ -162,8 +162,9 @@ def make_jobs(config: ReproduceConfig, scale: Scale, inputs: Mapping[str, str], 
             problems += [f"{step.stage}: {problem}" for problem in error.problems]
             continue
         slot = slot_of(folder / "runs", trained.data.name, trained.stage.name)
-        scoring = (*(data or [f"data={trained.data.name}"]), f"paths.data={config.paths.data}")
-        jobs.append(Job(step, words, (*scoring, f"accelerator={trained.trainer.accelerator}"), slot))
+        accelerator = f"accelerator={trained.trainer.accelerator}"
+        where = (*(data or [f"data={trained.data.name}"]), f"paths.data={config.paths.data}")
+        jobs.append(Job(step, words, (*where, accelerator, *fill(step.score, inputs)), slot))
     if problems:
         raise PlanError(problems)
     return jobs
@@ -202,8 +203,7 @@ def _score(job: Job, journal: Journal, folder: Path, lock: int) -> claims.Figure
         _call("evaluate", words, lock)
         journal.scored[stage] = made_of
         journal.save()
-    figures: claims.Figures = json.loads(summary.read_text(encoding="utf-8"))["figures"]
-    return figures
+    return claims.figures_of(json.loads(summary.read_text(encoding="utf-8")))
 
 
 def report(task: Task, journal: Journal, scores: Mapping[str, claims.Figures], inputs: Sequence[str]) -> None:

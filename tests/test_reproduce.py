@@ -240,3 +240,26 @@ def test_verdicts(claimed: float | str | None, mean: float, said: str) -> None:
 
 def test_paths_are_quoted_for_the_command_line() -> None:
     assert fill(["data.root={a}", "x=1"], {"a": "/it's here"}) == ["data.root='/it\\'s here'", "x=1"]
+
+
+def test_a_comparison_gives_figures_and_gains() -> None:
+    def score(mean: float) -> dict[str, float]:
+        return {"mean": mean, "low": mean - 1, "high": mean + 1, "num": 3, "scenes": 2}
+
+    columns = [("psnr", True), ("psnr@rest", True), ("error", False)]
+    difference = {"mean": 2.0, "low": 1.0, "high": 4.0}
+    summary = {
+        "methods": [{"name": "srgb", "kind": "baseline"}, {"name": "net", "kind": "trained"}],
+        "columns": [{"name": name, "higher_is_better": better} for name, better in columns],
+        "scores": {m: {name: score(n) for name, _ in columns} for m, n in (("srgb", 1), ("net", 3))},
+        "differences": {"net": {"srgb": {name: difference for name, _ in columns}}},
+    }
+    found = claims.figures_of(summary)
+    assert found.keys() == {
+        *("psnr", "error", "psnr_srgb", "error_srgb", "psnr gain over srgb", "error gain over srgb")
+    }
+    assert found["psnr"]["mean"] == 3
+    gain = found["error gain over srgb"]
+    assert (gain["mean"], gain["low"], gain["high"], gain["num"]) == (-2, -4, -1, 3)
+    claim = Claim("", "", "positive", "", "net/error gain over srgb")
+    assert claims.verdict(claim, SCALE, gain) == "no"
