@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import platform
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from hdrlab.datasets.index import Index
 from hdrlab.datasets.module import HdrData
 from hdrlab.datasets.sets import training_set, validation_set
 from hdrlab.metrics_file import MetricsFile
+from hdrlab.net_files import DAMAGE, check_records
 from hdrlab.runs import Run
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
 
@@ -145,13 +145,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: With path and reason, if it is damaged, foreign or from a newer version.
     """
     try:
+        check_records(path)
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except DAMAGE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: cannot be read ({reason})") from error
     if not isinstance(stored, dict) or "hdrlab" not in stored or "state_dict" not in stored:
         raise CheckpointError(f"{path}: not a checkpoint of hdrlab")
-    if stored["hdrlab"]["schema_version"] > SCHEMA_VERSION:
+    said, weights = stored["hdrlab"], stored["state_dict"]
+    kinds = {"schema_version": int, "stage": str, "preset": str, "config": dict}
+    sound = isinstance(said, dict) and all(isinstance(said.get(k), kind) for k, kind in kinds.items())
+    if not sound or not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of hdrlab")
+    if said["schema_version"] > SCHEMA_VERSION:
         raise CheckpointError(f"{path}: written by a newer hdrlab; update to read it")
     return stored
 
@@ -170,7 +176,7 @@ def load_stage(path: Path) -> Stage:
     problems: list[str] = []
     if said["stage"] not in STAGES:
         raise CheckpointError(f"{path}: of the stage {said['stage']!r}, which this version does not know")
-    values = dict(said["config"]["stage"])
+    values = dict(said["config"].get("stage") or {})
     if "basis" in values:
         values["basis"] = "builtin"  # the trained net carries its own; the file may be long gone
     config = build(STAGES[said["stage"]].schema, values, problems)

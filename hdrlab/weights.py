@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ NORM_LEAVES = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
+LARGEST_KERNEL = 3 * 3 * 512 * 512
 OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 OBJECT_ROOTS = ("lin/", "tf2/")
 """What SingleHDR-tf2 hangs every net under, and the mark of its variables where both kinds stand together."""
@@ -43,7 +45,8 @@ TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """Where torchvision's `features` hold the convolutions."""
 
 BROKEN_PICKLE = (
-    pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError, MemoryError,
+    pickle.UnpicklingError, struct.error, ValueError, TypeError, AttributeError, LookupError, EOFError,
+    MemoryError, AssertionError, ArithmeticError,
 )  # fmt: skip
 """What unpickling damaged or hostile bytes raises."""
 
@@ -293,7 +296,8 @@ def _load_keras(path: Path) -> dict[str, Tensor]:
 
     def keep(key: str, item: object) -> None:
         layer = key.split("/")[-2].replace("block", "conv").replace("_conv", "_") if "/" in key else ""
-        if isinstance(item, h5py.Dataset) and layer in conv_names():
+        # A dataset takes no room in the file for what was never written, but all of it in memory.
+        if isinstance(item, h5py.Dataset) and layer in conv_names() and item.size <= LARGEST_KERNEL:
             arrays[f"{layer}.{'weight' if item.ndim == 4 else 'bias'}"] = item[()]
 
     try:

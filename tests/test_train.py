@@ -272,3 +272,15 @@ def test_a_sweep_with_an_impossible_combination_ends_with_2(
         COMMAND.main(["-m", *words, "trainer.num_nodes=1"])
     assert left.value.code == 2
     assert "stage.batch_size=1: must be a multiple of the 2 devices" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(lab: Lab) -> None:
+    path = lab.train("deq") / "last.ckpt"
+    weights = max(checkpoint(path)["state_dict"].values(), key=torch.numel).numpy().tobytes()
+    content = path.read_bytes()
+    assert weights in content
+    damaged = bytearray(weights)
+    damaged[100] ^= 4
+    path.write_bytes(content.replace(weights, bytes(damaged)))
+    with pytest.raises(runtime.CheckpointError, match="checksum"):
+        runtime.read_checkpoint(path)

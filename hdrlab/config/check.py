@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import math
+import os
 import re
 import types
 from collections.abc import Iterable, Mapping
@@ -268,7 +269,7 @@ def check_prepare(values: Mapping[str, Any]) -> PrepareConfig:
     """
     problems: list[str] = []
     config = build(PrepareConfig, values, problems)
-    if _sound(problems, "source") and not Path(config.source).is_dir():
+    if _sound(problems, "source") and not os.path.isdir(config.source):
         problems.append(f"source={config.source}: no such folder")
     if _sound(problems, "source", "root") and Path(config.root).resolve() == Path(config.source).resolve():
         problems.append("root: must be another folder than source, which stays as it is")
@@ -341,7 +342,7 @@ def check_photograph(values: Mapping[str, Any]) -> PhotographConfig:
         problems.append(f"data={config.data.name}: no scenes to photograph; use data=tiny or data=hdr_synth")
     elif _sound(problems, "data"):
         problems += _data_rules(config.data)
-    if _sound(problems, "output") and Path(config.output).is_file():
+    if _sound(problems, "output") and os.path.isfile(config.output):
         problems.append(f"output={config.output}: is a file; give a folder")
     if problems:
         raise ConfigError(problems)
@@ -418,7 +419,7 @@ def _data_rules(data: DataConfig) -> Iterable[str]:
         if data.root is None:
             kind = "HDR pictures (.hdr, .exr, .tif, .pfm)" if isinstance(data, HdrSynthConfig) else "pairs"
             yield f"data.root: not set; the folder of {kind}, prepared or not"
-        elif not Path(data.root).is_dir():
+        elif not os.path.isdir(data.root):
             yield f"data.root={data.root}: no such folder"
         yield from _source_rules(data)
 
@@ -426,7 +427,7 @@ def _data_rules(data: DataConfig) -> Iterable[str]:
 def _source_rules(data: HdrSynthConfig | HdrRealConfig | TmoPairsConfig) -> Iterable[str]:
     yield from _file_rules(("data.manifest", data.manifest))
     unlabelled = data.unlabelled if isinstance(data, TmoPairsConfig) else None
-    if unlabelled is not None and not Path(unlabelled).is_dir():
+    if unlabelled is not None and not os.path.isdir(unlabelled):
         yield f"data.unlabelled={unlabelled}: no such folder"
     lists = data.lists if isinstance(data, HdrSynthConfig) else None
     if data.manifest is not None and lists is not None:
@@ -450,7 +451,7 @@ def _run_rules(config: TrainConfig) -> Iterable[str]:
 
 def _file_rules(*named: tuple[str, str | None]) -> Iterable[str]:
     for name, path in named:
-        if path is not None and not Path(path).is_file():
+        if path is not None and not os.path.isfile(path):
             yield f"{name}={path}: no such file"
 
 
@@ -462,9 +463,9 @@ def check_import(values: Mapping[str, Any]) -> ImportConfig:
     """
     problems: list[str] = []
     config = build(ImportConfig, values, problems)
-    if _sound(problems, "source") and not any(Path(config.source + end).exists() for end in ("", ".index")):
+    if _sound(problems, "source") and not any(os.path.exists(config.source + end) for end in ("", ".index")):
         problems.append(f"source={config.source}: no such file, folder or checkpoint (.index)")
-    if _sound(problems, "output") and Path(config.output).is_file():
+    if _sound(problems, "output") and os.path.isfile(config.output):
         problems.append(f"output={config.output}: is a file; give a folder")
     if _sound(problems, "basis"):
         problems += _file_rules(("basis", config.basis))
@@ -529,9 +530,9 @@ def _at_home(config: OnFiles, problems: list[str]) -> OnFiles:
     problems += [
         f"checkpoint={one}: no such file or folder"
         for one in config.checkpoint or ()
-        if not Path(one).exists()
+        if not os.path.exists(one)
     ]
-    if Path(config.output).is_file():
+    if os.path.isfile(config.output):
         problems.append(f"output={config.output}: is a file; give a folder")
     return config
 

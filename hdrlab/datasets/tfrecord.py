@@ -142,6 +142,8 @@ def _feature(kind: str, values: bytes) -> Feature:
         return kind
     found = parse_message(values).get(1, [])
     if kind == "bytes":
+        if len(found) == 1 and not isinstance(found[0], bytes):
+            raise ValueError("a number in place of a byte string")
         return cast("bytes", found[0]) if len(found) == 1 else "byte strings"
     # Numbers come packed into a byte string, but a reader has to take single ones too.
     if kind == "float":

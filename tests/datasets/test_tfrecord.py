@@ -228,3 +228,11 @@ def test_wrong_tone_records_are_named(tmp_path: Path) -> None:
         write_records(tmp_path / "a.tfrecord", [tone_example(good), tone_example(maps)])
         with pytest.raises(ImageError, match=message):
             list(read_tone_records(tmp_path / "a.tfrecord"))
+
+
+def test_a_number_in_place_of_a_byte_string_is_no_example() -> None:
+    feature = b"\x0a\x02\x08\x05"  # field 1, a list of byte strings, whose only value is the number 5
+    entry = b"\x0a\x01x" + b"\x12" + bytes([len(feature)]) + feature
+    features = b"\x0a" + bytes([len(entry)]) + entry
+    with pytest.raises(ValueError, match="a number in place of a byte string"):
+        read_features(b"\x0a" + bytes([len(features)]) + features)
