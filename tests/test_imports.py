@@ -66,8 +66,14 @@ FOREIGN = {
 
 LIGHT = (
     *("hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.reconstruct", "hdrlab.runs"),
-    *("hdrlab.import_weights", "hdrlab.tonemap", "hdrlab.photograph", "hdrlab.config.check"),
-    *("hdrlab.io", "hdrlab.camera.curves", "hdrlab.datasets.sources", "hdrlab.datasets.progress"),
+    *("hdrlab.import_weights", "hdrlab.tonemap", "hdrlab.photograph", "hdrlab.reproduce"),
+    *(
+        "hdrlab.config.check",
+        "hdrlab.io",
+        "hdrlab.camera.curves",
+        "hdrlab.datasets.sources",
+        "hdrlab.datasets.progress",
+    ),
 )
 """Modules that say what is wrong before torch is imported."""
 

@@ -33,7 +33,7 @@ def run(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]
     "module",
     [
         *("hdrlab.train", "hdrlab.evaluate", "hdrlab.prepare", "hdrlab.import_weights"),
-        *("hdrlab.reconstruct", "hdrlab.tonemap", "hdrlab.photograph"),
+        *("hdrlab.reconstruct", "hdrlab.tonemap", "hdrlab.photograph", "hdrlab.reproduce"),
     ],
 )
 @pytest.mark.parametrize("words", [(), ("--help",)])
