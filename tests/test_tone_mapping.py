@@ -163,6 +163,18 @@ def test_borders_do_not_ripple(width: int) -> None:
     assert shown.std() > 0.01
 
 
+def test_a_border_is_shown_as_if_the_picture_went_on(nets: dict[str, Net]) -> None:
+    picture = scene(128, 160, stops=8)
+    shown = tone_map(picture, nets)
+    further = nn.functional.pad(picture, (64,) * 4, mode="reflect")
+    apart = (shown - tone_map(further, nets)[..., 64:-64, 64:-64]).abs().amax(1)[0]
+    inside = apart[24:-24, 24:-24]
+    border = torch.cat([side.flatten() for side in (apart[:6], apart[-6:], apart[:, :6], apart[:, -6:])])
+    # Normalisation is global: more of the same picture moves its statistics a little, everywhere alike.
+    assert border.mean() < 1.5 * inside.mean() + 1e-3
+    assert border.max() < 1.5 * inside.max() + 1e-2
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 1), (3, 5), (8, 8), (17, 30), (48, 64), (121, 33)])
 def test_any_size_keeps_its_size(size: tuple[int, int], nets: dict[str, Net]) -> None:
     shown = tone_map(scene(*size), nets)
