@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +17,7 @@ from torch import Tensor, nn
 from hdrlab.hdr_outputs import Developed
 from hdrlab.io import ImageError
 from hdrlab.io.photographs import read_photograph, samples_in_unit
-from hdrlab.net_files import load_nets
-from hdrlab.nets import Net
+from hdrlab.net_files import fingerprint, load_nets
 from hdrlab.pipeline import REQUIRED
 from hdrlab.procedure import Procedure, ProcedureName
 from hdrlab.runs import slot_of
@@ -87,7 +84,7 @@ class Chain:
         try:
             done = reconstruct_tiled(sizes.fit(ldr), self.nets, memory=self.memory, progress=advance)
         except RuntimeError as error:
-            if not _is_memory(error):
+            if not lacks_memory(error):
                 raise
             raise ImageError(path, "does not fit into memory; memory= lowers what tiles take") from error
 
@@ -151,7 +148,7 @@ def open_chain(
     if linear_only:
         nets["hallucination"] = NoHallucination().eval().to(pick_device(device))
     metadata = {"preset": preset, "procedure": procedure, "nets": ", ".join(wanted)}
-    return Chain(nets, cast("ProcedureName", procedure), memory, _fingerprint(chosen, procedure), metadata)
+    return Chain(nets, cast("ProcedureName", procedure), memory, fingerprint(chosen, procedure), metadata)
 
 
 def find_slots(runs: Path, data: str | None, *, linear_only: bool = False) -> list[Path]:
@@ -212,21 +209,11 @@ def _keep_heap_small() -> None:
         mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
-def _fingerprint(nets: dict[str, Net], procedure: str) -> str:
-    digest = hashlib.sha256(procedure.encode())
-    for name, net in sorted(nets.items()):
-        options = {key: value for key, value in net.options.items() if key != "basis"}
-        digest.update(json.dumps([name, net.preset, options], sort_keys=True).encode())
-        for tensor in net.state_dict().values():
-            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _in_8_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     eight = pixels if pixels.dtype == np.uint8 else (pixels.astype(np.uint32) + 128) // 257
     return eight.astype(np.uint8, copy=False)
 
 
-def _is_memory(error: RuntimeError) -> bool:
+def lacks_memory(error: RuntimeError) -> bool:
     """PyTorch has an exception of its own for a GPU's memory, but not for the machine's."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

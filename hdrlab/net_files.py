@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import platform
@@ -91,6 +92,21 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def fingerprint(nets: Mapping[str, Net], *said: Any) -> str:
+    """Digest everything that decides about what nets make.
+
+    Args:
+        nets: Nets by name.
+        said: What they are told besides, plain values.
+    """
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name, net in sorted(nets.items()):
+        options = {key: value for key, value in net.options.items() if key != "basis"}
+        digest.update(f"{name} {net.preset} {json.dumps(options, sort_keys=True)} ".encode())
+        digest.update(_digest(net.state_dict()).encode())
     return digest.hexdigest()
 
 

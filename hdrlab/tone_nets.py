@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdrlab.chain import ChainError, pick_device
-from hdrlab.net_files import load_nets
+from hdrlab.chain import ChainError, lacks_memory, pick_device
+from hdrlab.net_files import fingerprint, load_nets
 from hdrlab.nets import SYSTEMS, Net
 from hdrlab.operators import OperatorError
 from hdrlab.procedure import ProcedureName
@@ -66,7 +64,7 @@ class LearnedOperator:
         except ToneMappingError as error:
             raise OperatorError(str(error)) from error
         except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
+            if not lacks_memory(error):
                 raise
             raise OperatorError(f"does not fit into memory, {REMEDY}") from error
         return cast("NDArray[np.float32]", shown[0].permute(1, 2, 0).contiguous().cpu().numpy())
@@ -125,7 +123,7 @@ def open_learned(
         tone,
         cast("ProcedureName", procedure),
         cast("Normalization", normalize),
-        _fingerprint(nets, tone, procedure, normalize),
+        fingerprint(nets, asdict(tone), procedure, normalize),
     )
 
 
@@ -174,12 +172,3 @@ def _tone_of(file: Path) -> ToneInput | None:
     except (CheckpointError, KeyError):
         return None  # a file of one net, or of another system: the nets themselves are loaded by now
     return ToneInput(**{one.name: said[one.name] for one in fields(ToneInput) if one.name in said})
-
-
-def _fingerprint(nets: Mapping[str, Net], tone: ToneInput, procedure: str, normalize: str) -> str:
-    digest = hashlib.sha256(json.dumps([asdict(tone), procedure, normalize]).encode())
-    for name, net in sorted(nets.items()):
-        digest.update(json.dumps([name, net.preset, net.options], sort_keys=True).encode())
-        for tensor in net.state_dict().values():
-            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
