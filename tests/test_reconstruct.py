@@ -450,6 +450,7 @@ def test_a_device_that_is_not_there_is_said() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # so small a budget makes small tiles with wide margins
 def test_memory_stays_near_the_budget(nets: Path, tmp_path: Path) -> None:
     PillowImage.fromarray(photograph(1000, 1500)).save(tmp_path / "a.jpg")
     (tmp_path / "b").mkdir()

@@ -69,7 +69,7 @@ def in_our_layout(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array).double()
 
 
-SLOW = pytest.mark.slow  # VGG-16 in double precision
+SLOW = (pytest.mark.slow, pytest.mark.timeout(1200))  # VGG-16 in double precision
 
 
 @pytest.mark.parametrize("kind", ["bot", pytest.param("high", marks=SLOW), pytest.param("ft", marks=SLOW)])
