@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from hdrlab.camera import ResponseCurves
+from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.config.schema import EvaluateConfig, TinyConfig, TmoPairsConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
 from hdrlab.datasets.index import Index, Progress
@@ -15,7 +16,6 @@ from hdrlab.datasets.sets import validation_set
 from hdrlab.metrics import PSNR_CAP
 from hdrlab.metrics.names import HIGHER_IS_BETTER
 from hdrlab.metrics.statistics import Summary, summarise
-from hdrlab.runtime import CheckpointError, load_stage
 from hdrlab.stages.base import Stage
 
 Row = dict[str, str | float]

@@ -76,11 +76,14 @@ def _fit(
     starts: Mapping[str, Path],
     inputs: Mapping[str, str],
 ) -> None:
-    from hdrlab import runtime  # torch comes in here, seconds after the first mistakes were found
+    from hdrlab import (  # torch comes in here, seconds after the first mistakes were found
+        checkpoints,
+        runtime,
+    )
 
     data = runtime.build_data(config, index, curves)
     stage = runtime.build_stage(config, starts)
-    stage.header = runtime.header(config, index, inputs)
+    stage.header = checkpoints.header(config, index, inputs)
     trainer = runtime.build_trainer(config, run)
     begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
     print(f"{run.folder}: {begun}", flush=True)

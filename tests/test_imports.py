@@ -34,7 +34,7 @@ OWN = {
             "net_files",
             "pipeline",
             "procedure",
-            "runtime",
+            "checkpoints",
             "tiles",
         ),
     },

@@ -11,6 +11,7 @@ import torch
 from training import Lab, assert_same, checkpoint, formula, numbers
 
 from hdrlab import runtime
+from hdrlab.checkpoints import CheckpointError, read_checkpoint
 from hdrlab.io import Image, write_image
 from hdrlab.runs import digest
 from hdrlab.stages.deq import DeqStage
@@ -282,5 +283,5 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(lab: Lab) -> None:
     damaged = bytearray(weights)
     damaged[100] ^= 4
     path.write_bytes(content.replace(weights, bytes(damaged)))
-    with pytest.raises(runtime.CheckpointError, match="checksum"):
-        runtime.read_checkpoint(path)
+    with pytest.raises(CheckpointError, match="checksum"):
+        read_checkpoint(path)

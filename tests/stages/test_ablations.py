@@ -12,6 +12,7 @@ from torch import nn
 from training import Lab, assert_same, checkpoint
 
 from hdrlab import runtime
+from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.net_files import load_nets
 from hdrlab.nets import build_net
 from hdrlab.nets.hallucination import HallucinationNet
@@ -157,7 +158,7 @@ def test_without_label_free_terms_only_labels_teach(lab: Lab) -> None:
 
 def test_a_chain_must_be_told_that_its_nets_are_ablated(lab: Lab) -> None:
     run = lab.train("lin", "stage.monotone=false", "trainer=smoke")
-    with pytest.raises(runtime.CheckpointError, match=r"trained with stage\.monotone=False; say so"):
+    with pytest.raises(CheckpointError, match=r"trained with stage\.monotone=False; say so"):
         runtime.build_stage(lab.config("joint"), {"lin": run / "last.ckpt"})
     told = lab.config("joint", "stage.monotone=false")
     runtime.build_stage(told, {"lin": run / "last.ckpt"})
@@ -168,6 +169,6 @@ def test_older_checkpoints_and_runs_are_those_of_the_whole_nets(lab: Lab, tmp_pa
     for key in ("upsampling", "residual"):
         del stored["hdrlab"]["config"]["stage"][key]
     torch.save(stored, tmp_path / "older.ckpt")
-    older = runtime.load_stage(tmp_path / "older.ckpt")
+    older = load_stage(tmp_path / "older.ckpt")
     assert older.config.residual is True  # type: ignore[attr-defined]
     runtime.build_stage(lab.config("hal"), {"hal": tmp_path / "older.ckpt"})

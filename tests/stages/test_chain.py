@@ -10,6 +10,7 @@ from torch import Tensor
 from training import Lab, checkpoint
 
 from hdrlab import runtime
+from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.metrics import alignment_mask
 from hdrlab.runs import RunError, digest, starting_points
 from hdrlab.stages.base import StageError
@@ -89,11 +90,11 @@ def test_an_empty_slot_names_the_command_that_fills_it(lab: Lab) -> None:
 
 def test_a_checkpoint_of_another_stage_or_preset_is_refused(lab: Lab) -> None:
     lin = lab.starts("lin")
-    with pytest.raises(runtime.CheckpointError, match="stage=lin preset=default, not of stage=deq"):
+    with pytest.raises(CheckpointError, match="stage=lin preset=default, not of stage=deq"):
         runtime.build_stage(lab.config("joint"), {"deq": lin})
-    with pytest.raises(runtime.CheckpointError, match="preset=default, not of stage=lin preset=official"):
+    with pytest.raises(CheckpointError, match="preset=default, not of stage=lin preset=official"):
         runtime.build_stage(lab.config("joint", "preset=official"), {"lin": lin})
-    with pytest.raises(runtime.CheckpointError, match="must be"):
+    with pytest.raises(CheckpointError, match="must be"):
         runtime.build_stage(lab.config("joint", "stage.width=0.125"), {"lin": lin})
 
 
@@ -102,7 +103,7 @@ def test_finetuning_starts_with_what_joint_scored(lab: Lab) -> None:
     stage = runtime.build_stage(lab.config("real_finetune"), {"joint": joint}).eval()
     batch = a_batch()
     with torch.inference_mode():
-        outputs, before = stage(batch), runtime.load_stage(joint)(batch)
+        outputs, before = stage(batch), load_stage(joint)(batch)
     assert torch.equal(outputs["refined"], before["hdr"])
 
 

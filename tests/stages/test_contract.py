@@ -19,6 +19,7 @@ from training import Lab, checkpoint, numbers
 
 from hdrlab import runtime
 from hdrlab.camera.curves import load_response_curves
+from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import DATA, STAGES
 from hdrlab.datasets.index import open_index
@@ -119,7 +120,7 @@ def test_a_checkpoint_stands_alone_and_holds_plain_types(lab: Lab, name: str, tm
     moved = (run / "last.ckpt").rename(tmp_path / "moved.ckpt")
     stage, batch = build(lab, lab.config(name))
     stage.load_state_dict(stored["state_dict"])
-    loaded = runtime.load_stage(moved)
+    loaded = load_stage(moved)
     with torch.inference_mode():
         expected, outputs = stage.eval()(batch), loaded(batch)
     assert not loaded.training
@@ -139,8 +140,8 @@ def test_a_checkpoint_that_does_not_fit_is_explained(lab: Lab, name: str, tmp_pa
         ({"hdrlab": {**stored["hdrlab"], "stage": "nothing"}}, "of the stage 'nothing'"),
     ):
         torch.save({**stored, **change}, tmp_path / "wrong.ckpt")
-        with pytest.raises(runtime.CheckpointError, match=said):
-            runtime.load_stage(tmp_path / "wrong.ckpt")
+        with pytest.raises(CheckpointError, match=said):
+            load_stage(tmp_path / "wrong.ckpt")
 
 
 @every_stage

@@ -1,0 +1,195 @@
+"""Checkpoints of trainings: what they hold, how they are read, and how a stage comes back from one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from hdrlab import __version__
+from hdrlab.config.check import build, perceptual_weights
+from hdrlab.config.schema import TrainConfig
+from hdrlab.config.stages import STAGES
+from hdrlab.datasets.index import Index
+from hdrlab.net_files import DAMAGE, check_records
+from hdrlab.stages.base import SCHEMA_VERSION, Stage
+
+_NET_KEYS = {"features", "monotone", "upsampling", "residual"}
+"""Keys that change what a net computes and, unlike the width, not always the shape of its weights."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used."""
+
+
+def perceptual_source(config: TrainConfig) -> str | None:
+    """Return which VGG-16 weights a stage uses: a path, ``random``, or None where it uses none."""
+    weights = perceptual_weights(config.stage)
+    # The check has seen to it that random ones are allowed.
+    return config.paths.vgg16 or "random" if weights == "auto" else weights
+
+
+def header(config: TrainConfig, index: Index, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, in plain types.
+
+    Args:
+        config: The full configuration.
+        index: The pictures trained on.
+        inputs: Digests of the files the run starts from, by key.
+    """
+    packages = ("torch", "pytorch-lightning", "numpy", "OpenImageIO", "pillow")
+    own = {"hdrlab": __version__, "python": platform.python_version()}
+    num_pictures = len(index.split("train"))
+    return {
+        "config": asdict(config),
+        "data": {"name": config.data.name, "fingerprint": index.fingerprint, "pictures": num_pictures},
+        "inputs": dict(inputs),
+        "perceptual": perceptual_source(config),
+        "git_commit": _git_commit(),
+        "versions": own | {name: version(name) for name in packages},
+    }
+
+
+def _git_commit() -> str | None:
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return None
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False, timeout=10
+    )
+    return asked.stdout.strip() or None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint safely: tensors and plain types only.
+
+    Raises:
+        CheckpointError: With path and reason, if it is damaged, foreign or from a newer version.
+    """
+    try:
+        check_records(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be read ({reason})") from error
+    if not isinstance(stored, dict) or "hdrlab" not in stored or "state_dict" not in stored:
+        raise CheckpointError(f"{path}: not a checkpoint of hdrlab")
+    said, weights = stored["hdrlab"], stored["state_dict"]
+    kinds = {"schema_version": int, "stage": str, "preset": str, "config": dict}
+    sound = isinstance(said, dict) and all(isinstance(said.get(k), kind) for k, kind in kinds.items())
+    if not sound or not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of hdrlab")
+    if said["schema_version"] > SCHEMA_VERSION:
+        raise CheckpointError(f"{path}: written by a newer hdrlab; update to read it")
+    return stored
+
+
+def load_stage(path: Path) -> Stage:
+    """Rebuild a trained stage from its checkpoint alone, ready for inference.
+
+    Args:
+        path: A checkpoint written by a run, or a slot's.
+
+    Raises:
+        CheckpointError: If it cannot be read or does not hold what it says.
+    """
+    stored = read_checkpoint(path)
+    said = stored["hdrlab"]
+    problems: list[str] = []
+    if said["stage"] not in STAGES:
+        raise CheckpointError(f"{path}: of the stage {said['stage']!r}, which this version does not know")
+    values = dict(said["config"].get("stage") or {})
+    if "basis" in values:
+        values["basis"] = "builtin"  # the trained net carries its own; the file may be long gone
+    config = build(STAGES[said["stage"]].schema, values, problems)
+    if problems:
+        raise CheckpointError(f"{path}: " + "; ".join(problems))
+    stage: Stage = stage_class(said["stage"])(config, said["preset"])
+    stage.header = {k: v for k, v in said.items() if k not in ("schema_version", "stage", "preset", "step")}
+    load_weights(stage, stored["state_dict"], path)
+    return stage.eval()
+
+
+def load_weights(
+    stage: Stage, weights: Mapping[str, torch.Tensor], path: Path, *, whole: bool = True
+) -> None:
+    """Load weights into a stage, or say everything that does not fit.
+
+    Args:
+        stage: Receives them.
+        weights: Tensors by name; a net has the same name in every stage.
+        path: Where they come from, for the message.
+        whole: Whether they must fill the whole stage, or only the nets they are of.
+
+    Raises:
+        CheckpointError: With every missing, unexpected and misshapen tensor.
+    """
+    nets = {name.partition(".")[0] for name in weights}
+    own = {k: v for k, v in stage.state_dict().items() if whole or k.partition(".")[0] in nets}
+    wrong = [f"missing {name}" for name in own.keys() - weights.keys()]
+    wrong += [f"unexpected {name}" for name in weights.keys() - own.keys()]
+    wrong += [
+        f"{name} is {tuple(weights[name].shape)}, must be {tuple(own[name].shape)}"
+        for name in own.keys() & weights.keys()
+        if own[name].shape != weights[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(f"{path}: does not fit this stage: " + "; ".join(sorted(wrong)))
+    stage.load_state_dict(dict(weights), strict=whole)
+
+
+def check_fits(said: Mapping[str, Any], stage: str, config: TrainConfig, path: Path) -> None:
+    """Check that a checkpoint can start a run.
+
+    Args:
+        said: What it says of itself.
+        stage: The stage it should be of.
+        config: The run's configuration.
+        path: Where it is, for the message.
+
+    Raises:
+        CheckpointError: It is of another stage or preset, or of nets that compute something else.
+    """
+    if said["stage"] != stage or said["preset"] != config.preset:
+        raise CheckpointError(
+            f"{path}: a checkpoint of stage={said['stage']} preset={said['preset']}, "
+            f"not of stage={stage} preset={config.preset}"
+        )
+    told = said["config"]["stage"]
+    keys = {one.name: one.metadata.get("absent") for one in fields(STAGES[stage].schema)}
+    trained = {key: told.get(key, keys[key]) for key in _NET_KEYS & keys.keys() if hasattr(config.stage, key)}
+    other = [f"stage.{key}={v}" for key, v in trained.items() if v != getattr(config.stage, key)]
+    if other:
+        raise CheckpointError(f"{path}: was trained with {', '.join(sorted(other))}; say so here too")
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when it is whole and on the disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save; a kill or a full disk leaves the previous file as it was."""
+        place = Path(path)
+        part = place.with_name(place.name + ".part")
+        try:
+            with part.open("wb") as stream:
+                torch.save(checkpoint, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def stage_class(name: str) -> Any:
+    """Return the LightningModule of a stage."""
+    module, _, cls = STAGES[name].cls.partition(":")
+    return getattr(import_module(module), cls)
