@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
+from hdrlab.loggers import log_picture
 from hdrlab.stages.base import Stage
 from hdrlab.stages.panels import PanelSample, draw_panel
 
@@ -103,19 +104,7 @@ class Panels(pl.Callback):
         path = self.folder / f"step_{trainer.global_step:07d}.png"
         draw_panel(self.samples, path, f"{pl_module.name}, step {trainer.global_step}")
         self.samples = []
-        for logger in trainer.loggers:
-            _log_picture(logger, path, trainer.global_step)
-
-
-def _log_picture(logger: Any, path: Path, step: int) -> None:
-    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-
-    if isinstance(logger, WandbLogger):
-        logger.log_image("panel", [str(path)], step=step)
-    elif isinstance(logger, TensorBoardLogger):
-        from hdrlab.io import read_image
-
-        logger.experiment.add_image("panel", read_image(path).pixels, step, dataformats="HWC")
+        log_picture(trainer.loggers, trainer.global_step, path)
 
 
 class Lines(pl.Callback):

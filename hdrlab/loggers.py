@@ -1,33 +1,246 @@
-"""Where the numbers and panels of a run go."""
+"""Where the numbers and panels of a run go: a plain file in every case, and a dashboard beside it."""
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
+import shlex
+import shutil
+from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 from hdrlab.checkpoints import read_checkpoint
 from hdrlab.config.schema import TrainConfig, WandbConfig
-from hdrlab.metrics_file import MetricsFile
+from hdrlab.metrics.names import METRICS, better
+from hdrlab.metrics_file import MetricsFile, RunLogger, read_metrics
 from hdrlab.runs import Run
 
+PANEL = "panel"
+"""What dashboards call a run's panels."""
 
-def build_logger(config: TrainConfig, run: Run) -> Logger | None:
-    """Make the logger that the configuration names; all write into the run folder."""
+
+_PANELS = "panels/step_" + "[0-9]" * 7 + ".png"
+
+
+class LoggerError(ValueError):
+    """A dashboard that cannot be written to."""
+
+
+def build_loggers(config: TrainConfig, run: Run) -> list[Logger]:
+    """Make the loggers of a run; all write into the run folder.
+
+    Every run but one of ``logger=none`` has its ``metrics.csv``, whatever dashboard it is shown on.
+
+    Raises:
+        LoggerError: If a dashboard that is to be online cannot be reached.
+    """
     chosen = config.logger
     if chosen.name == "none":
-        return None
+        return []
+    step = read_checkpoint(run.resume_from)["global_step"] if run.resume_from else -1
+    metrics = MetricsFile(run.folder / "metrics.csv", step)
     if chosen.name == "tensorboard":
-        return TensorBoardLogger(run.folder.parent, name="", version=run.folder.name, sub_dir="tensorboard")
+        return [metrics, TensorBoard(run.folder, step)]
     if isinstance(chosen, WandbConfig):
-        return WandbLogger(
-            project=chosen.project,
-            entity=chosen.entity,
-            group=chosen.group or config.stage.name,
-            name=run.name,
-            save_dir=run.folder,
-            offline=not chosen.online,
-            config=asdict(config),
-        )
-    step = read_checkpoint(run.resume_from)["global_step"] if run.resume_from else 0
-    return MetricsFile(run.folder / "metrics.csv", step)
+        return [metrics, Wandb(chosen, config, run, step)]
+    return [metrics]
+
+
+def log_picture(loggers: list[Logger], step: int, path: Path) -> None:
+    """Hand a panel to the loggers that take pictures."""
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.log_picture(step, path)
+
+
+class TensorBoard(RunLogger):
+    """Event files in ``tensorboard/``; TensorBoard leaves out what an earlier try logged behind the step.
+
+    Args:
+        folder: The run folder.
+        step: Step the run starts from; below 0 for a new one.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__(folder)
+        self.step = step
+        self._writer: Any = None
+
+    @property
+    def writer(self) -> Any:
+        """The event file, made when it is first needed."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
+        return self._writer
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log numbers."""
+        for name, value in figures.items():
+            self.writer.add_scalar(name, value, step)
+
+    @rank_zero_only
+    def log_picture(self, step: int, path: Path) -> None:
+        """Log a panel."""
+        from hdrlab.io import read_image
+
+        self.writer.add_image(PANEL, read_image(path).pixels, step, dataformats="HWC")
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Show what the run says of itself as text."""
+        text = json.dumps(_plain(params), indent=2)
+        self.writer.add_text("run", "\n".join("    " + line for line in text.splitlines()))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what is held back."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class Wandb(RunLogger):
+    """A run of Weights & Biases, kept in ``wandb/`` until it is sent, or sent while it trains.
+
+    Its steps are the optimiser's. A resumed run keeps its id, and is told again what ``metrics.csv`` and
+    ``panels/`` hold up to the step it goes on from: so the newest offline folder is always the whole run,
+    older ones go, and sending it doubles no step and misses none.
+
+    Args:
+        chosen: The logger's section.
+        config: The whole configuration.
+        run: The run.
+        step: Step the run starts from; below 0 for a new one.
+
+    Raises:
+        LoggerError: If it is to be online and cannot be reached.
+    """
+
+    def __init__(self, chosen: WandbConfig, config: TrainConfig, run: Run, step: int) -> None:
+        super().__init__(run.folder)
+        self.chosen = chosen
+        self._run: Any = None
+        self._start(config, run, step)
+
+    @rank_zero_only
+    def _start(self, config: TrainConfig, run: Run, step: int) -> None:
+        own = self.folder / "wandb"
+        own.mkdir(exist_ok=True)
+        # Without these it writes into the home folder, and reports to its makers even from an offline run.
+        os.environ |= {"WANDB_CACHE_DIR": str(own / "cache"), "WANDB_DATA_DIR": str(own / "cache")}
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        import wandb
+
+        self.id = _kept_id(own / "run_id", run)
+        earlier = [path for path in own.glob(f"offline-run-*-{self.id}") if path.is_dir()]
+        try:
+            self._run = wandb.init(
+                project=self.chosen.project,
+                entity=self.chosen.entity,
+                group=self.chosen.group or config.stage.name,
+                job_type=config.stage.name,
+                tags=[config.stage.name, config.data.name, config.preset],
+                name=run.name,
+                id=self.id,
+                dir=self.folder,
+                mode="online" if self.chosen.online else "offline",
+                resume="allow" if self.chosen.online else None,
+                settings=wandb.Settings(
+                    silent=True,
+                    disable_git=True,  # the address of a remote may hold a token; we log the commit
+                    disable_code=True,
+                    save_code=False,
+                    console="off",  # what is printed is not checked for secrets
+                ),
+            )
+        except wandb.Error as error:
+            hint = "; set WANDB_API_KEY in the environment, or leave logger.online=false"
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            raise LoggerError(f"logger=wandb: {said}" + hint * self.chosen.online) from error
+        self._define(asdict(config)["stage"]["loss"])
+        self._tell_again(step)
+        for path in earlier:
+            shutil.rmtree(path)
+
+    def _define(self, terms: Mapping[str, float]) -> None:
+        """Say what the axis is and which end of each figure is the good one."""
+        self._run.define_metric("step", hidden=True)
+        self._run.define_metric("train/*", step_metric="step")
+        for name in {"loss", *terms, *METRICS}:
+            self._run.define_metric(f"val/{name}", step_metric="step", summary=f"{better(name)},last")
+
+    def _tell_again(self, step: int) -> None:
+        """Log what was logged up to a step, as the run folder has it."""
+        figures = read_metrics(self.folder / "metrics.csv")
+        panels = {int(path.stem.removeprefix("step_")): path for path in self.folder.glob(_PANELS)}
+        for told in sorted(one for one in figures.keys() | panels.keys() if one <= step):
+            if told in figures:
+                self.write(told, figures[told])
+            if told in panels:
+                self.log_picture(told, panels[told])
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log numbers, but not again what the server has of an online run that was resumed."""
+        if step >= self._run.starting_step:
+            self._run.log({**figures, "step": step}, step=step)
+
+    @rank_zero_only
+    def log_picture(self, step: int, path: Path) -> None:
+        """Log a panel."""
+        import wandb
+
+        if step >= self._run.starting_step:
+            self._run.log({PANEL: wandb.Image(str(path)), "step": step}, step=step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Store what the run says of itself: the configuration's sections, and its origin beside them."""
+        said = _plain(params)
+        config = said.pop("config", {})
+        self._run.config.update({**config, "origin": said}, allow_val_change=True)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """End the run, with its checkpoints as an artifact if that is wanted."""
+        if self._run is None:
+            return
+        if status == "success" and self.chosen.artifacts:
+            self._log_checkpoints()
+        self._run.finish(exit_code=0 if status == "success" else 1)
+        offline = f"send it by: wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
+        print(f"wandb: {self._run.url if self.chosen.online else offline}", flush=True)
+        self._run = None
+
+    def _log_checkpoints(self) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(self.id, type="checkpoint")
+        for path in sorted(self.folder.glob("*.ckpt")):
+            artifact.add_file(str(path), policy="immutable")  # as it lies here, without a copy
+        self._run.log_artifact(artifact)
+
+
+def _kept_id(path: Path, run: Run) -> str:
+    """Return the id of a run, the same at every start; two people's runs of one name have two."""
+    if not path.is_file():
+        path.write_text(f"{run.name.replace('/', '-')}-{secrets.token_hex(3)}", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _plain(params: dict[str, Any] | Namespace) -> dict[str, Any]:
+    return dict(vars(params) if isinstance(params, Namespace) else params)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +12,103 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 
-class MetricsFile(Logger):
+class RunLogger(Logger):
+    """What the loggers of a run folder share: they count steps from 1, as checkpoints do, and rank 0 writes.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """The stage, for a run's folder lies in its stage's."""
+        return self.folder.parent.name
+
+    @property
+    def version(self) -> str:
+        """The run folder's name."""
+        return self.folder.name
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log numbers at an optimiser step."""
+        raise NotImplementedError
+
+    def log_picture(self, step: int, path: Path) -> None:
+        """Log a panel; a logger of numbers alone does nothing."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log numbers; Lightning's ``step`` counts from 0."""
+        figures = {name: float(value) for name, value in metrics.items() if name != "epoch"}
+        if figures:
+            self.write((step or 0) + 1, figures)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Take what a run says of itself; the run folder holds it already."""
+
+
+class MetricsFile(RunLogger):
     """Appends ``step,metric,value`` rows to ``metrics.csv``, and goes on where a resumed run goes on.
 
     Rows behind the step a run resumes from are dropped, so that the file holds each number once.
 
     Args:
         path: The file.
-        step: Step the run starts from.
+        step: Step the run starts from; below 0 for one that has done nothing yet.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        super().__init__()
+        super().__init__(path.parent)
         self.path = path
-        kept = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as stream:
-                kept = [row for row in csv.DictReader(stream) if row["value"] and int(row["step"]) <= step]
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, ("step", "metric", "value"), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept)
-
-    @property
-    def name(self) -> str:
-        """The logger's name."""
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        """The run folder's name."""
-        return self.path.parent.name
+        self._keep(step)
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append numbers; ``step`` counts from 0, the file's steps from 1, as checkpoints do."""
+    def _keep(self, step: int) -> None:
+        """Replace the file by what it holds up to a step, whole or not at all."""
+        part = self.path.with_suffix(".part")
+        with part.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("step", "metric", "value"))
+            writer.writerows(row for row in _rows(self.path) if int(row[0]) <= step)
+        part.replace(self.path)
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Append numbers."""
         with self.path.open("a", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            for name, value in metrics.items():
-                if name != "epoch":
-                    writer.writerow(((step or 0) + 1, name, repr(float(value))))
+            writer.writerows((step, name, repr(value)) for name, value in figures.items())
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the run folder holds the configuration already."""
+
+def read_metrics(path: Path) -> dict[int, dict[str, float]]:
+    """Read a metrics file: its numbers by name, by step."""
+    figures: dict[int, dict[str, float]] = {}
+    for step, name, value in _rows(path):
+        figures.setdefault(int(step), {})[name] = float(value)
+    return figures
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a metrics file; one that was not written to its end is none."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            row = next(csv.reader([line.rstrip("\n")]), [])
+            if line.endswith("\n") and len(row) == 3 and _is_step(row[0]) and _is_number(row[2]):
+                yield row
+
+
+def _is_step(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -27,7 +27,7 @@ from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.module import HdrData
 from hdrlab.datasets.sets import training_set, validation_set
-from hdrlab.loggers import build_logger
+from hdrlab.loggers import build_loggers
 from hdrlab.runs import Run
 from hdrlab.stages.base import Stage
 
@@ -95,7 +95,6 @@ def build_trainer(config: TrainConfig, run: Run) -> pl.Trainer:
         callbacks.append(RichProgressBar(leave=True))
     elif shown != "none":
         callbacks.append(Lines(max(1, trainer.max_steps // 30)))
-    logger = build_logger(config, run)
     return pl.Trainer(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
@@ -106,7 +105,7 @@ def build_trainer(config: TrainConfig, run: Run) -> pl.Trainer:
         check_val_every_n_epoch=None,
         log_every_n_steps=trainer.log_every,
         num_sanity_val_steps=0,
-        logger=logger or False,
+        logger=build_loggers(config, run),
         callbacks=callbacks,
         plugins=[AtomicCheckpoints()],
         enable_checkpointing=False,
@@ -141,6 +140,8 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HdrData, resume_from: Path | No
     """
     if resume_from:
         read_checkpoint(resume_from)  # a clear error now instead of a trace later
+    for logger in trainer.loggers:
+        logger.log_hyperparams(stage.header)
     try:
         trainer.fit(stage, data, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
     except (MemoryError, RuntimeError) as error:

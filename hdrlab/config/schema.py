@@ -497,6 +497,7 @@ class WandbConfig(LoggerConfig):
     entity: str | None = key("user or team")
     group: str | None = key("group; null: the stage's name")
     online: bool = key("send while training; false keeps an offline run")
+    artifacts: bool = key("keep the checkpoints in it too, as an artifact")
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,8 @@ METRICS = {
 
 HIGHER_IS_BETTER = ("psnr", "tmqi", "ssim")
 """What names of figures begin with that a good picture raises; it lowers all others."""
+
+
+def better(name: str) -> str:
+    """Say which end of a figure or loss term is the good one, ``max`` or ``min``."""
+    return "max" if name.startswith(HIGHER_IS_BETTER) else "min"
