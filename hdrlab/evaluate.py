@@ -1,7 +1,7 @@
-"""Score trained nets: ``python -m hdrlab.evaluate checkpoint=… data=…``.
+"""Score trained nets, and compare methods: ``python -m hdrlab.evaluate checkpoint=… data=…``.
 
 A single stage is scored by its own figures, beside doing nothing; what makes whole pictures is compared with
-other methods.
+other methods. Without a checkpoint, classical methods and results of other programs are compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from hdrlab.config.check import check_evaluate
+from hdrlab.config.check import check_evaluate, tasks_of
 from hdrlab.config.command import Command
 from hdrlab.config.menu import evaluate_menu
 from hdrlab.config.schema import EvaluateConfig
@@ -34,58 +34,84 @@ TABLE_WIDTH = 120
 
 
 def evaluate(config: EvaluateConfig) -> int:
-    """Score what the checkpoint holds; print a table, write what it is made of."""
+    """Score what the checkpoint holds, or compare methods; print a table, write what it is made of.
+
+    Raises:
+        ComparisonError: What is asked for does not fit together.
+        OperatorError: An operator's package is not installed.
+    """
     from hdrlab.operators import OperatorError, missing
 
     if lacking := [reason for name in config.operators if (reason := missing(name))]:
         raise OperatorError("; ".join(lacking))
     from hdrlab.comparison.candidates import sort_candidates
+    from hdrlab.comparison.contest import ComparisonError
+    from hdrlab.comparison.setups import set_up
 
-    kind, candidates = sort_candidates(config.checkpoint)
-    if kind == "stage":
-        return score(config, Path(config.checkpoint[0]))
-    from hdrlab.comparison.setups import reconstructions, tone_mappings
-
-    setup = (reconstructions if kind == "hdr" else tone_mappings)(config, candidates)
-    return compare_methods(config, candidates, setup)
+    task = config.task or tasks_of(config.data)[0]
+    candidates: list[Candidate] = []
+    if config.checkpoint:
+        kind, candidates = sort_candidates(config.checkpoint)
+        if kind == "stage":
+            if config.results or config.task:
+                said = "the checkpoint of a single stage is scored by itself; leave results and task out"
+                raise ComparisonError(f"checkpoint={config.checkpoint[0]}: {said}, or give a whole chain")
+            return score(config, Path(config.checkpoint[0]))
+        if config.task not in (None, kind):
+            raise ComparisonError(f"task={config.task}: the checkpoint is for task={kind}")
+        task = kind
+    return compare_methods(config, candidates, set_up(config, task, candidates))
 
 
 def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], setup: Setup) -> int:
-    """Compare nets with other methods; print the table, write CSV, JSON, Markdown and a page."""
-    from hdrlab.comparison import outputs
-    from hdrlab.comparison.contest import Gallery, compare
-    from hdrlab.comparison.setups import versions
-    from hdrlab.comparison.summaries import LEAST_SCENES, against, pairs_of, summarise_rows
+    """Compare methods; print the table, write CSV, JSON, Markdown and a page."""
+    from hdrlab.comparison import outputs, setups
+    from hdrlab.comparison.contest import ComparisonError, Gallery, compare
+    from hdrlab.comparison.summaries import LEAST_SCENES, against, failures_of, pairs_of, summarise_rows
     from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import open_data
     from hdrlab.report import Report, write_report
 
-    where = f"{config.split} split of {config.data.name}"
+    where = setups.where(config)
     with reading(f"data={config.data.name}") as progress:
-        cache = Path(config.paths.data) / "cache"
-        index = open_data(config.data, cache, setup.keys, progress, splits=(config.split,))
-    cases, more = setup.open(index)
-    contenders = [*setup.contenders, *more]
+        opened = setup.open(progress)
+    contenders = [*setup.contenders, *opened.contenders]
+    methods = [contender.about for contender in contenders]
+    if len(methods) < 2:
+        key = "methods" if setup.baseline == "srgb" else "operators"
+        raise ComparisonError(
+            f"nothing to compare {methods[0].name} with: give a checkpoint, results or {key}"
+        )
+    names = [method.name for method in methods]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ComparisonError(f"results.{twice[0]}: a checkpoint is called so; choose another name")
+    print(f"{setup.title}, {where}: {len(opened.cases)} pictures by {', '.join(names)}", flush=True)
     gates = setup.check()
-    first = Path(config.checkpoint[0])
-    beside = first if first.is_dir() else first.parent
-    output = Path(config.output or beside / f"comparison_{config.data.name}_{config.split}")
+    output = setups.output_folder(config)
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         gallery = Gallery(Path(folder))
         with reading("comparing") as progress:
-            num_shown = min(config.report_pictures, len(cases)) if config.report else 0
-            rows = compare(cases, contenders, gallery, num_shown, progress)
-        methods = [contender.about for contender in contenders]
-        results = summarise_rows(rows, setup.columns, pairs_of(methods, setup.baseline))
+            num_shown = min(config.report_pictures, len(opened.cases)) if config.report else 0
+            rows = compare(opened.cases, contenders, gallery, num_shown, progress)
+        failed = failures_of(rows)
+        counted = any(row["usable"] for row in rows)
+        results = summarise_rows(
+            rows, setup.columns, pairs_of(methods, setup.baseline), everything=not counted
+        )
         every = summarise_rows(rows, setup.columns, everything=True)
+        listed = getattr(config.data, "keep", None)
+        apart = f"are left out by {listed}" if listed else "are mostly black or white and left out"
         said = {
-            "pictures": f"{results.num}; {results.left_out} more are mostly black or white and left out",
-            "data": f"{where}, fingerprint {index.fingerprint[:16]}",
+            "pictures": f"{results.num}; {results.left_out} more {apart}"
+            if counted
+            else f"{results.num}, all mostly black or white",
+            "data": f"{where}, fingerprint {opened.fingerprint[:16]}",
+            **opened.said,
             **setup.said,
             "significant": f"the 95 % interval excludes 0, with {LEAST_SCENES} scenes at least",
+            "failures, scored as black": "; ".join(failed) or "none",
             **{f"checkpoint {one.name}": ", ".join(one.files) for one in candidates},
-            "versions": versions(),
+            "versions": setups.versions(),
         }
         report = Report(
             f"{setup.title}: {where}",
@@ -101,17 +127,20 @@ def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], set
         )
         settings = {
             "config": asdict(config),
-            "data_fingerprint": index.fingerprint,
+            "data_fingerprint": opened.fingerprint,
+            "failures": failed,
             "checkpoints": {one.name: one.headers for one in candidates},
         }
         outputs.write_rows(rows, output / "pictures.csv")
         outputs.write_summary(report, results, every, settings, output / "summary.json")
-        outputs.write_markdown(report, results, setup.headline, output / "report.md")
+        outputs.write_markdown(report, results, setup.headline, failed, output / "report.md")
         if config.report:
             write_report(report, output / "report.html")
     # A log has no width of its own, and the table needs one.
     console = Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
     console.print(outputs.screen_table(report, setup.headline))
+    for line in failed:
+        print(f"failures, scored as black: {line}")
     print(f"comparison: {output}")
     return 0
 
@@ -161,7 +190,14 @@ def _table(title: str, summaries: dict[str, Summary]) -> Table:
     return table
 
 
-COMMAND = Command("evaluate", EvaluateConfig, check_evaluate, evaluate, evaluate_menu, ("checkpoint",))
+COMMAND = Command(
+    "evaluate",
+    EvaluateConfig,
+    check_evaluate,
+    evaluate,
+    evaluate_menu,
+    ("checkpoint", "data", "results", "task"),
+)
 
 if __name__ == "__main__":
     COMMAND.main()

@@ -157,3 +157,175 @@ def test_nets_that_make_no_chain_are_refused(lab: Lab, capsys: pytest.CaptureFix
     both = f"checkpoint=[{lab.starts('deq')},{lab.starts('lin')}]"
     assert score(lab, lab.starts("deq"), both) == 2
     assert "holds no hallucination net" in capsys.readouterr().err
+
+
+def compared(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main([*words, "accelerator=cpu"])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+@pytest.fixture
+def photographs(lab: Lab, tmp_path: Path) -> Path:
+    """Photographs of the test scenes as files, with their scenes."""
+    from hdrlab.photograph import COMMAND as PHOTOGRAPH
+
+    folder = tmp_path / "photographs"
+    with pytest.raises(SystemExit) as left:
+        PHOTOGRAPH.main([*lab.data(), f"output={folder}", f"paths.data={lab.work / 'data'}", "pictures=4"])
+    assert left.value.code == 0
+    return folder
+
+
+def test_another_programs_results_of_photographs_are_compared(
+    lab: Lab, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    scenes = sorted((photographs / "HDR_gt").iterdir())
+    for file in scenes[1:]:  # a perfect program, which fails once
+        (theirs / file.name).write_bytes(file.read_bytes())
+    words = [*lab.data(), "pictures=4", f"paths.data={lab.work / 'data'}", f"paths.runs={lab.runs}"]
+    assert compared(*words, f"results.theirs={theirs}", "methods=[srgb]", "report_pictures=1") == 0
+    caught = capsys.readouterr()
+    assert (
+        "Reconstruction of HDR pictures, test split of hdr_synth: 4 pictures by srgb, theirs, o" in caught.out
+    )
+    assert f"results.theirs: 1 of 4 missing: {scenes[0].stem}" in caught.err
+    assert f"failures, scored as black: theirs 1 of 4: {scenes[0].stem} (no file of this name)" in caught.out
+    folder = lab.runs / "comparisons" / "hdr_synth_test"
+    rows = {row["picture"]: row for row in rows_of(folder) if row["method"] == "theirs"}
+    assert set(rows) == {file.stem for file in scenes}
+    assert float(rows[scenes[0].stem]["psnr_pu21_wide"]) < 10
+    assert all(float(rows[file.stem]["psnr_pu21_wide"]) > 60 for file in scenes[1:])
+    stored = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert "theirs 1 of 4" in stored["failures"][0]
+    assert set(stored["differences"]["theirs"]) == {"srgb", "oracle"}
+    assert "another program" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_pairs_in_a_folder_are_compared_without_an_index(
+    lab: Lab, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    from hdrlab.io import write_image
+
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for file in (photographs / "LDR_in").iterdir():
+        mask = np.zeros((64, 64, 1), np.uint8)
+        mask[20:40] = 255
+        write_image(masks / file.name, mask)
+    words = ["data=folder", f"data.root={photographs}", f"data.scenes={photographs / 'photographs.csv'}"]
+    words += [f"data.masks={masks}", f"paths.data={lab.work / 'none'}", f"paths.runs={lab.runs}"]
+    assert (
+        compared(*words, f"checkpoint={lab.starts('joint')}", "methods=[srgb]", f"output={tmp_path}/o") == 0
+    )
+    assert not (lab.work / "none").exists()
+    rows = rows_of(tmp_path / "o")
+    assert [row["method"] for row in rows] == ["joint", "srgb"] * 4
+    assert {row["scene"] for row in rows} == {"scene 6", "scene 7", "scene 8"}
+    assert all(float(row["psnr_pu21_display@mask"]) > 0 for row in rows)
+    said = (tmp_path / "o" / "report.md").read_text(encoding="utf-8")
+    assert f"scenes: of {photographs / 'photographs.csv'}" in said
+    (photographs / "LDR_in" / "more.png").write_bytes(b"")
+    capsys.readouterr()
+    assert compared(*words, "methods=[huo]") == 2
+    assert "more.png: no reference of this name" in capsys.readouterr().err
+
+
+def test_real_pairs_are_compared(lab: Lab, photographs: Path, tmp_path: Path) -> None:
+    words = ["data=hdr_real", f"data.root={photographs}", "split=all", f"paths.data={tmp_path / 'data'}"]
+    chain = lab.starts("real_finetune")
+    theirs = f"results={{theirs: {photographs / 'HDR_gt'}}}"
+    assert compared(*words, f"checkpoint={chain}", theirs, "methods=[srgb]", f"output={tmp_path}/o") == 0
+    rows = rows_of(tmp_path / "o")
+    assert [row["method"] for row in rows[:3]] == ["real_finetune", "srgb", "theirs"]
+    assert {row["picture"] for row in rows} == {file.stem for file in (photographs / "LDR_in").iterdir()}
+    assert {row["failed"] for row in rows} == {"False"}
+
+
+def test_operators_and_results_are_compared_without_a_checkpoint(lab: Lab, tmp_path: Path) -> None:
+    import numpy as np
+    from training import formula
+
+    from hdrlab.io import write_image
+
+    for name in ("hdr", "theirs"):
+        (tmp_path / name).mkdir()
+    hdr = formula(1, 192)
+    write_image(tmp_path / "hdr" / "a.exr", hdr)
+    write_image(tmp_path / "theirs" / "a.png", np.rint(255 * (hdr / (1 + hdr)) ** 0.45).astype(np.uint8))
+    words = ["data=folder", f"data.hdr={tmp_path / 'hdr'}", "operators=[log]", "report_pictures=1"]
+    words += [f"results.theirs={tmp_path / 'theirs'}", f"paths.runs={lab.runs}"]
+    assert compared(*words) == 0
+    folder = lab.runs / "comparisons" / "folder_hdr"
+    assert [row["method"] for row in rows_of(folder)] == ["gamma", "log", "theirs"]
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["methods=[srgb]", "data=folder", "data.root={photographs}"], "nothing to compare srgb with"),
+        (
+            ["checkpoint={deq}", "task=reconstruct"],
+            "a single stage is scored by itself; leave results and task",
+        ),
+        (["checkpoint={joint}", "task=tonemap"], "task=tonemap: the checkpoint is for task=reconstruct"),
+        (
+            ["checkpoint={joint}", "data=folder", "data.hdr={photographs}"],
+            "these nets reconstruct photographs",
+        ),
+        (
+            ["data=hdr_real", "data.root={photographs}", "task=tonemap"],
+            "data=hdr_real is for task=reconstruct",
+        ),
+        (
+            ["checkpoint={tmo_ft}", "data=hdr_real", "data.root={photographs}"],
+            "these nets tone-map whole HDR pic",
+        ),
+        (
+            ["checkpoint={tmo_high}", "data=hdr_real", "data.root={photographs}"],
+            "of the stage tmo_high, which needs high, labelled, sdr_high; data=hdr_real has not",
+        ),
+        (["checkpoint={deq}", "data=folder", "data.root={photographs}"], "of the stage deq, which needs"),
+        (["data=tiny", "task=tonemap", "metrics=flip"], "metrics=flip: they compare HDR pictures"),
+        (["data=tiny", "niqe={photographs}/photographs.csv"], "niqe: judges SDR pictures"),
+        (
+            [
+                "checkpoint={joint}",
+                "data=folder",
+                "data.root={photographs}",
+                "results.joint={photographs}/HDR_gt",
+            ],
+            "results.joint: a checkpoint is called so",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told_in_one_line(
+    lab: Lab,
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    problem: str,
+) -> None:
+    import hdrlab.comparison.contest as contest
+
+    monkeypatch.setattr(contest, "compare", lambda *given: pytest.fail("computes already"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: object())
+    nets = {
+        name: lab.starts(name)
+        for name in ("deq", "joint", "tmo_ft", "tmo_high")
+        if f"{{{name}}}" in str(words)
+    }
+    told = [word.format(photographs=photographs, **nets) for word in words]
+    capsys.readouterr()
+    assert compared(*told, f"paths.data={tmp_path / 'data'}", f"paths.runs={lab.runs}") == 2
+    said = capsys.readouterr().err
+    assert problem in said
+    assert sum(line.startswith("error:") for line in said.splitlines()) == 1

@@ -25,7 +25,18 @@ OWN = {
     "report": {"report"},
     "datasets": {"datasets", "camera", "metrics", "operators", "ops", "io", "config"},
     "comparison": {
-        *("comparison", "metrics", "losses", "expansion", "operators", "report", "nets", "ops", "camera"),
+        *(
+            "comparison",
+            "metrics",
+            "losses",
+            "expansion",
+            "operators",
+            "report",
+            "nets",
+            "ops",
+            "camera",
+            "io",
+        ),
         *(
             "datasets",
             "config",

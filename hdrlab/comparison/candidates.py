@@ -14,7 +14,7 @@ from hdrlab.nets import SYSTEMS
 from hdrlab.nets.layers import WeightsError
 from hdrlab.pipeline import REQUIRED
 
-Kind = Literal["stage", "hdr", "sdr"]
+Kind = Literal["stage", "reconstruct", "tonemap"]
 
 HELD: Mapping[str, tuple[str, ...]] = {
     "deq": ("dequantization",),
@@ -61,8 +61,8 @@ def sort_candidates(checkpoint: Sequence[str]) -> tuple[Kind, list[Candidate]]:
         checkpoint: Checkpoints of trainings, files of `hdrlab.import_weights`, or folders of these.
 
     Returns:
-        ``stage`` for the checkpoint of one stage that is no whole system, ``hdr`` for reconstruction, ``sdr``
-        for tone mapping; and the methods.
+        ``stage`` for the checkpoint of one stage that is no whole system, ``reconstruct`` or ``tonemap``; and
+        the methods.
 
     Raises:
         ComparisonError: Nets of both systems are given.
@@ -83,7 +83,7 @@ def sort_candidates(checkpoint: Sequence[str]) -> tuple[Kind, list[Candidate]]:
     if parts := [one for one in given if not whole <= one.nets]:
         groups.append(parts)
     names = _names([group[0].stage or group[0].path.stem if len(group) == 1 else "chain" for group in groups])
-    return ("sdr" if of_tone else "hdr"), [
+    return ("tonemap" if of_tone else "reconstruct"), [
         Candidate(
             name,
             tuple(str(one.path) for one in group),

@@ -27,10 +27,12 @@ class Outcome:
     Attributes:
         pixels: The result; None where the method failed.
         curve: The inverse response curve it found, where it finds one.
+        reason: Why it failed, if it did.
     """
 
     pixels: NDArray[Any] | None
     curve: Floats | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +42,12 @@ class Judged:
     Attributes:
         figures: By column; NaN where one does not apply.
         shown: The result as a report shows it; None where the method failed.
+        reason: What is wrong with the result, if it cannot be scored.
     """
 
     figures: Mapping[str, float]
     shown: NDArray[Any] | None
+    reason: str = ""
 
 
 class Case(Protocol):
@@ -62,6 +66,18 @@ class Case(Protocol):
 
     def judge(self, pixels: NDArray[Any] | None) -> Judged:
         """Score a result; what is missing, misshapen or not finite counts as black."""
+
+
+class Cases(Protocol):
+    """The pictures, made one at a time."""
+
+    @property
+    def stems(self) -> Sequence[str]:
+        """What other programs' results of each are called, without suffix; each unlike all others."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Case: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +125,7 @@ class Gallery:
 
 
 def compare(
-    cases: Sequence[Case],
+    cases: Cases,
     contenders: Sequence[Contender],
     gallery: Gallery,
     num_shown: int,
@@ -125,7 +141,8 @@ def compare(
         progress: Told (done, all, name) after each picture.
 
     Returns:
-        A row a picture and method: picture, scene, method, usable, failed, the case's facts, the figures.
+        A row a picture and method: picture, scene, method, usable, failed and why, the case's facts, the
+        figures.
     """
     shown = {i * len(cases) // num_shown for i in range(num_shown)} if num_shown else set()
     rows: list[Row] = []
@@ -140,11 +157,26 @@ def compare(
                 curves[name] = outcome.curve
             own = {"picture": case.name, "scene": case.scene, "method": name, "usable": case.usable}
             failed = judged[name].shown is None
-            rows.append({**own, "failed": failed, **case.facts, **judged[name].figures})
+            said = {"failed": failed, "reason": outcome.reason or judged[name].reason}
+            rows.append({**own, **said, **case.facts, **judged[name].figures})
         if number in shown:
             gallery.keep(case, judged, curves)
         progress(number + 1, len(cases), case.name)
     return rows
+
+
+def why_unfit(pixels: NDArray[Any] | None, shape: tuple[int, ...]) -> str:
+    """Say what keeps a result [H, W, 3] from being scored, or nothing."""
+    if pixels is None:
+        return "no result"
+    if pixels.shape != shape:
+        return f"{sized(pixels.shape)} pixels instead of {sized(shape)}"
+    return "" if np.isfinite(pixels).all() else "values that are not finite"
+
+
+def sized(shape: tuple[int, ...]) -> str:
+    """Write a shape [H, W, 3] as width × height."""
+    return f"{shape[1]}×{shape[0]}" if len(shape) == 3 else "×".join(map(str, shape))
 
 
 def _load(place: Path, name: str) -> Any:

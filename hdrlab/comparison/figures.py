@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.comparison.contest import ComparisonError, Floats, Judged
+from hdrlab.comparison.contest import ComparisonError, Floats, Judged, sized, why_unfit
 from hdrlab.comparison.perceptual import Perceptual
-from hdrlab.comparison.photographs import Photograph
+from hdrlab.comparison.photographs import NamedPhotographs, Photograph
 from hdrlab.metrics import (
     ANCHOR_LUMINANCE,
     CLIP_THRESHOLD,
@@ -40,6 +40,9 @@ from hdrlab.report.model import Column
 MODES: tuple[DisplayMode, ...] = ("display", "wide")
 VARIANTS = ("", "_corrected", "_unaligned")
 REGIONS = ("clipped", "ramp", "rest")
+"""Which part every picture."""
+MASK = ("mask",)
+"""Where pictures have masks of the user's, one more."""
 MS_SSIM_LEAST_SIDE = 161
 HEADLINE = (
     "psnr_pu21_display_corrected",
@@ -67,28 +70,34 @@ _PLACES = {
     "clipped": "; pixels whose largest channel is 249 or more",
     "ramp": "; unclipped pixels whose largest channel, linearised as sRGB, exceeds 0.88",
     "rest": "; all other pixels",
+    "mask": "; the white pixels of data.masks",
 }
 
 
-def columns(extra: Sequence[Perceptual] = ()) -> tuple[Column, ...]:
-    """Return all columns of a comparison of reconstructions, the most telling first."""
-    made = {column.name: column for column in _columns()}
+def columns(extra: Sequence[Perceptual] = (), *, masked: bool = False) -> tuple[Column, ...]:
+    """Return all columns of a comparison of reconstructions, the most telling first.
+
+    Args:
+        extra: Metrics of other packages.
+        masked: Whether the pictures have masks of the user's.
+    """
+    made = {column.name: column for column in _columns((*REGIONS, *MASK) if masked else REGIONS)}
     made |= {column.name: column for metric in extra for column in metric.columns}
     return tuple(made[name] for name in dict.fromkeys((*HEADLINE, *made)))
 
 
-def _columns() -> Iterator[Column]:
+def _columns(regions: tuple[str, ...]) -> Iterator[Column]:
     for mode in MODES:
         peak = f"{PEAK_LUMINANCE[mode]:.0f} cd/m²"
         shown = f"reference's median at {ANCHOR_LUMINANCE:.0f} cd/m², clipped at {peak}"
         for variant in VARIANTS:
             word = variant.replace("_", ", ")
             for base, (title, unit, said) in _BASES.items():
-                for region in _regions(base, mode, variant):
+                for region in _regions(base, mode, variant, regions):
                     at = f"@{region}" if region else ""
                     convention = f"{said}; {shown}; {_SCALES[variant]}{_PLACES[region]}"
                     yield Column(f"{base}_{mode}{variant}{at}", f"{title} {mode}{word}", unit, convention)
-    for region in ("", *REGIONS):
+    for region in ("", *regions):
         at, place = f"@{region}" if region else "", _PLACES[region]
         said = "mean |ℓ(test) − ℓ(reference)|, ℓ(x) = log(1 + 10x) / log 11, 1 = the photograph's white"
         yield Column(f"log_l1_aligned{at}", "Log-L1", "", f"{said}; {_SCALES['']}{place}", False)
@@ -97,13 +106,13 @@ def _columns() -> Iterator[Column]:
         yield Column(f"rmse_log10{at}", "RMSE log10", "", f"{said}; {_SCALES['']}{place}", False)
 
 
-def _regions(base: str, mode: DisplayMode, variant: str) -> tuple[str, ...]:
+def _regions(base: str, mode: DisplayMode, variant: str, regions: tuple[str, ...]) -> tuple[str, ...]:
     """Say where a figure is measured; similarity is dear, and left out where it would tell nothing new."""
     if base.startswith("psnr"):
-        return ("", *REGIONS)
+        return ("", *regions)
     if variant == "_unaligned" or (mode, variant) == ("wide", "_corrected"):
         return ()
-    return ("", *REGIONS) if (base, mode, variant) == ("ssim_pu21", "display", "") else ("",)
+    return ("", *regions) if (base, mode, variant) == ("ssim_pu21", "display", "") else ("",)
 
 
 class PhotographCase:
@@ -123,7 +132,7 @@ class PhotographCase:
         self.input: NDArray[np.uint8] = photograph.ldr
         self.reference = photograph.reference
         if self.input.shape != self.reference.shape:
-            sizes = " and ".join(f"{one.shape[1]}×{one.shape[0]}" for one in (self.input, self.reference))
+            sizes = " and ".join(sized(one.shape) for one in (self.input, self.reference))
             raise ComparisonError(f"{self.name}: the photograph and its reference differ in size, {sizes}")
         if not (np.isfinite(self.reference).all() and self.reference.max() > 0):
             raise ComparisonError(f"{self.name}: the reference holds no light, or values that are not finite")
@@ -139,6 +148,8 @@ class PhotographCase:
         clipped, ramp = clipped_mask(ldr, CLIP_THRESHOLD), highlight_mask(plain) > 0
         self.regions: dict[str, Tensor | None] = {"": None, "clipped": clipped}
         self.regions |= {"ramp": ramp & ~clipped, "rest": ~(ramp | clipped)}
+        if photograph.mask is not None:
+            self.regions["mask"] = torch.from_numpy(photograph.mask)[None, None]
         shares = {f"share_{name}": float(self._mask(name).float().mean()) for name in REGIONS[:2]}
         self.facts: Mapping[str, float] = {
             "white_cd_m2": self.white * float(self.displays["wide"].factor),
@@ -149,8 +160,8 @@ class PhotographCase:
 
     def judge(self, pixels: NDArray[Any] | None) -> Judged:
         """Score a result [H, W, 3], linear on any scale; what cannot be scored counts as black."""
-        sound = pixels is not None and pixels.shape == self.reference.shape and np.isfinite(pixels).all()
-        test = _batch(np.asarray(pixels, np.float32)) if sound else torch.zeros_like(self.true)
+        reason = why_unfit(pixels, self.reference.shape)
+        test = torch.zeros_like(self.true) if reason else _batch(np.asarray(pixels, np.float32))
         scale = self._scale(test)
         aligned = test * scale
         figures = dict(self._displayed({"": aligned, "_corrected": aligned, "_unaligned": test}))
@@ -162,8 +173,8 @@ class PhotographCase:
             figures[f"rmse_log10{at}"] = float(log10_rmse(aligned * factor, self.true * factor, mask))
         for metric in self.extra:
             figures |= metric.score(aligned * factor, self.true * factor)
-        shown = aligned[0].permute(1, 2, 0).contiguous().numpy() if sound else None
-        return Judged(figures | {"scale": float(scale)}, shown)
+        shown = None if reason else aligned[0].permute(1, 2, 0).contiguous().numpy()
+        return Judged(figures | {"scale": float(scale)}, shown, reason)
 
     def _displayed(self, variants: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
         for mode, display in self.displays.items():
@@ -173,7 +184,7 @@ class PhotographCase:
                 if variant == "_corrected" and picture.any():  # black stays black: nothing is to be corrected
                     shown = crf_correct(shown, true).clamp(max=display.peak)
                 for base in _BASES:
-                    for region in _regions(base, mode, variant):
+                    for region in _regions(base, mode, variant, tuple(self.regions)[1:]):
                         at = f"@{region}" if region else ""
                         value = self._figure(base, mode, shown, self.regions[region])
                         yield f"{base}_{mode}{variant}{at}", value
@@ -209,16 +220,21 @@ class PhotographCase:
         return mask
 
 
-class PhotographCases(Sequence[PhotographCase]):
+class PhotographCases:
     """The cases of photographs, made one at a time."""
 
-    def __init__(self, photographs: Sequence[Photograph], extra: Sequence[Perceptual] = ()) -> None:
+    def __init__(self, photographs: NamedPhotographs, extra: Sequence[Perceptual] = ()) -> None:
         self.photographs, self.extra = photographs, extra
+
+    @property
+    def stems(self) -> Sequence[str]:
+        """What other programs' results of each are called, without suffix."""
+        return self.photographs.stems
 
     def __len__(self) -> int:
         return len(self.photographs)
 
-    def __getitem__(self, number: int) -> PhotographCase:  # type: ignore[override]
+    def __getitem__(self, number: int, /) -> PhotographCase:
         return PhotographCase(self.photographs[number], self.extra)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from hdrlab.comparison.contest import Row
-from hdrlab.comparison.summaries import Results
+from hdrlab.comparison.summaries import OWN, Results
 from hdrlab.report.model import Column, Difference, Report, Score
 
 
@@ -33,7 +33,7 @@ def screen_table(report: Report, headline: Sequence[str]) -> Table:
 def _caption(report: Report, columns: Sequence[Column]) -> str:
     """Say in words how trained methods do against the one that does nothing."""
     other = report.against
-    trained = [method.name for method in report.methods if method.kind == "trained"]
+    trained = [method.name for method in report.methods if method.kind in OWN]
     assert other is not None
     lines = [
         f"{name} − {other.name}: {_titled(c)} {_verdict(report.differences[name].get(c.name), c)}"
@@ -75,7 +75,9 @@ def write_summary(
     path.write_text(json.dumps(content, indent=2, allow_nan=False, default=str), encoding="utf-8")
 
 
-def write_markdown(report: Report, results: Results, headline: Sequence[str], path: Path) -> None:
+def write_markdown(
+    report: Report, results: Results, headline: Sequence[str], failed: Sequence[str], path: Path
+) -> None:
     """Write the tables for a reader: scores with intervals, differences with their verdict in words."""
     columns = _headline(report, headline)
     lines = [f"# {report.title}", "", "Mean [95 % interval over scenes] and number of pictures.", ""]
@@ -86,7 +88,7 @@ def write_markdown(report: Report, results: Results, headline: Sequence[str], pa
             for method in report.methods
         ),
     )
-    for own in (method for method in report.methods if method.kind == "trained"):
+    for own in (method for method in report.methods if method.kind in OWN):
         lines += ["", f"## {own.title} against each other method", ""]
         lines += ["Mean difference [95 % interval], share of pictures on which it is better.", ""]
         lines += _markdown(
@@ -100,11 +102,9 @@ def write_markdown(report: Report, results: Results, headline: Sequence[str], pa
                 if other is not own
             ),
         )
-    failures = {
-        m.title: max((s.failures for s in report.scores[m.name].values()), default=0) for m in report.methods
-    }
-    failed = ", ".join(f"{title} {number}" for title, number in failures.items() if number) or "none"
-    lines += ["", f"Failures, scored as black: {failed}.", "", "## What was measured", ""]
+    lines += ["", "## Failures, scored as black", ""]
+    lines += [f"- {line}" for line in failed] or ["None."]
+    lines += ["", "## What was measured", ""]
     lines += [f"- {_titled(column)}: {column.convention}." for column in columns]
     lines += ["", *(f"- {key}: {value}" for key, value in report.said.items()), "", "## Checks", ""]
     lines += [f"- {'passed' if passed else 'FAILED'}: {name} ({seen})" for name, passed, seen in report.gates]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from hdrlab.comparison.contest import ComparisonError
+from hdrlab.config.schema import ToolboxConfig
 from hdrlab.metrics import PEAK_LUMINANCE
 from hdrlab.report.model import Column
 
@@ -32,7 +33,7 @@ class Perceptual:
     perfect: float
 
 
-def open_metrics(names: Sequence[str]) -> list[Perceptual]:
+def open_metrics(names: Sequence[str], toolbox: ToolboxConfig) -> list[Perceptual]:
     """Open metrics of other packages.
 
     Raises:

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from hdrlab import __version__
 from hdrlab.chain import open_chain
-from hdrlab.comparison import figures, gates, methods, tones
+from hdrlab.comparison import figures, foreign, gates, methods, tones
 from hdrlab.comparison.candidates import Candidate
-from hdrlab.comparison.contest import Case, ComparisonError, Contender
+from hdrlab.comparison.contest import Cases, ComparisonError, Contender
+from hdrlab.comparison.folders import FolderPhotographs, FolderTones, said_of
 from hdrlab.comparison.perceptual import open_metrics
 from hdrlab.comparison.photographs import Photographs
-from hdrlab.config.check import memory_bytes
-from hdrlab.config.schema import EvaluateConfig, TinyConfig, TmoPairsConfig
+from hdrlab.config.check import memory_bytes, tasks_of
+from hdrlab.config.schema import EvaluateConfig, FolderConfig, TinyConfig, TmoPairsConfig
 from hdrlab.config.stages import SYNTH_KEYS, TONE_KEYS
-from hdrlab.datasets.index import Index
-from hdrlab.datasets.sources import open_curves
-from hdrlab.metrics import ANCHOR_LUMINANCE, PEAK_LUMINANCE
+from hdrlab.datasets.index import Index, Progress
+from hdrlab.datasets.sources import open_curves, open_data
+from hdrlab.metrics import ANCHOR_LUMINANCE, PEAK_LUMINANCE, load_niqe_model
 from hdrlab.report.model import Column
 from hdrlab.tone_nets import open_learned
 
 PACKAGES = ("torch", "torchmetrics", "numpy", "scipy", "OpenImageIO", "pillow")
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What methods are compared on, opened.
+
+    Attributes:
+        cases: The pictures.
+        contenders: Methods that need knowledge of them, and results of other programs.
+        fingerprint: Of the data.
+        said: What must be said of them.
+    """
+
+    cases: Cases
+    contenders: list[Contender]
+    fingerprint: str
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,39 +51,64 @@ class Setup:
 
     Attributes:
         title: What is compared, for headings.
-        keys: The batch keys by which the data set chooses its form.
         contenders: Methods that need no knowledge of the pictures.
         columns: What is measured, the most telling first.
         headline: Names of the columns in short tables.
         baseline: Name of the method that does nothing.
         check: Makes the checks that precede scoring.
-        open: From the index to the pictures and to further methods.
+        open: Opens the pictures, showing how far it is.
         said: Conventions of what is measured.
     """
 
     title: str
-    keys: tuple[str, ...]
     contenders: list[Contender]
     columns: tuple[Column, ...]
     headline: tuple[str, ...]
     baseline: str
     check: Callable[[], list[gates.Gate]]
-    open: Callable[[Index], tuple[Sequence[Case], list[Contender]]]
+    open: Callable[[Progress], Pictures]
     said: Mapping[str, str]
 
 
-def reconstructions(config: EvaluateConfig, candidates: Sequence[Candidate]) -> Setup:
-    """Set up a comparison of chains with the classical expansions.
+def set_up(config: EvaluateConfig, task: str, candidates: Sequence[Candidate]) -> Setup:
+    """Set up a comparison.
+
+    Args:
+        config: What is asked for.
+        task: reconstruct or tonemap.
+        candidates: Trained methods.
 
     Raises:
-        ComparisonError: The data have no photographs, or a metric's package cannot be used.
+        ComparisonError: The data are not for this task, a metric's package cannot be used, or what is asked
+            for belongs to the other task.
         ChainError: A net is missing, or the device is not there.
         WeightsError: A file cannot be used.
+        NiqeModelError: NIQE's model cannot be read.
     """
-    if isinstance(config.data, TmoPairsConfig):
-        said = "these nets reconstruct photographs, which data=tmo_pairs has not"
-        raise ComparisonError(f"checkpoint: {said}; use data=tiny, data=hdr_synth or data=hdr_real")
-    extra = open_metrics(config.metrics or ())
+    if task not in tasks_of(config.data):
+        who, others = _MISUSE[task]
+        source = "these nets" if candidates else f"task={task}:"
+        raise ComparisonError(f"{source} {who}, which data={config.data.name} has not; use {others}")
+    return (_reconstructions if task == "reconstruct" else _tone_mappings)(config, candidates)
+
+
+_MISUSE = {
+    "reconstruct": (
+        "reconstruct photographs",
+        "data=tiny, data=hdr_synth, data=hdr_real, or data=folder with data.photographs",
+    ),
+    "tonemap": (
+        "tone-map whole HDR pictures",
+        "data=tiny, data=tmo_pairs, or data=folder with data.hdr",
+    ),
+}
+
+
+def _reconstructions(config: EvaluateConfig, candidates: Sequence[Candidate]) -> Setup:
+    data = config.data
+    if config.niqe:
+        raise ComparisonError("niqe: judges SDR pictures, and these are reconstructions; leave it out")
+    extra = open_metrics(config.metrics or (), config.toolbox)
     chains = [
         methods.trained(
             candidate.name,
@@ -80,9 +123,17 @@ def reconstructions(config: EvaluateConfig, candidates: Sequence[Candidate]) -> 
         for candidate in candidates
     ]
 
-    def open_pictures(index: Index) -> tuple[Sequence[Case], list[Contender]]:
-        taken = Photographs(config.data, index, open_curves(config.data), config.split, config.pictures)
-        return figures.PhotographCases(taken, extra), [methods.oracle()] if taken.knows_curves else []
+    def open_pictures(progress: Progress) -> Pictures:
+        if isinstance(data, FolderConfig):
+            found = FolderPhotographs(data, config.pictures, progress)
+            more = foreign.reconstructions(config.results, found.stems)
+            cases = figures.PhotographCases(found, extra)
+            return Pictures(cases, more, found.fingerprint, said_of(data, found.left_out))
+        index = _open_index(config, SYNTH_KEYS, progress)
+        taken = Photographs(data, index, open_curves(data), config.split, config.pictures)
+        more = foreign.reconstructions(config.results, taken.stems)
+        more += [methods.oracle()] if taken.knows_curves else []
+        return Pictures(figures.PhotographCases(taken, extra), more, index.fingerprint)
 
     anchor = f"the reference's median luminance at {ANCHOR_LUMINANCE:.0f} cd/m²; display clips at "
     anchor += " and wide at ".join(f"{peak:.0f} cd/m²" for peak in PEAK_LUMINANCE.values())
@@ -91,9 +142,8 @@ def reconstructions(config: EvaluateConfig, candidates: Sequence[Candidate]) -> 
         conventions["metrics of other packages"] = "; ".join(metric.said for metric in extra)
     return Setup(
         "Reconstruction of HDR pictures",
-        SYNTH_KEYS,
         [*chains, *methods.classical(config.methods)],
-        figures.columns(extra),
+        figures.columns(extra, masked=isinstance(data, FolderConfig) and data.masks is not None),
         (*figures.HEADLINE, *(column.name for metric in extra for column in metric.columns)),
         methods.BASELINE,
         lambda: gates.check_figures(extra),
@@ -102,22 +152,15 @@ def reconstructions(config: EvaluateConfig, candidates: Sequence[Candidate]) -> 
     )
 
 
-def tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> Setup:
-    """Set up a comparison of learned tone mapping with classical operators.
-
-    Raises:
-        ComparisonError: The data are not for tone mapping, or metrics are asked for that judge HDR pictures.
-        ChainError: A net is missing, or the device is not there.
-        WeightsError: A file cannot be used.
-    """
+def _tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> Setup:
     data = config.data
-    if not isinstance(data, (TinyConfig, TmoPairsConfig)):
-        said = f"these nets tone-map, and data={data.name} has no pictures for that"
-        raise ComparisonError(f"checkpoint: {said}; use data=tiny or data=tmo_pairs")
     if config.metrics:
         raise ComparisonError(
             f"metrics={','.join(config.metrics)}: they compare HDR pictures; leave them out"
         )
+    if isinstance(data, FolderConfig) and (data.masks or data.keep):
+        raise ComparisonError("data.masks, data.keep: for reconstructions only; leave them out")
+    model = load_niqe_model(config.niqe) if config.niqe else None
     learned = [
         tones.learned(
             candidate.name,
@@ -129,21 +172,57 @@ def tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> Se
         for candidate in candidates
     ]
 
-    def open_pictures(index: Index) -> tuple[Sequence[Case], list[Contender]]:
-        cases = tones.ToneCases(data, index, config.split, config.pictures)
-        return cases, [tones.label()] if cases.all_labelled else []
+    def open_pictures(progress: Progress) -> Pictures:
+        said: Mapping[str, str] = {}
+        cases: FolderTones | tones.ToneCases
+        if isinstance(data, FolderConfig):
+            cases = FolderTones(data, config.pictures, model, progress)
+            fingerprint, said = cases.fingerprint, said_of(data, cases.left_out)
+        else:
+            assert isinstance(data, (TinyConfig, TmoPairsConfig))
+            index = _open_index(config, TONE_KEYS, progress)
+            cases = tones.ToneCases(data, index, config.split, config.pictures, model)
+            fingerprint = index.fingerprint
+        more = foreign.tone_mappings(config.results, cases.stems)
+        more += [tones.label()] if cases.all_labelled else []
+        return Pictures(cases, more, fingerprint, said)
 
     return Setup(
         "Tone mapping of HDR pictures",
-        TONE_KEYS,
         [*learned, *tones.classical(config.operators)],
-        tones.COLUMNS,
+        tones.columns(config.niqe),
         tones.HEADLINE,
         tones.BASELINE,
         tones.check_figures,
         open_pictures,
-        {"results": "scored before rounding to 8 bits"},
+        {"results": "scored before rounding to 8 bits; those of other programs as their files hold them"},
     )
+
+
+def where(config: EvaluateConfig) -> str:
+    """Say which pictures a comparison is made on."""
+    data = config.data
+    if isinstance(data, FolderConfig):
+        return f"folder {data.root or data.photographs or data.hdr}"
+    return f"{config.split} split of {data.name}"
+
+
+def output_folder(config: EvaluateConfig) -> Path:
+    """Say where the results of a comparison go."""
+    if config.output:
+        return Path(config.output)
+    data, part = config.data, config.split
+    if isinstance(data, FolderConfig):
+        part = Path(data.root or data.photographs or data.hdr or "").resolve().name
+    if not config.checkpoint:
+        return Path(config.paths.runs) / "comparisons" / f"{data.name}_{part}"
+    first = Path(config.checkpoint[0])
+    return (first if first.is_dir() else first.parent) / f"comparison_{data.name}_{part}"
+
+
+def _open_index(config: EvaluateConfig, keys: tuple[str, ...], progress: Progress) -> Index:
+    cache = Path(config.paths.data) / "cache"
+    return open_data(config.data, cache, keys, progress, splits=(config.split,))
 
 
 def versions() -> str:

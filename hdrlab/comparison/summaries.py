@@ -14,6 +14,9 @@ from hdrlab.report.model import Column, Difference, Method, Score
 LEAST_SCENES = 6
 """Of fewer scenes, all in favour of one method, chance alone would give that more often than 1 time in 20."""
 
+OWN = ("trained", "results")
+"""Kinds of methods that a comparison is made for, and that are compared with each other one."""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -64,13 +67,24 @@ def summarise_rows(
 
 
 def pairs_of(methods: Sequence[Method], baseline: str) -> list[tuple[str, str]]:
-    """Return every method paired with the one that does nothing, and every trained one with all others."""
+    """Return every method paired with the one that does nothing, and trained and foreign ones with all."""
     return [
         (one.name, other.name)
         for one in methods
         for other in methods
-        if one is not other and (other.name == baseline or one.kind == "trained")
+        if one is not other and (other.name == baseline or one.kind in OWN)
     ]
+
+
+def failures_of(rows: Sequence[Row]) -> list[str]:
+    """Say of each method that failed on which pictures and why; a line a method, most of it names."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        failed = [f"{row['picture']} ({row['reason']})" for row in own if row["failed"]]
+        if failed:
+            lines.append(f"{method} {len(failed)} of {len(own)}: {', '.join(failed)}")
+    return lines
 
 
 def _score(rows: Sequence[Row], column: str) -> Score | None:

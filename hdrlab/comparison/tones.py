@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.comparison.contest import ComparisonError, Contender, Floats, Judged, Outcome
+from hdrlab.comparison.contest import ComparisonError, Contender, Floats, Judged, Outcome, why_unfit
 from hdrlab.comparison.gates import Gate, passed, scene
+from hdrlab.comparison.photographs import without_folder
 from hdrlab.config.schema import TinyConfig, TmoPairsConfig
 from hdrlab.datasets.index import Index, TonePicture
 from hdrlab.datasets.tone import ToneValidation, usable
 from hdrlab.losses import ssim_loss
-from hdrlab.metrics import TMQI_MIN_SIDE, fsitm, tmqi, tmqi2_structure
+from hdrlab.metrics import TMQI_MIN_SIDE, NiqeModel, PictureSizeError, fsitm, niqe, tmqi, tmqi2_structure
+from hdrlab.metrics.niqe import NIQE_BLOCK
 from hdrlab.operators import OPERATORS, OperatorError, tone_map_classically
 from hdrlab.report.model import Column, Method
 
@@ -37,7 +40,16 @@ COLUMNS = (
     Column("tmqi2_s", "TMQI-II S", "", "structural fidelity of TMQI-II; its naturalness is not computed"),
     Column("fsitm_tmqi", "FSITM-TMQI", "", "mean of FSITM (R, G, B) and TMQI"),
 )
-HEADLINE = ("tmqi", "ssim_sdr", "fsitm", "tmqi2_s")
+HEADLINE = ("tmqi", "ssim_sdr", "fsitm", "tmqi2_s", "niqe")
+
+
+def columns(niqe_file: str | None = None) -> tuple[Column, ...]:
+    """Return what is measured; with the user's model, NIQE too."""
+    if niqe_file is None:
+        return COLUMNS
+    said = f"distance from the statistics of pristine pictures by {niqe_file}; of pictures that are flat or "
+    said += f"smaller than two blocks of {NIQE_BLOCK} pixels, failures among them, there is none"
+    return (*COLUMNS, Column("niqe", "NIQE", "", said, higher_is_better=False))
 
 
 class ToneCase:
@@ -48,13 +60,24 @@ class ToneCase:
         scene: What several pictures may share.
         hdr: Linear light [1, 3, H, W], at least 0.
         sdr: Display-encoded SDR picture, same shape, in [0, 1]; None where there is none.
+        model: NIQE's, which is computed with one only.
+        whole: Height and width of the picture before it was cut to multiples of 8.
     """
 
     usable = True
     input: NDArray[np.uint8] | None = None
 
-    def __init__(self, name: str, scene: str, hdr: Tensor, sdr: Tensor | None) -> None:
-        self.name, self.scene, self.hdr, self.sdr = name, scene, hdr, sdr
+    def __init__(
+        self,
+        name: str,
+        scene: str,
+        hdr: Tensor,
+        sdr: Tensor | None,
+        model: NiqeModel | None = None,
+        whole: tuple[int, int] | None = None,
+    ) -> None:
+        self.name, self.scene, self.hdr, self.sdr, self.model = name, scene, hdr, sdr, model
+        self.whole = whole or (hdr.shape[-2], hdr.shape[-1])
         self.reference: Floats = hdr[0].permute(1, 2, 0).contiguous().numpy()
         self.facts: Mapping[str, float] = {}
         self.curves: Mapping[str, Floats] = {}
@@ -64,12 +87,12 @@ class ToneCase:
 
         A result that is cropped at the right and the bottom is compared with that part of the picture.
         """
-        sound = pixels is not None and self._fits(pixels) and bool(np.isfinite(pixels).all())
+        shape = None if pixels is None or not self._fits(pixels) else pixels.shape
+        reason = why_unfit(pixels, shape or self.reference.shape)
         shown = torch.zeros_like(self.hdr)
-        if sound:
-            shown = (
-                torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None].clamp(0, 1)
-            )
+        if not reason:
+            rows = np.ascontiguousarray(pixels, np.float32)
+            shown = torch.from_numpy(rows).permute(2, 0, 1)[None].clamp(0, 1)
         hdr = self.hdr[..., : shown.shape[-2], : shown.shape[-1]]
         quality, phase = tmqi(hdr, shown), fsitm(hdr, shown).mean
         figures = {
@@ -81,8 +104,11 @@ class ToneCase:
             "fsitm_tmqi": (phase + quality.q) / 2,
             "ssim_sdr": self._likeness(shown),
         }
+        if self.model is not None:
+            figures["niqe"] = _niqe(shown, self.model)
         eight = np.rint(255 * shown[0].permute(1, 2, 0).numpy()).astype(np.uint8)
-        return Judged({name: float(value) for name, value in figures.items()}, eight if sound else None)
+        plain = {name: float(value) for name, value in figures.items()}
+        return Judged(plain, None if reason else eight, reason)
 
     def _fits(self, pixels: NDArray[Any]) -> bool:
         missing = [whole - own for whole, own in zip(self.reference.shape, pixels.shape, strict=False)]
@@ -94,7 +120,14 @@ class ToneCase:
         return 1 - ssim_loss(shown, self.sdr[..., : shown.shape[-2], : shown.shape[-1]])
 
 
-class ToneCases(Sequence[ToneCase]):
+def _niqe(shown: Tensor, model: NiqeModel) -> Tensor | float:
+    try:
+        return niqe(shown, model)
+    except PictureSizeError:
+        return float("nan")
+
+
+class ToneCases:
     """The pictures of a split, whole, made one at a time.
 
     Args:
@@ -102,6 +135,7 @@ class ToneCases(Sequence[ToneCase]):
         index: Its index.
         split: train, val, test or all.
         num: How many, spread evenly; None takes all.
+        model: NIQE's, where it is to be computed.
 
     Raises:
         ComparisonError: Pictures are smaller than the metrics need.
@@ -109,24 +143,38 @@ class ToneCases(Sequence[ToneCase]):
     """
 
     def __init__(
-        self, data: TinyConfig | TmoPairsConfig, index: Index, split: str, num: int | None = None
+        self,
+        data: TinyConfig | TmoPairsConfig,
+        index: Index,
+        split: str,
+        num: int | None = None,
+        model: NiqeModel | None = None,
     ) -> None:
         tone = replace(data.tone, domain="gamma", sdr_range="full")
         self.taken = ToneValidation(index, tone, split, num=num, keys=KEYS)
+        self.model = model
         small = [p.file for p in usable(index, split, KEYS) if min(p.width, p.height) < TMQI_MIN_SIDE]
         if small:
             said = f"TMQI needs pictures of at least {TMQI_MIN_SIDE} pixels a side"
             raise ComparisonError(f"{said}; smaller: {', '.join(small[:3])}{' …' if len(small) > 3 else ''}")
 
         self.all_labelled = all(not isinstance(p, TonePicture) or p.sdr for p in usable(index, split, KEYS))
+        files = [
+            str(PurePath(picture.file).with_suffix(""))
+            if isinstance(picture, TonePicture)
+            else f"{picture.file}_{within:03d}"
+            for picture, within in self.taken.places
+        ]
+        self.stems = without_folder(files, "hdr")
 
     def __len__(self) -> int:
         return len(self.taken)
 
-    def __getitem__(self, number: int) -> ToneCase:  # type: ignore[override]
+    def __getitem__(self, number: int, /) -> ToneCase:
         picture, sample = self.taken.picture(number), self.taken[number]
         sdr = sample["sdr"][None] if sample["labelled"].any() else None
-        return ToneCase(f"{number:04d} {picture.file}", picture.scene, sample["hdr"][None], sdr)
+        whole = picture.height, picture.width
+        return ToneCase(self.stems[number], picture.scene, sample["hdr"][None], sdr, self.model, whole)
 
 
 def classical(names: Sequence[str]) -> list[Contender]:
@@ -155,8 +203,8 @@ def learned(name: str, operator: Callable[[Floats], Floats], files: Sequence[str
 def _run(operator: Callable[[Floats], Floats], case: ToneCase) -> Outcome:
     try:
         return Outcome(operator(case.reference))
-    except OperatorError:
-        return Outcome(None)
+    except OperatorError as error:
+        return Outcome(None, reason=str(error).splitlines()[0])
 
 
 def check_figures() -> list[Gate]:

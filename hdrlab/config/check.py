@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 import re
+import shutil
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
@@ -17,8 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hdrlab.config.schema import (
+    CLASSICAL_OPERATORS,
+    EXPANSIONS,
     DataConfig,
     EvaluateConfig,
+    FolderConfig,
     HdrRealConfig,
     HdrSynthConfig,
     ImportConfig,
@@ -52,6 +56,9 @@ LOGGERS: dict[str, type[LoggerConfig]] = {
 
 METRIC_PACKAGES = {"cvvdp": ("pycvvdp", "cvvdp"), "flip": ("flip_evaluator", "flip-evaluator")}
 """Module of each metric of another package, and its name in the package index."""
+
+TOOLBOX_FILES = {"hdrvdp2": "hdrvdp.m", "hdrvdp3": "hdrvdp3.m"}
+"""By metric, the file of the user's toolbox that computes it."""
 
 
 class ConfigError(ValueError):
@@ -126,6 +133,8 @@ def find_key(declared: type, values: Mapping[str, Any], dotted: str) -> str | No
                 return f"{dotted}: a key of {' or '.join(walked[:-1] + '=' + name for name in owners)} only"
             return f"{dotted}: no such key; {walked[:-1] or 'the configuration'} has {', '.join(known)}"
         cls, _ = without_none(get_type_hints(cls)[part])
+        if get_origin(cls) is dict:
+            return None  # its names are the user's
         inside = inside.get(part) or {} if isinstance(inside, Mapping) else {}
         cls = schema_of(cls, inside)
         walked += part + "."
@@ -199,6 +208,19 @@ def _words(kind: Any, value: Any, limits: _Limits, optional: bool, where: str, p
     return tuple(_scalar(str, one, limits, False, where, problems) for one in listed)
 
 
+def _named(kind: Any, value: Any, limits: _Limits, optional: bool, where: str, problems: list[str]) -> Any:
+    """Judge words under names of the user's own."""
+    if value is None and optional:
+        return None
+    if not isinstance(value, Mapping):
+        problems.append(f"{where}: got {value!r}, must be names with values, for example {where}.theirs=PATH")
+        return value
+    return {
+        str(name): _scalar(str, one, limits, False, f"{where}.{name}", problems)
+        for name, one in value.items()
+    }
+
+
 def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], where: str = "") -> Config:
     """Make an object of a schema class from plain values, appending to ``problems`` what does not fit.
 
@@ -229,7 +251,8 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
         else:
             meta = described.metadata
             limits = _Limits(*(meta[limit.name] for limit in fields(_Limits)))
-            judge = _words if get_origin(kind) is tuple else _scalar
+            judges: Mapping[Any, Any] = {tuple: _words, dict: _named}
+            judge = judges.get(get_origin(kind), _scalar)
             made[name] = judge(kind, value, limits, optional, where + name, problems)
     return cls(**{name: made.get(name) for name in known})
 
@@ -250,6 +273,11 @@ def check_train(values: Mapping[str, Any]) -> TrainConfig:
     config = build(TrainConfig, values, problems)
     if _sound(problems, "experiment"):
         _check_pin(config)
+    if _sound(problems, "data") and not DATA[config.data.name].batch_keys:
+        said = (
+            "for hdrlab.evaluate only; to train on pairs use data=hdr_real, for tone mapping data=tmo_pairs"
+        )
+        raise ConfigError([f"data={config.data.name}: {said}, with data.root=FOLDER"])
     if _sound(problems, "data"):
         problems += _data_rules(config.data)
     if _sound(problems, "stage", "data.name", "paths"):
@@ -286,6 +314,8 @@ def check_prepare(values: Mapping[str, Any]) -> PrepareConfig:
 def check_evaluate(values: Mapping[str, Any]) -> EvaluateConfig:
     """Check a composed ``evaluate`` configuration and return it as an object.
 
+    Of data=folder, ``root`` is turned into the folders that it holds.
+
     Raises:
         ConfigError: With every problem found.
     """
@@ -293,26 +323,102 @@ def check_evaluate(values: Mapping[str, Any]) -> EvaluateConfig:
     config = build(EvaluateConfig, values, problems)
     if _sound(problems, "checkpoint"):
         problems += [
-            f"checkpoint={one}: no such file or folder" for one in config.checkpoint if not Path(one).exists()
+            f"checkpoint={one}: no such file or folder"
+            for one in config.checkpoint or ()
+            if not os.path.exists(one)
         ]
     if _sound(problems, "data"):
+        if isinstance(config.data, FolderConfig):
+            config = replace(config, data=_inside_root(config.data, problems))
         problems += _data_rules(config.data)
+    if _sound(problems, "data", "task", "results", "checkpoint", "metrics", "niqe"):
+        problems += _task_rules(config)
     if _sound(problems, "memory") and not memory_bytes(config.memory):
         problems.append(f"memory={config.memory}: must be a number with MB or GB, for example 2GB")
     if _sound(problems, "output") and config.output is not None and Path(config.output).is_file():
         problems.append(f"output={config.output}: is a file; give a folder")
-    if _sound(problems, "metrics"):
-        problems += _metric_rules(config.metrics or ())
+    if _sound(problems, "metrics", "toolbox"):
+        problems += _metric_rules(config)
+    if _sound(problems, "niqe"):
+        problems += _file_rules(("niqe", config.niqe))
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def _metric_rules(names: Iterable[str]) -> Iterable[str]:
+FOLDERS = {"photographs": "LDR_in", "references": "HDR_gt", "hdr": "hdr", "sdr": "sdr"}
+"""What data.root of data=folder may hold, by the key that it stands for."""
+
+
+def _inside_root(data: FolderConfig, problems: list[str]) -> FolderConfig:
+    """Name the folders inside ``data.root`` by their keys."""
+    if data.root is None:
+        return data
+    if named := [name for name in FOLDERS if getattr(data, name)]:
+        problems.append(f"data.root and data.{named[0]}: give the one or the other")
+        return data
+    root = Path(data.root)
+    inside: dict[str, Any] = {
+        key: str(root / name) for key, name in FOLDERS.items() if (root / name).is_dir()
+    }
+    if root.is_dir() and not ({"photographs", "references"} <= inside.keys() or "hdr" in inside):
+        said = "holds neither LDR_in with HDR_gt nor hdr; or name the folders: data.photographs=FOLDER"
+        problems.append(f"data.root={root}: {said} data.references=FOLDER, or data.hdr=FOLDER")
+    return replace(data, **inside)
+
+
+def tasks_of(data: DataConfig) -> tuple[str, ...]:
+    """Say what can be compared on a data set, the usual first: reconstruct, tonemap."""
+    if isinstance(data, FolderConfig):
+        return ("reconstruct",) * bool(data.photographs) + ("tonemap",) * bool(data.hdr)
+    keys = DATA[data.name].batch_keys
+    return ("reconstruct",) * ("jpeg" in keys) + ("tonemap",) * ("sdr" in keys)
+
+
+def _task_rules(config: EvaluateConfig) -> Iterable[str]:
+    data, able = config.data, tasks_of(config.data)
+    if config.task and able and config.task not in able:
+        yield f"task={config.task}: data={data.name} is for task={able[0]}"
+    if isinstance(data, FolderConfig) and len(able) == 2 and not config.task:
+        yield "data: photographs and pictures for tone mapping; set task=reconstruct or task=tonemap"
+    for name, folder in (config.results or {}).items():
+        if not re.fullmatch(r"[\w.+-]+", name):
+            yield f"results.{name}: a name of letters, digits and _ . + - is needed"
+        if name in (*EXPANSIONS, *CLASSICAL_OPERATORS, "oracle", "sdr"):
+            yield f"results.{name}: a method of hdrlab is called so; choose another name"
+        if not os.path.isdir(folder):
+            yield f"results.{name}={folder}: no such folder"
+
+
+def _metric_rules(config: EvaluateConfig) -> Iterable[str]:
+    names = config.metrics or ()
     for name in names:
-        module, package = METRIC_PACKAGES[name]
-        if importlib.util.find_spec(module) is None:
-            yield f"metrics={name}: the package is missing; pip install {package}, or leave it out"
+        if name in METRIC_PACKAGES:
+            module, package = METRIC_PACKAGES[name]
+            if importlib.util.find_spec(module) is None:
+                yield f"metrics={name}: the package is missing; pip install {package}, or leave it out"
+        else:
+            yield from _toolbox_rules(name, getattr(config.toolbox, name))
+    if set(names) - METRIC_PACKAGES.keys() and find_matlab(config.toolbox.program) is None:
+        wanted = config.toolbox.program or "octave, octave-cli or matlab"
+        yield (
+            f"metrics={','.join(names)}: HDR-VDP needs GNU Octave or MATLAB, and {wanted} is not found; "
+            "install one, name it by toolbox.program=PATH, or leave the metric out"
+        )
+
+
+def _toolbox_rules(name: str, folder: str | None) -> Iterable[str]:
+    file = TOOLBOX_FILES[name]
+    if folder is None:
+        yield f"metrics={name}: needs toolbox.{name}=FOLDER, your copy of the toolbox, which holds {file}"
+    elif not os.path.isfile(os.path.join(folder, file)):
+        yield f"toolbox.{name}={folder}: holds no {file}; give the folder of the toolbox that does"
+
+
+def find_matlab(program: str | None) -> str | None:
+    """Find Octave or MATLAB: the one that is named, or the first that is installed."""
+    names = (program,) if program else ("octave", "octave-cli", "matlab")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def check_reproduce(values: Mapping[str, Any]) -> ReproduceConfig:
@@ -422,6 +528,25 @@ def _data_rules(data: DataConfig) -> Iterable[str]:
         elif not os.path.isdir(data.root):
             yield f"data.root={data.root}: no such folder"
         yield from _source_rules(data)
+    if isinstance(data, FolderConfig):
+        yield from _folder_rules(data)
+
+
+def _folder_rules(data: FolderConfig) -> Iterable[str]:
+    for name in ("root", *FOLDERS, "masks"):
+        folder = getattr(data, name)
+        if folder is not None and not os.path.isdir(folder):
+            yield f"data.{name}={folder}: no such folder"
+    if data.root is None:
+        if not (data.photographs or data.references or data.hdr):
+            yield (
+                "data.root: not set; a folder with LDR_in and HDR_gt, or with hdr; or name the folders: "
+                "data.photographs=FOLDER data.references=FOLDER, for tone mapping data.hdr=FOLDER"
+            )
+        for one, other in (("photographs", "references"), ("references", "photographs"), ("sdr", "hdr")):
+            if getattr(data, one) and not getattr(data, other):
+                yield f"data.{one}: needs data.{other}=FOLDER beside it"
+    yield from _file_rules(("data.scenes", data.scenes), ("data.keep", data.keep))
 
 
 def _source_rules(data: HdrSynthConfig | HdrRealConfig | TmoPairsConfig) -> Iterable[str]:

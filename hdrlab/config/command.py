@@ -99,7 +99,7 @@ class Command(Generic[Config]):
     # ------------------------------------------------------------------------------------ the words
 
     def _lacks_choice(self, words: Sequence[str]) -> bool:
-        given = {word.lstrip("+").partition("=")[0] for word in words}
+        given = {re.split("[.=]", word.lstrip("+"))[0] for word in words}
         return not given & {*self.required, "experiment"}
 
     def _check_words(self, overrides: Sequence[str], *, sweeping: bool) -> None:
@@ -194,7 +194,7 @@ def _additive(word: str) -> str:
 def _at_home(word: str) -> str:
     """Put the home folder for a tilde: no shell does so behind a dotted key, and Hydra stumbles over it."""
     key, equals, value = word.partition("=")
-    return key + equals + re.sub(r"(^\[?|,)~/", lambda found: f"{found[1]}{Path.home()}/", value)
+    return key + equals + re.sub(r"(^\[?|[,:] *)~/", lambda found: f"{found[1]}{Path.home()}/", value)
 
 
 def _parse(word: str, problems: list[str]) -> Override | None:

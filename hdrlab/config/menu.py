@@ -18,7 +18,7 @@ WIDTH = 110
 def train_menu() -> str:
     """Return what ``python -m hdrlab.train --help`` prints."""
     stages = "\n".join(f"  {name:<13} {row.summary}" for name, row in STAGES.items())
-    data = "\n".join(f"  {name:<13} {row.summary}" for name, row in DATA.items())
+    data = "\n".join(f"  {name:<13} {row.summary}" for name, row in DATA.items() if row.batch_keys)
     return f"""Train one stage of an HDR system.
 
 usage: python -m hdrlab.train stage=NAME [key=value ...]
@@ -77,21 +77,26 @@ Interrupt it whenever you like: the same command goes on where it was."""
 def evaluate_menu() -> str:
     """Return what ``python -m hdrlab.evaluate --help`` prints."""
     data = "\n".join(f"  {name:<13} {row.summary}" for name, row in DATA.items())
-    return f"""Score trained nets on pictures they never saw.
+    return f"""Score trained nets on pictures they never saw, beside classical methods and other programs.
 
-usage: python -m hdrlab.evaluate checkpoint=PATH [data=NAME] [key=value ...]
+usage: python -m hdrlab.evaluate [checkpoint=PATH] [results.NAME=FOLDER] [data=NAME] [key=value ...]
 
   checkpoint=   a run's best.ckpt, a slot's, or what hdrlab.import_weights wrote; a file, a folder or a list
                 deq, lin, hal, tmo_bottom, tmo_high        the stage's own figures beside doing nothing
                 joint, real_finetune, or [deq,lin,hal]     HDR pictures compared with methods=
                 tmo_ft, or the nets of IQATM               SDR pictures compared with operators=
                 of a list, each whole system is a method: [a/joint.ckpt,b/joint.ckpt]
+  results.NAME= what another program made of the same pictures, files named as these; what is missing or cannot
+                be used counts as black; hdrlab.photograph writes the pictures of data=tiny and hdr_synth
+  task=         reconstruct | tonemap; needed only without a checkpoint, where the data are for both
   split=        test | val | train | all
   pictures=     how many; all unless given
   methods=      beside chains: {" | ".join(EXPANSIONS)};
                 doing nothing (srgb) and, where it is known, the camera's true response always take part
   operators=    beside tone mapping, for example [gamma,log,reinhard,drago]
-  metrics=      beside our own, of other packages: cvvdp (ColorVideoVDP) | flip (HDR-FLIP)
+  metrics=      beside our own: cvvdp (ColorVideoVDP) | flip (HDR-FLIP) | hdrvdp2 | hdrvdp3, these two with
+                Octave or MATLAB and toolbox.hdrvdp2=FOLDER, toolbox.hdrvdp3=FOLDER
+  niqe=         NIQE's model file, for tone mapping
   output=       folder for pictures.csv, summary.json, report.md and report.html; beside the checkpoint
   report=false  no page
 
@@ -100,7 +105,8 @@ data=
 
 examples
   python -m hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt
-  python -m hdrlab.evaluate checkpoint=weights/official data=hdr_real data.root=~/pairs split=all"""
+  python -m hdrlab.evaluate checkpoint=weights/official data=hdr_real data.root=~/pairs split=all
+  python -m hdrlab.evaluate data=folder data.photographs=~/jpg data.references=~/hdr results.theirs=~/out"""
 
 
 def photograph_menu() -> str:
@@ -109,8 +115,9 @@ def photograph_menu() -> str:
 
 usage: python -m hdrlab.photograph output=FOLDER [data=tiny|hdr_synth] [key=value ...]
 
-  output=     the folder to write: LDR_in/*.png and HDR_gt/*.exr, on which 1 is the clipping point; other
-              programs can work on them, and data=hdr_real data.root=FOLDER scores and trains on them
+  output=     the folder to write: LDR_in/*.png and HDR_gt/*.exr, on which 1 is the clipping point; what other
+              programs make of LDR_in, hdrlab.evaluate results.NAME=FOLDER compares, with the same data=,
+              split= and pictures=; data=hdr_real data.root=FOLDER trains on them
   split=      test | val | train
   pictures=   how many; all unless given
 

@@ -464,6 +464,25 @@ class TmoPairsConfig(DataConfig):
     tone: ToneConfig
 
 
+@dataclass(frozen=True, kw_only=True)
+class FolderConfig(DataConfig):
+    """Pictures in folders, as they lie there, for evaluations: no index, no splits."""
+
+    root: str | None = key("folder with LDR_in and HDR_gt, or with hdr and perhaps sdr; or name these below")
+    photographs: str | None = key("folder of photographs (8 bits: .jpg, .png), the input of reconstructions")
+    references: str | None = key("folder of their HDR pictures, of the same names")
+    hdr: str | None = key("folder of HDR pictures, the input of tone mapping")
+    sdr: str | None = key("folder of SDR pictures of the same names, to compare with")
+    pairing: str = key(
+        "pairs by their names without suffix, or by sorted order; auto: names if one is on both sides",
+        choices=("auto", "stem", "order"),
+    )
+    scenes: str | None = key("CSV with columns file and scene: what pictures show the same")
+    masks: str | None = key("folder of masks, of the photographs' names: white pixels are a further region")
+    keep: str | None = key("published mask: CSV of running number and 0 or 1; rows with 0 count apart")
+    skip_bad: bool = key("leave out pairs that fail the check instead of stopping")
+
+
 # ------------------------------------------------------------------------------------------------ rest
 
 
@@ -570,22 +589,45 @@ OPERATORS = ("iqatm", *CLASSICAL_OPERATORS)
 
 
 @dataclass(frozen=True)
+class ToolboxConfig:
+    """What the user has installed for HDR-VDP."""
+
+    hdrvdp2: str | None = key("folder of HDR-VDP-2, which holds hdrvdp.m")
+    hdrvdp3: str | None = key("folder of HDR-VDP-3, which holds hdrvdp3.m")
+    program: str | None = key(
+        "Octave or MATLAB; null: octave, octave-cli or matlab, whichever is found first"
+    )
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Everything ``hdrlab.evaluate`` is told."""
 
     data: DataConfig
     paths: PathsConfig
-    checkpoint: tuple[str, ...] = key(
+    toolbox: ToolboxConfig
+    checkpoint: tuple[str, ...] | None = key(
         "a checkpoint, files or a folder of hdrlab.import_weights, or a list; each whole system is a method"
     )
-    split: str = key("which pictures to score on", choices=("train", "val", "test", "all"))
+    results: dict[str, str] | None = key(  # noqa: RUF009 - a field
+        "what other programs made of the same pictures: results.NAME=FOLDER, files named as the pictures are"
+    )
+    task: str | None = key(
+        "what is compared; null: what the checkpoint, else the data are for (tiny: reconstruct)",
+        choices=("reconstruct", "tonemap"),
+    )
+    split: str = key(
+        "which pictures to score on; data=folder has no splits", choices=("train", "val", "test", "all")
+    )
     pictures: int | None = key("how many, spread evenly; null: all", least=1)
     methods: tuple[str, ...] = key("what chains are compared with; srgb does nothing", choices=EXPANSIONS)
     operators: tuple[str, ...] = key("what tone mapping is compared with", choices=CLASSICAL_OPERATORS)
     metrics: tuple[str, ...] | None = key(
-        "metrics of other packages, for chains: ColorVideoVDP, HDR-FLIP", choices=("cvvdp", "flip")
+        "metrics of other packages, for reconstructions: ColorVideoVDP, HDR-FLIP, HDR-VDP",
+        choices=("cvvdp", "flip", "hdrvdp2", "hdrvdp3"),
     )
-    output: str | None = key("folder for the results; null: beside the checkpoint")
+    niqe: str | None = key("NIQE's model file, for tone mapping: modelparameters.mat, or .npz")
+    output: str | None = key("folder for the results; null: beside the checkpoint, else in paths.runs")
     report: bool = key("write report.html, a page of scores and pictures, where methods are compared")
     report_pictures: int = key("how many pictures the page shows, spread evenly", least=0)
     memory: str = key("what a tile's maps may take, for example 2GB")

@@ -43,6 +43,7 @@ from dataclasses import dataclass
 from hdrlab.config.schema import (
     DataConfig,
     DeqConfig,
+    FolderConfig,
     HalConfig,
     HdrRealConfig,
     HdrSynthConfig,
@@ -74,7 +75,7 @@ class StageRow:
 
 @dataclass(frozen=True)
 class DataRow:
-    """A data set: what it is, its schema and the batch keys it provides.
+    """A data set: what it is, its schema and the batch keys it provides; none, if it is for evaluations only.
 
     ``slots_of``: data sets whose slots a stage on this one starts from; the first that is filled.
     """
@@ -158,5 +159,11 @@ DATA = {
     ),
     "tmo_pairs": DataRow(
         "HDR pictures with SDR pictures: data.root=FOLDER", TmoPairsConfig, TONE_KEYS, ("tmo_pairs",)
+    ),
+    "folder": DataRow(
+        "pairs as they lie in folders: data.photographs=FOLDER data.references=FOLDER, or data.hdr=FOLDER",
+        FolderConfig,
+        (),
+        (),
     ),
 }

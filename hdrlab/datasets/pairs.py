@@ -209,7 +209,7 @@ def _folders(files: Sequence[str], pairing: str) -> Found:
     bad: list[Bad] = []
     for place, both in sides.items():
         matched, problems = _match(both["LDR_in"], both["HDR_gt"], pairing, place)
-        scenes = _scenes([hdr for _, hdr in matched], place)
+        scenes = scenes_of([hdr for _, hdr in matched], place)
         pairs += [ListedPair(ldr, "", s, hdr) for (ldr, hdr), s in zip(matched, scenes, strict=True)]
         bad += problems
     return pairs, bad
@@ -251,7 +251,7 @@ def _match_stems(
     return pairs, bad
 
 
-def _scenes(hdr: Sequence[str], place: str) -> list[str]:
+def scenes_of(hdr: Sequence[str], place: str) -> list[str]:
     """Name each picture's scene; where names are mere numbers, a twentieth of the sequence is taken for one.
 
     Neighbours in the published set are crops and exposures of one picture, so they must not be parted.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["hdr", "sdr"]
-MethodKind = Literal["trained", "classical", "baseline", "oracle"]
+MethodKind = Literal["trained", "results", "classical", "baseline", "oracle"]
 Pixels = NDArray[np.float32] | NDArray[np.uint8]
 
 
@@ -93,7 +93,8 @@ class Method:
     Attributes:
         name: As in the CSV.
         title: Short, for tables and buttons.
-        kind: Learnt, a published formula, what does nothing, or what knows the reference.
+        kind: Learnt, files of another program, a published formula, what does nothing, or what knows the
+            reference.
         description: A sentence or two.
     """
 

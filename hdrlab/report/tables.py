@@ -13,9 +13,11 @@ REGIONS = {
     "clipped": "Clipped",
     "ramp": "Ramp",
     "rest": "Rest",
+    "mask": "Mask",
 }
 _KINDS = {
     "trained": "trained",
+    "results": "another program",
     "classical": "classical",
     "baseline": "baseline",
     "oracle": "knows the reference",

@@ -31,15 +31,15 @@ def test_every_stage_is_known() -> None:
 
 def test_a_folder_of_a_system_is_a_method(folder: Path) -> None:
     kind, found = sort_candidates([str(folder / "SingleHDR")])
-    assert (kind, [one.name for one in found]) == ("hdr", ["SingleHDR"])
+    assert (kind, [one.name for one in found]) == ("reconstruct", ["SingleHDR"])
     assert len(found[0].headers) == 4
-    assert sort_candidates([str(folder / "IQATM")])[0] == "sdr"
+    assert sort_candidates([str(folder / "IQATM")])[0] == "tonemap"
 
 
 def test_files_together_are_one_method_and_systems_one_each(folder: Path) -> None:
     files = [str(folder / "SingleHDR" / f"{name}.pt") for name in SYSTEMS["SingleHDR"][:3]]
     kind, found = sort_candidates([str(folder / "SingleHDR"), *files, str(folder / "SingleHDR")])
-    assert kind == "hdr"
+    assert kind == "reconstruct"
     assert [one.name for one in found] == ["SingleHDR", "SingleHDR-2", "chain"]
     assert list(found[2].files) == files
 
