@@ -86,8 +86,8 @@ usage: python -m hdrlab.evaluate [checkpoint=PATH] [results.NAME=FOLDER] [data=N
                 joint, real_finetune, or [deq,lin,hal]     HDR pictures compared with methods=
                 tmo_ft, or the nets of IQATM               SDR pictures compared with operators=
                 of a list, each whole system is a method: [a/joint.ckpt,b/joint.ckpt]
-  results.NAME= what another program made of the same pictures, files named as these; what is missing or cannot
-                be used counts as black; hdrlab.photograph writes the pictures of data=tiny and hdr_synth
+  results.NAME= what another program made of the same pictures, files named as these; what is missing or
+                cannot be used counts as black; hdrlab.photograph writes those of data=tiny, hdr_synth
   task=         reconstruct | tonemap; needed only without a checkpoint, where the data are for both
   split=        test | val | train | all
   pictures=     how many; all unless given
