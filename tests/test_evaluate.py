@@ -260,9 +260,16 @@ def test_operators_and_results_are_compared_without_a_checkpoint(lab: Lab, tmp_p
     write_image(tmp_path / "theirs" / "a.png", np.rint(255 * (hdr / (1 + hdr)) ** 0.45).astype(np.uint8))
     words = ["data=folder", f"data.hdr={tmp_path / 'hdr'}", "operators=[log]", "report_pictures=1"]
     words += [f"results.theirs={tmp_path / 'theirs'}", f"paths.runs={lab.runs}"]
-    assert compared(*words) == 0
+    model = tmp_path / "model.npz"
+    np.savez(model, mu_prisparam=np.ones(36), cov_prisparam=np.eye(36))
+    assert compared(*words, f"niqe={model}") == 0
     folder = lab.runs / "comparisons" / "folder_hdr"
-    assert [row["method"] for row in rows_of(folder)] == ["gamma", "log", "theirs"]
+    rows = rows_of(folder)
+    assert [row["method"] for row in rows] == ["gamma", "log", "theirs"]
+    assert all(float(row["niqe"]) > 0 for row in rows)
+    assert f"by {model}" in (folder / "report.md").read_text(encoding="utf-8")
+    model.write_bytes(b"none")
+    assert compared(*words, f"niqe={model}") == 2
     assert (folder / "report.html").is_file()
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from hdrlab.comparison.contest import ComparisonError
+from hdrlab.comparison.hdrvdp import open_hdrvdp
+from hdrlab.config.check import TOOLBOX_FILES
 from hdrlab.config.schema import ToolboxConfig
 from hdrlab.metrics import PEAK_LUMINANCE
 from hdrlab.report.model import Column
@@ -24,22 +27,30 @@ class Perceptual:
         columns: What it gives.
         score: From absolute pictures [1, 3, H, W] in cd/m², test and reference, to the figures.
         said: What must be quoted beside its figures: version, display, viewing distance.
-        perfect: What it gives for equal pictures.
+        perfect: What it gives for equal pictures; None where no value is promised.
     """
 
     columns: tuple[Column, ...]
     score: Callable[[Tensor, Tensor], Mapping[str, float]]
     said: str
-    perfect: float
+    perfect: float | None
 
 
 def open_metrics(names: Sequence[str], toolbox: ToolboxConfig) -> list[Perceptual]:
     """Open metrics of other packages.
 
+    Args:
+        names: Which.
+        toolbox: What the user has installed for HDR-VDP.
+
     Raises:
         ComparisonError: A package cannot be used as it is installed.
     """
-    opened = {"cvvdp": _open_cvvdp, "flip": _open_flip}
+    opened: dict[str, Callable[[], Perceptual]] = {
+        "cvvdp": _open_cvvdp,
+        "flip": _open_flip,
+        **{name: partial(_open_hdrvdp, name, toolbox) for name in TOOLBOX_FILES},
+    }
     try:
         return [opened[name]() for name in names]
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not fit torch
@@ -82,6 +93,11 @@ def _open_cvvdp() -> Perceptual:
         for mode, said in conventions.items()
     )
     return Perceptual(columns, score, "; ".join(conventions.values()), 10.0)
+
+
+def _open_hdrvdp(name: str, toolbox: ToolboxConfig) -> Perceptual:
+    """Open HDR-VDP through Octave or MATLAB; see `hdrlab.comparison.hdrvdp`."""
+    return Perceptual(*open_hdrvdp(name, toolbox), perfect=None)
 
 
 def _open_flip() -> Perceptual:

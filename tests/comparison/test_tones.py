@@ -11,7 +11,7 @@ import torch
 from hdrlab.comparison.contest import Outcome
 from hdrlab.comparison.gates import scene
 from hdrlab.comparison.tones import BASELINE, COLUMNS, ToneCase, classical, learned
-from hdrlab.metrics import fsitm, tmqi, tmqi2_structure
+from hdrlab.metrics import NiqeModel, fsitm, niqe, tmqi, tmqi2_structure
 from hdrlab.operators import OperatorError, tone_map_classically
 
 
@@ -67,3 +67,15 @@ def test_the_operator_that_does_nothing_always_takes_part(case: ToneCase) -> Non
     outcome: Outcome = contenders[1].run(case)
     assert outcome.pixels is not None
     np.testing.assert_array_equal(outcome.pixels, tone_map_classically("drago", case.reference))
+
+
+def test_niqe_is_measured_with_a_model_only(case: ToneCase) -> None:
+    model = NiqeModel(torch.ones(36, dtype=torch.float64), torch.eye(36, dtype=torch.float64))
+    own = ToneCase("a", "s", case.hdr, case.sdr, model)
+    shown = tone_map_classically("drago", case.reference)
+    figures = own.judge(shown).figures
+    assert set(figures) == {column.name for column in columns("model.mat")}
+    assert [c.higher_is_better for c in columns("model.mat") if c.name == "niqe"] == [False]
+    assert figures["niqe"] == pytest.approx(float(niqe(torch.from_numpy(shown).movedim(-1, 0)[None], model)))
+    # A black picture has no local statistics; the other columns hold its failure against it.
+    assert math.isnan(own.judge(None).figures["niqe"])
