@@ -13,6 +13,7 @@ from hdrlab.config.schema import EvaluateConfig, TinyConfig, TmoPairsConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
 from hdrlab.datasets.index import Index, Progress
 from hdrlab.datasets.sets import validation_set
+from hdrlab.datasets.splits import DataError
 from hdrlab.metrics import PSNR_CAP
 from hdrlab.metrics.names import HIGHER_IS_BETTER
 from hdrlab.metrics.statistics import Summary, summarise
@@ -28,10 +29,12 @@ def open_stage(config: EvaluateConfig, checkpoint: Path) -> Stage:
         CheckpointError: If the checkpoint cannot be used, or not on these data.
     """
     stage = load_stage(checkpoint).to(_device(config.accelerator))
-    missing = set(STAGES[stage.name].batch_keys) - set(DATA[config.data.name].batch_keys)
+    needed = set(STAGES[stage.name].batch_keys)
+    missing = needed - set(DATA[config.data.name].batch_keys)
     if missing:
         said = f"of the stage {stage.name}, which needs {', '.join(sorted(missing))}"
-        raise CheckpointError(f"{checkpoint}: {said}; data={config.data.name} has not")
+        able = " or ".join(f"data={name}" for name, row in DATA.items() if not needed - set(row.batch_keys))
+        raise CheckpointError(f"{checkpoint}: {said}; data={config.data.name} has not; use {able}")
     if reads_tones(STAGES[stage.name].batch_keys):
         assert isinstance(config.data, (TinyConfig, TmoPairsConfig))
         trained, told = stage.header["config"]["data"]["tone"], asdict(config.data.tone)
@@ -58,6 +61,9 @@ def score_stage(
 
     Returns:
         A row a photograph: file, scene, and the stage's figures.
+
+    Raises:
+        DataError: There is none that is not mostly black or white.
     """
     keys = STAGES[stage.name].batch_keys
     photographs = validation_set(config.data, index, curves, config.split, keys, config.pictures)
@@ -75,6 +81,9 @@ def score_stage(
             for name, value in figures.items()
         }
         rows.append({"file": picture.file, "scene": picture.scene, "photograph": number, **capped})
+    if not rows:
+        said = f"all {len(photographs)} photographs of the split {config.split} are mostly black or white"
+        raise DataError([f"data={config.data.name}: {said}: nothing to score on"])
     return rows
 
 

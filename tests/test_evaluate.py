@@ -296,7 +296,7 @@ def test_operators_and_results_are_compared_without_a_checkpoint(lab: Lab, tmp_p
         ),
         (
             ["checkpoint={tmo_high}", "data=hdr_real", "data.root={photographs}"],
-            "of the stage tmo_high, which needs high, labelled, sdr_high; data=hdr_real has not",
+            "which needs high, labelled, sdr_high; data=hdr_real has not; use data=tiny or data=tmo_pairs",
         ),
         (["checkpoint={deq}", "data=folder", "data.root={photographs}"], "of the stage deq, which needs"),
         (["data=tiny", "task=tonemap", "metrics=flip"], "metrics=flip: they compare HDR pictures"),
@@ -336,3 +336,41 @@ def test_what_does_not_fit_together_is_told_in_one_line(
     said = capsys.readouterr().err
     assert problem in said
     assert sum(line.startswith("error:") for line in said.splitlines()) == 1
+
+
+def test_splits_without_anything_to_score_are_told(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training import SIDE, Formulas
+
+    from hdrlab.datasets.index import build_index
+    from hdrlab.datasets.splits import Listed
+
+    folder = tmp_path / "small"
+    listed = [Listed(str(number), split, f"{number}") for number, split in enumerate(("train", "val"))]
+    build_index(listed, Formulas(folder), folder, short_side=SIDE, workers=1)
+    words = ["data=hdr_synth", f"data.root={folder}", "data.short_side=64", f"paths.data={tmp_path}"]
+    for more in ([f"checkpoint={lab.starts('deq')}"], []):
+        assert compared(*words, *more) == 2
+        assert "no usable picture in the split test" in capsys.readouterr().err
+
+
+def test_photographs_that_are_all_black_or_white_are_told(
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from hdrlab.datasets.synth import SynthValidation
+
+    taken = SynthValidation.__getitem__
+
+    def black(photographs: SynthValidation, number: int) -> dict[str, torch.Tensor]:
+        return {**taken(photographs, number), "mask": torch.zeros(1, 1, 1)}
+
+    monkeypatch.setattr(SynthValidation, "__getitem__", black)
+    assert score(lab, lab.starts("deq"), "split=val") == 2
+    assert "all 4 photographs of the split val are mostly black or white" in capsys.readouterr().err
+    # A comparison goes on: it leaves nothing out where nothing would be left.
+    output = f"output={lab.work / 'out'}"
+    assert compared(*lab.data(), f"paths.data={lab.work}", "methods=[srgb,huo]", "pictures=1", output) == 0
+    assert "pictures: 1, all mostly black or white" in (lab.work / "out" / "report.md").read_text("utf-8")

@@ -14,6 +14,7 @@ from hdrlab.config.schema import DataConfig, HdrRealConfig, SynthConfig, TinyCon
 from hdrlab.config.stages import reads_tones
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.real import RealTraining, RealValidation
+from hdrlab.datasets.splits import DataError
 from hdrlab.datasets.synth import Camera, SynthTraining, SynthValidation
 from hdrlab.datasets.tone import ToneTraining, ToneValidation
 
@@ -78,13 +79,27 @@ def validation_set(
         data: The data section.
         index: Its index.
         curves: Its response curves, where it has some.
-        split: train, val or test.
+        split: train, val, test or all.
         keys: As for `training_set`.
         num: How many photographs; None takes all.
 
     Raises:
-        DataError: The pictures are smaller than ``data.val_crop``.
+        DataError: There are none, or they are smaller than ``data.val_crop``.
     """
+    chosen = _validation_set(data, index, curves, split, keys, num)
+    if not len(chosen):
+        raise DataError([f"{index.folder}: no picture in the split {split}"])
+    return chosen
+
+
+def _validation_set(
+    data: DataConfig,
+    index: Index,
+    curves: ResponseCurves | None,
+    split: str,
+    keys: Collection[str],
+    num: int | None,
+) -> SynthValidation | RealValidation | ToneValidation:
     if reads_tones(keys):
         assert isinstance(data, (TinyConfig, TmoPairsConfig))
         return ToneValidation(index, data.tone, split, num=num, crop=data.val_crop, keys=keys)

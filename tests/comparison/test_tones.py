@@ -10,7 +10,7 @@ import torch
 
 from hdrlab.comparison.contest import Outcome
 from hdrlab.comparison.gates import scene
-from hdrlab.comparison.tones import BASELINE, COLUMNS, ToneCase, classical, learned
+from hdrlab.comparison.tones import BASELINE, COLUMNS, ToneCase, classical, columns, learned
 from hdrlab.metrics import NiqeModel, fsitm, niqe, tmqi, tmqi2_structure
 from hdrlab.operators import OperatorError, tone_map_classically
 
