@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce-tiny reproduce-paper check test test-slow clean
+.PHONY: help setup demo reproduce-tiny reproduce-paper check test test-slow test-kills clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ test: setup  ## the everyday tests, in a few minutes
 
 test-slow: setup  ## the long tests
 	$(RUN) pytest -n 2 -m 'slow and not gpu'
+
+test-kills: setup  ## kill trainings 40 times at random moments; each must end as if nothing had happened
+	$(RUN) pytest -n 0 -m kills
 
 clean:  ## remove the environment and everything generated; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build data/cache

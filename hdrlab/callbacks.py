@@ -1,8 +1,7 @@
-"""What happens beside the steps: checkpoints, panels, and lines where there is no terminal."""
+"""What a person watches: panels, and lines where there is no terminal."""
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,61 +12,6 @@ from torch import Tensor
 from hdrlab.loggers import log_picture
 from hdrlab.stages.base import Stage
 from hdrlab.stages.panels import PanelSample, draw_panel
-
-
-class Checkpoints(pl.Callback):
-    """Keeps ``last.ckpt``, and ``best.ckpt`` by the validation loss, after every validation.
-
-    Also sees to it that a run begins and ends with a validation, so that a stage which starts from others is
-    never published worse than it started; and that a resumed one goes on with the very next step.
-
-    Args:
-        folder: The run folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.best = math.inf
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the best validation loss so far."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing with the best validation loss of before."""
-        self.best = state_dict["best"]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validate a new run; count on from the checkpoint's step in a resumed one.
-
-        All checkpoints are saved after a validation. Lightning guesses whether that was so from the schedule
-        of the resumed run, and where it is another one counts the logged steps one short.
-        """
-        loop = trainer.fit_loop.epoch_loop
-        loop.restarting = False
-        loop._batches_that_stepped = trainer.global_step
-        if trainer.global_step == 0 and math.isinf(self.best):
-            loop._batches_that_stepped = -1  # what is logged with it counts one higher: 0
-            trainer.validating = True
-            loop.val_loop.run()
-            trainer.training = True
-            loop._batches_that_stepped = 0
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Ask for a validation after the last step, whether the interval divides the run's length or not."""
-        if trainer.global_step == trainer.max_steps:
-            trainer.should_stop = True
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save both, the best only where it is one."""
-        loss = float(trainer.callback_metrics.get("val/loss", math.inf))
-        improved = loss < self.best or not (self.folder / "best.ckpt").is_file()
-        self.best = min(loss, self.best)
-        trainer.save_checkpoint(self.folder / "last.ckpt")
-        if improved:
-            trainer.save_checkpoint(self.folder / "best.ckpt")
 
 
 class Panels(pl.Callback):

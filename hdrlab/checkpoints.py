@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -20,6 +21,18 @@ from hdrlab.config.check import build, perceptual_weights
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
+from hdrlab.manifest import (
+    BEST,
+    LAST,
+    PART,
+    PREVIOUS,
+    Entry,
+    digest,
+    link,
+    read_manifest,
+    sync_folder,
+    write_manifest,
+)
 from hdrlab.net_files import DAMAGE, check_records
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
 
@@ -135,6 +148,11 @@ def load_weights(
     """
     nets = {name.partition(".")[0] for name in weights}
     own = {k: v for k, v in stage.state_dict().items() if whole or k.partition(".")[0] in nets}
+    _compare(own, weights, path)
+    stage.load_state_dict(dict(weights), strict=whole)
+
+
+def _compare(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], path: Path) -> None:
     wrong = [f"missing {name}" for name in own.keys() - weights.keys()]
     wrong += [f"unexpected {name}" for name in weights.keys() - own.keys()]
     wrong += [
@@ -144,7 +162,24 @@ def load_weights(
     ]
     if wrong:
         raise CheckpointError(f"{path}: does not fit this stage: " + "; ".join(sorted(wrong)))
-    stage.load_state_dict(dict(weights), strict=whole)
+
+
+def check_resumes(stored: Mapping[str, Any], stage: Stage, path: Path) -> None:
+    """Check that a run can go on from a checkpoint.
+
+    Raises:
+        CheckpointError: It is of another stage, or its nets are others.
+    """
+    said = stored["hdrlab"]
+    if (said["stage"], said["preset"]) != (stage.name, stage.preset):
+        raise CheckpointError(
+            f"resume={path}: of stage={said['stage']} preset={said['preset']}, and this run is of "
+            f"stage={stage.name} preset={stage.preset}"
+        )
+    if not {"optimizer_states", "loops", "callbacks"} <= stored.keys():
+        said = f"resume={path}: holds weights alone"
+        raise CheckpointError(f"{said}; start from them: stage.init.{stage.name}={path}")
+    _compare(stage.state_dict(), stored["state_dict"], path)
 
 
 def check_fits(said: Mapping[str, Any], stage: str, config: TrainConfig, path: Path) -> None:
@@ -172,21 +207,86 @@ def check_fits(said: Mapping[str, Any], stage: str, config: TrainConfig, path: P
         raise CheckpointError(f"{path}: was trained with {', '.join(sorted(other))}; say so here too")
 
 
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there when it is whole and on the disk."""
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints such that a kill or a full disk at any moment leaves a whole one behind.
+
+    The new one is written beside its place, brought to the disk, read again, and only then moved there; the
+    one before is kept as ``previous.ckpt``; then the run's list is renewed, see `hdrlab.manifest`.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save; a kill or a full disk leaves the previous file as it was."""
+        """Save as ``path``, and with ``storage_options={"best": True}`` as ``best.ckpt`` too.
+
+        Raises:
+            CheckpointError: The checkpoint holds values that are not finite, or the disk gave back something
+                else than was written. Nothing has changed then.
+            OSError: It cannot be written. Nothing has changed then.
+        """
         place = Path(path)
-        part = place.with_name(place.name + ".part")
+        check_finite(checkpoint, place)
+        part = place.with_name(place.name + PART)
         try:
             with part.open("wb") as stream:
-                torch.save(checkpoint, stream)
+                writing = _Digesting(stream)
+                torch.save(checkpoint, cast("BinaryIO", writing))
                 stream.flush()
                 os.fsync(stream.fileno())
-            part.replace(place)
+            written = writing.digest.hexdigest()
+            if digest(part) != written:
+                raise CheckpointError(f"{place}: the disk does not give back what was written; not kept")
+            entry = Entry(place.name, int(checkpoint["global_step"]), part.stat().st_size, written)
+            self._put(part, place, entry, best=bool((storage_options or {}).get("best")))
         finally:
             part.unlink(missing_ok=True)
+
+    @staticmethod
+    def _put(part: Path, place: Path, entry: Entry, *, best: bool) -> None:
+        folder = place.parent
+        listed = {one.file: one for one in read_manifest(folder)}
+        if place.name == LAST and place.is_file():
+            link(place, folder / PREVIOUS)
+            if LAST in listed:
+                listed[PREVIOUS] = replace(listed[LAST], file=PREVIOUS)
+        if best:  # before the last one, whose state already counts on it
+            link(part, folder / BEST)
+            listed[BEST] = replace(entry, file=BEST)
+        part.replace(place)
+        sync_folder(folder)
+        write_manifest(folder, list((listed | {entry.file: entry}).values()))
+
+
+class _Digesting:
+    """A file that computes the SHA-256 of what is written to it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.digest = stream, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self.stream.write(data)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Check that weights and optimiser states are finite numbers.
+
+    Raises:
+        CheckpointError: Naming the first that is not.
+    """
+    for name, value in _tensors(checkpoint, ""):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{path}: not written: {name} holds NaN or infinite values")
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, (Mapping, list, tuple)):
+        rows = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, inner in rows:
+            yield from _tensors(inner, f"{name}.{key}" if name else str(key))
 
 
 def stage_class(name: str) -> Any:

@@ -18,8 +18,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from hdrlab.checkpoints import read_checkpoint
 from hdrlab.config.schema import TrainConfig, WandbConfig
+from hdrlab.manifest import BEST, LAST
 from hdrlab.metrics.names import METRICS, better
 from hdrlab.metrics_file import MetricsFile, RunLogger, read_metrics
+from hdrlab.resuming import owes_validation
 from hdrlab.runs import Run
 
 PANEL = "panel"
@@ -44,8 +46,11 @@ def build_loggers(config: TrainConfig, run: Run) -> list[Logger]:
     chosen = config.logger
     if chosen.name == "none":
         return []
-    step = read_checkpoint(run.resume_from)["global_step"] if run.resume_from else -1
-    metrics = MetricsFile(run.folder / "metrics.csv", step)
+    stored = read_checkpoint(run.resume_from) if run.resume_from else None
+    step = stored["global_step"] if stored else -1
+    metrics = MetricsFile(
+        run.folder / "metrics.csv", step, validated=stored is not None and not owes_validation(stored)
+    )
     if chosen.name == "tensorboard":
         return [metrics, TensorBoard(run.folder, step)]
     if isinstance(chosen, WandbConfig):
@@ -230,8 +235,8 @@ class Wandb(RunLogger):
         import wandb
 
         artifact = wandb.Artifact(self.id, type="checkpoint")
-        for path in sorted(self.folder.glob("*.ckpt")):
-            artifact.add_file(str(path), policy="immutable")  # as it lies here, without a copy
+        for name in (LAST, BEST):
+            artifact.add_file(str(self.folder / name), policy="immutable")  # as it lies here, without a copy
         self._run.log_artifact(artifact)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +59,29 @@ class MetricsFile(RunLogger):
     Args:
         path: The file.
         step: Step the run starts from; below 0 for one that has done nothing yet.
+        validated: Whether that step's validation is over; else it comes again, and its rows with it.
     """
 
-    def __init__(self, path: Path, step: int = 0) -> None:
+    def __init__(self, path: Path, step: int = 0, *, validated: bool = True) -> None:
         super().__init__(path.parent)
         self.path = path
-        self._keep(step)
+        self._keep(step, (step,) if validated else ())
 
     @rank_zero_only
-    def _keep(self, step: int) -> None:
+    def _keep(self, step: int, validated: Collection[int]) -> None:
         """Replace the file by what it holds up to a step, whole or not at all."""
         part = self.path.with_suffix(".part")
         with part.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("step", "metric", "value"))
-            writer.writerows(row for row in _rows(self.path) if int(row[0]) <= step)
+            for row in _rows(self.path):
+                reached = int(row[0])
+                if (
+                    reached < step
+                    or reached in validated
+                    or (reached == step and row[1].startswith("train/"))
+                ):
+                    writer.writerow(row)
         part.replace(self.path)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:

@@ -2,7 +2,8 @@
 
 ::
 
-    runs/<stage>/<hash>-<n>/    config.yaml, metrics.csv, panels/, last.ckpt, best.ckpt, finished.json
+    runs/<stage>/<hash>-<n>/    config.yaml, metrics.csv, panels/, last.ckpt, previous.ckpt, best.ckpt and
+                                checkpoints.json, their list; finished.json at the end
     runs/slots/<data>/          <stage>.ckpt and <stage>.json, its manifest
 
 The hash leaves out what does not change the result, so the same command line finds its own folder again.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import shutil
 import sys
 from collections.abc import Mapping
@@ -20,10 +23,12 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from hdrlab.config.schema import StageConfig, TrainConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
+from hdrlab.manifest import check_listed, digest, find_last, remove_parts, write_text
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
@@ -41,9 +46,16 @@ _FREE_KEYS = {
         "make_sdr",
         "unlabelled",
     },
-    "trainer": {"max_steps", "accelerator", "devices", "num_nodes", "val_every", "log_every", "val_pictures"},
+    "trainer": {
+        *("max_steps", "accelerator", "devices", "num_nodes", "val_every", "save_every", "log_every"),
+        *("val_pictures", "bad_steps"),
+    },
 }
 _FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "experiment"}
+
+
+OWNER = "run.lock.txt"
+"""Who trains in a run folder, for a message to the next."""
 
 
 class RunError(ValueError):
@@ -58,16 +70,24 @@ class Run:
         folder: Where the run writes.
         resume_from: Checkpoint to go on from, or None.
         finished_step: Step at which an earlier call finished, or None.
+        lock: Keeps other processes out of the folder until this one ends.
     """
 
     folder: Path
     resume_from: Path | None
     finished_step: int | None
+    lock: FileLock | None = None
 
     @property
     def name(self) -> str:
         """Stage and folder, for example ``hal/3fa2b1c9-1``."""
         return f"{self.folder.parent.name}/{self.folder.name}"
+
+    def release(self) -> None:
+        """Let other processes into the folder."""
+        if self.lock is not None:
+            (self.folder / OWNER).unlink(missing_ok=True)
+            self.lock.release()
 
     def mark_finished(self, step: int, figures: Mapping[str, float]) -> None:
         """Write that the run ended as it should."""
@@ -109,7 +129,8 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         inputs: Digests of the files it starts from.
 
     Raises:
-        RunError: If the folder holds a checkpoint but not the one to go on from.
+        RunError: Another process trains in the folder.
+        ManifestError: The folder holds checkpoints, and none can be gone on from.
     """
     parent = Path(config.paths.runs) / config.stage.name
     name = run_hash(config, fingerprint, inputs)
@@ -118,18 +139,35 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     number = max(numbers, default=0) + 1 if fresh else numbers[-1]
     folder = parent / f"{name}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(asdict(config)), folder / "config.yaml")
-    last = folder / "last.ckpt"
-    if config.resume not in ("auto", "never"):
-        last = Path(config.resume)
-    elif not last.is_file() and (folder / "best.ckpt").is_file():
-        raise RunError(
-            f"{last}: is gone, so the run cannot be continued; set resume=never to start anew, or "
-            f"resume={folder / 'best.ckpt'}"
-        )
+    lock = _lock(folder)
+    remove_parts(folder)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
+    last: Path | None = Path(config.resume)
+    if config.resume in ("auto", "never"):
+        last, problems = find_last(folder)
+        for problem in problems:
+            print(f"warning: {problem}; going on from {last}", file=sys.stderr, flush=True)
     finished = folder / "finished.json"
     step = json.loads(finished.read_text(encoding="utf-8"))["step"] if finished.is_file() else None
-    return Run(folder, last if last.is_file() else None, step)
+    return Run(folder, last, step, lock)
+
+
+def _lock(folder: Path) -> FileLock:
+    """Take a run folder for this process; the system gives it back whatever way the process ends.
+
+    Raises:
+        RunError: Another process has it.
+    """
+    owner = folder / OWNER
+    lock = FileLock(folder / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        who = owner.read_text(encoding="utf-8") if owner.is_file() else "just started"
+        said = f"{folder}: another process trains here ({who})"
+        raise RunError(f"{said}; wait for it, or set resume=never for a run of its own") from error
+    owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+    return lock
 
 
 def starting_points(config: TrainConfig) -> dict[str, Path]:
@@ -189,7 +227,11 @@ def publish(run: Run, checkpoint: Path, config: TrainConfig, fingerprint: str) -
 
     Returns:
         The slot's checkpoint.
+
+    Raises:
+        ManifestError: The checkpoint is not what the run has written.
     """
+    check_listed(checkpoint)
     slot = slot_of(Path(config.paths.runs), config.data.name, config.stage.name)
     slot.parent.mkdir(parents=True, exist_ok=True)
     part = slot.with_suffix(".part")
@@ -206,16 +248,8 @@ def slot_of(runs: Path, data: str, stage: str) -> Path:
     return runs / "slots" / data / f"{stage}.ckpt"
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=2, allow_nan=False))
 
 
 def _table(runs: Path) -> None:

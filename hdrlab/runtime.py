@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
 
-from hdrlab.callbacks import Checkpoints, Lines, Panels
+from hdrlab.callbacks import Lines, Panels
 from hdrlab.camera import ResponseCurves
 from hdrlab.checkpoints import (
-    AtomicCheckpoints,
+    CheckpointFiles,
     check_fits,
+    check_resumes,
     load_weights,
     perceptual_source,
     read_checkpoint,
@@ -27,7 +28,10 @@ from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
 from hdrlab.datasets.module import HdrData
 from hdrlab.datasets.sets import training_set, validation_set
+from hdrlab.guards import Guard, TrainingFailed
+from hdrlab.interruption import Interruption
 from hdrlab.loggers import build_loggers
+from hdrlab.resuming import Checkpoints, Reseeding
 from hdrlab.runs import Run
 from hdrlab.stages.base import Stage
 
@@ -59,6 +63,7 @@ def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None)
         batch_size=config.stage.batch_size,
         steps=config.trainer.max_steps,
         workers=data.workers,
+        accumulate=config.trainer.accumulate,
     )
 
 
@@ -82,13 +87,17 @@ def build_stage(config: TrainConfig, starts: Mapping[str, Path] | None = None) -
     return stage
 
 
-def build_trainer(config: TrainConfig, run: Run) -> pl.Trainer:
+def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: Interruption) -> pl.Trainer:
     """Make the trainer of a run, with its loggers and callbacks."""
     _quieten()
     trainer = config.trainer
-    callbacks: list[pl.Callback] = [Checkpoints(run.folder)]
-    if config.callbacks.panels:
-        callbacks.append(Panels(run.folder, config.callbacks.panels))
+    panels = [Panels(run.folder, config.callbacks.panels)] if config.callbacks.panels else []
+    callbacks: list[pl.Callback] = [
+        *panels,  # drawn before the checkpoint that counts on them
+        Checkpoints(run.folder, interruption, trainer.save_every),
+        Guard(run.folder, trainer.bad_steps, data.describe),
+        Reseeding(config.seed),
+    ]
     shown = config.callbacks.progress
     bar = shown == "bar" or (shown == "auto" and sys.stdout.isatty())
     if bar:
@@ -101,13 +110,15 @@ def build_trainer(config: TrainConfig, run: Run) -> pl.Trainer:
         num_nodes=trainer.num_nodes,
         precision=_PRECISION[trainer.precision],  # type: ignore[arg-type]
         max_steps=trainer.max_steps,
-        val_check_interval=trainer.val_every or max(1, trainer.max_steps // 10),
+        accumulate_grad_batches=trainer.accumulate,
+        gradient_clip_val=trainer.clip or None,
+        val_check_interval=trainer.accumulate * (trainer.val_every or max(1, trainer.max_steps // 10)),
         check_val_every_n_epoch=None,
         log_every_n_steps=trainer.log_every,
         num_sanity_val_steps=0,
         logger=build_loggers(config, run),
         callbacks=callbacks,
-        plugins=[AtomicCheckpoints()],
+        plugins=[CheckpointFiles()],
         enable_checkpointing=False,
         enable_progress_bar=bar,
         enable_model_summary=False,
@@ -136,19 +147,31 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HdrData, resume_from: Path | No
 
     Raises:
         OutOfMemory: Naming the keys that lower the need.
-        CheckpointError: If the checkpoint to resume from is damaged.
+        CheckpointError: The checkpoint to resume from is damaged, or of something else.
+        TrainingFailed: Too many steps were not finite, nothing could be saved, or a loader process died.
+        SampleError: A sample could not be made.
+        Interrupted: A signal asked to stop.
     """
     if resume_from:
-        read_checkpoint(resume_from)  # a clear error now instead of a trace later
+        stored = read_checkpoint(resume_from)  # a clear error now instead of a trace later
+        check_resumes(stored, stage, resume_from)
     for logger in trainer.loggers:
         logger.log_hyperparams(stage.header)
     try:
         trainer.fit(stage, data, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
     except (MemoryError, RuntimeError) as error:
-        said = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not said and "allocate memory" not in str(error):
-            raise
-        raise OutOfMemory(
-            f"memory ran out; lower stage.batch_size (now {data.batch_size}), stage.patch "
-            f"(now {stage.config.patch}) or data.workers (now {data.workers}), or take trainer.precision=bf16"
-        ) from error
+        said = str(error)
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in said:
+            raise OutOfMemory(
+                f"memory ran out; lower stage.batch_size (now {data.batch_size}), stage.patch "
+                f"(now {stage.config.patch}) or data.workers (now {data.workers}), compute a step in parts "
+                f"(trainer.accumulate, now {data.accumulate}), or take trainer.precision=bf16"
+            ) from error
+        if "DataLoader" in said:
+            said = said.splitlines()[0].rstrip(".")
+            raise TrainingFailed(
+                f"step {trainer.global_step + 1} of {stage.name}: a loader process died or hung ({said}); "
+                "memory or a slow disk may be the reason: lower data.workers; the same command goes on from "
+                "the last checkpoint"
+            ) from error
+        raise

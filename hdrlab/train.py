@@ -15,6 +15,7 @@ from hdrlab.config.command import Command
 from hdrlab.config.menu import train_menu
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
+from hdrlab.interruption import Interruption, interruptible
 
 if TYPE_CHECKING:
     from hdrlab.camera import ResponseCurves
@@ -25,11 +26,18 @@ if TYPE_CHECKING:
 def train(config: TrainConfig) -> int:
     """Carry out a checked training configuration; return the exit code.
 
-    What is wrong with data, curves and bases is said before torch is imported.
+    What is wrong with data, curves and bases is said before torch is imported. A signal to stop ends it with
+    75 (SIGTERM, SIGUSR1) or 130 (SIGINT), between two steps once it trains; the same command goes on there.
     """
+    with interruptible() as interruption:
+        return _train(config, interruption)
+
+
+def _train(config: TrainConfig, interruption: Interruption) -> int:
     from hdrlab.datasets.progress import reading
     from hdrlab.datasets.sources import open_curves, open_data
-    from hdrlab.runs import digest, open_run, publish, starting_points
+    from hdrlab.manifest import digest
+    from hdrlab.runs import open_run, starting_points
 
     starts = starting_points(config)
     with reading(f"data={config.data.name}") as progress:
@@ -40,10 +48,28 @@ def train(config: TrainConfig) -> int:
     inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
     inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
     run = open_run(config, index.fingerprint, inputs)
+    try:
+        return _carry_out(config, run, index, curves, starts, inputs, interruption)
+    finally:
+        run.release()
+
+
+def _carry_out(
+    config: TrainConfig,
+    run: Run,
+    index: Index,
+    curves: ResponseCurves | None,
+    starts: Mapping[str, Path],
+    inputs: Mapping[str, str],
+    interruption: Interruption,
+) -> int:
+    """Train in a run folder, unless that is done, and publish the result."""
+    from hdrlab.runs import publish
+
     if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
         print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or resume=never")
     else:
-        _fit(config, run, index, curves, starts, inputs)
+        _fit(config, run, index, curves, starts, inputs, interruption)
     chosen = run.folder / _chosen(index)
     if config.experiment and not config.experiment.publish:
         print(f"result: {chosen}; an ablation's takes no slot")
@@ -75,6 +101,7 @@ def _fit(
     curves: ResponseCurves | None,
     starts: Mapping[str, Path],
     inputs: Mapping[str, str],
+    interruption: Interruption,
 ) -> None:
     from hdrlab import (  # torch comes in here, seconds after the first mistakes were found
         checkpoints,
@@ -84,7 +111,7 @@ def _fit(
     data = runtime.build_data(config, index, curves)
     stage = runtime.build_stage(config, starts)
     stage.header = checkpoints.header(config, index, inputs)
-    trainer = runtime.build_trainer(config, run)
+    trainer = runtime.build_trainer(config, run, data, interruption)
     begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
     print(f"{run.folder}: {begun}", flush=True)
     for name, path in starts.items():

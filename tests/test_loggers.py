@@ -223,4 +223,4 @@ def test_online_without_a_key_is_said_in_one_line(
 
 def test_no_logger_writes_no_numbers(lab: Lab) -> None:
     run = lab.train("deq", "logger=none", "trainer=smoke")
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "last.ckpt", "best.ckpt", "finished.json"}
+    assert not [path.name for path in run.iterdir() if path.suffix in (".csv", ".part") or path.is_dir()]

@@ -8,7 +8,8 @@ import pytest
 from training import Lab
 
 from hdrlab.config.schema import TrainConfig
-from hdrlab.runs import Run, RunError, main, open_run, run_hash
+from hdrlab.manifest import ManifestError
+from hdrlab.runs import Run, main, open_run, run_hash
 from hdrlab.train import COMMAND
 
 
@@ -61,6 +62,7 @@ def test_numbers_count_up_and_the_newest_is_continued(lab: Lab) -> None:
     assert first.resume_from is None
     second = opened(replace(config, resume="never"))
     assert second.folder.name.endswith("-2")
+    second.release()
     (second.folder / "last.ckpt").touch()
     again = opened(config)
     assert again.folder == second.folder
@@ -82,8 +84,10 @@ def test_a_named_checkpoint_is_gone_on_from(lab: Lab, tmp_path: Path) -> None:
 
 def test_nothing_starts_anew_over_a_lost_checkpoint(lab: Lab) -> None:
     config = lab.config("deq")
-    (opened(config).folder / "best.ckpt").touch()
-    with pytest.raises(RunError, match=r"last\.ckpt: is gone.*resume=never"):
+    first = opened(config)
+    first.release()
+    (first.folder / "best.ckpt").touch()
+    with pytest.raises(ManifestError, match=r"last\.ckpt: is gone.*resume=never"):
         opened(config)
     assert opened(replace(config, resume="never")).resume_from is None
 

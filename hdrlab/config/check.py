@@ -565,8 +565,10 @@ def _run_rules(config: TrainConfig) -> Iterable[str]:
     if config.resume not in ("auto", "never"):
         yield from _file_rules(("resume", config.resume))
     ranks = config.trainer.devices * config.trainer.num_nodes
-    if config.stage.batch_size % ranks:
-        yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of the {ranks} devices"
+    shares = ranks * config.trainer.accumulate
+    if config.stage.batch_size % shares:
+        parts = f" × trainer.accumulate={config.trainer.accumulate}" if shares > ranks else ""
+        yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of the {ranks} devices{parts}"
     positional = isinstance(config.data, SynthConfig) and config.data.jpeg_quality == "positional"
     if positional and config.stage.batch_size == 1:
         yield "data.jpeg_quality=positional: needs stage.batch_size of at least 2"

@@ -6,6 +6,7 @@ them at once. Nothing here imports torch.
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,9 @@ from hdrlab.config.menu import key_lines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk answers that is full, over quota, read-only or broken."""
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -52,7 +56,7 @@ class Command(Generic[Config]):
     required: tuple[str, ...]
 
     def main(self, argv: Sequence[str] | None = None) -> NoReturn:
-        """Carry out the command line and exit: 0 done, 1 out of memory, 2 wrong use, or what ``run`` says."""
+        """Carry out the command line and exit: 0 done, 1 failed, 2 wrong use, or what ``run`` says."""
         words = [_at_home(word) for word in (sys.argv[1:] if argv is None else argv)]
         try:
             if _asks_help(words):
@@ -71,14 +75,13 @@ class Command(Generic[Config]):
     def _carry_out(self, config: Config) -> int:
         try:
             return self.run(config)
-        except ValueError as error:
-            if not type(error).__module__.startswith("hdrlab."):
+        except (ValueError, RuntimeError, MemoryError, OSError) as error:
+            ours = type(error).__module__.startswith("hdrlab.")
+            broken = isinstance(error, OSError) and error.errno in DISK_ERRORS
+            if not (ours or broken or isinstance(error, MemoryError)):
                 raise  # ours are what a user can cause; any other is a mistake of the program
-            _print_problems(getattr(error, "problems", (str(error),)))
-            return 2
-        except MemoryError as error:
-            _print_problems((str(error) or "memory ran out",))
-            return 1
+            _print_problems(getattr(error, "problems", (str(error) or "memory ran out",)))
+            return int(getattr(error, "exit_code", 2 if isinstance(error, ValueError) else 1))
 
     def compose(self, overrides: Sequence[str]) -> Config:
         """Compose and check a configuration.

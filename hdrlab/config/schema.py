@@ -496,7 +496,13 @@ class TrainerConfig:
     devices: int = key("devices on this machine", least=1)
     num_nodes: int = key("machines", least=1)
     precision: str = key("arithmetic of the nets; losses stay in 32 bits", choices=("64", "32", "bf16", "16"))
+    accumulate: int = key(
+        "parts a step is computed in, one after the other, to save memory", least=1, absent=1
+    )
+    clip: float = key("largest norm of a step's gradient; 0 clips nothing", least=0, absent=0.0)
+    bad_steps: int = key("steps with NaN or infinity that are left out before a run stops", least=0)
     val_every: int | None = key("steps between validations; null: a tenth of the run", least=1)
+    save_every: int | None = key("steps between checkpoints; null: at validations only", least=1)
     log_every: int = key("steps between logged training losses", least=1)
     val_pictures: int = key("pictures of a validation; refers to data.val_pictures", least=1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +11,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hdrlab.datasets.order import CounterSampler
+
+TIMEOUT = 60
+"""Seconds after which a loader process that gives nothing counts as hung."""
+
+
+class SampleError(ValueError):
+    """A training sample that could not be made."""
+
+    exit_code = 1
+
+    def __init__(self, said: str) -> None:
+        # What a loader process raises comes back wrapped into its whole trace.
+        super().__init__(said.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class HdrData(pl.LightningDataModule):
@@ -22,6 +37,7 @@ class HdrData(pl.LightningDataModule):
         batch_size: Samples a step, over all ranks together.
         steps: Steps of the whole run.
         workers: Loader processes; 0 loads in the main one.
+        accumulate: Parts a step is computed in, one after the other.
     """
 
     def __init__(
@@ -32,10 +48,15 @@ class HdrData(pl.LightningDataModule):
         batch_size: int,
         steps: int,
         workers: int,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
-        self.training, self.validation = training, validation
-        self.batch_size, self.steps, self.workers = batch_size, steps, workers
+        self.training, self.validation = _Named(training), _Named(validation)
+        self.batch_size, self.steps, self.workers, self.accumulate = batch_size, steps, workers, accumulate
+
+    def describe(self, counter: int) -> str:
+        """Say what a training sample is made of, for messages."""
+        return describe(self.training.samples, counter)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Load from the step the trainer stands at to the end of the run."""
@@ -46,6 +67,7 @@ class HdrData(pl.LightningDataModule):
             start=self.trainer.global_step,
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
+            parts=self.accumulate,
         )
         return DataLoader(self.training, batch_sampler=sampler, **self._loading())
 
@@ -57,5 +79,44 @@ class HdrData(pl.LightningDataModule):
         return {
             "num_workers": self.workers,
             "persistent_workers": self.workers > 0,
+            "timeout": TIMEOUT if self.workers else 0,
+            "worker_init_fn": _leave_signals_to_the_run,
             "pin_memory": self.trainer is not None and self.trainer.accelerator.name() == "cuda",
         }
+
+
+class _Named(Dataset[dict[str, Tensor]]):
+    """Samples that say what they are made of when they cannot be made."""
+
+    def __init__(self, samples: Dataset[dict[str, Tensor]]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+    def __getitem__(self, counter: int) -> dict[str, Tensor]:
+        try:
+            return self.samples[counter]
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise SampleError(f"sample {counter} ({describe(self.samples, counter)}): {reason}") from error
+
+
+def describe(samples: Any, counter: int) -> str:
+    """Say what a sample is made of: of a training set by its counter, of a validation set by its number."""
+    return str(samples.describe(counter) if hasattr(samples, "describe") else samples.picture(counter).file)
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Let a loader process serve its run to the end of the step, though a signal went to all of a job.
+
+    One that its run ends, or forgets, must not live on: it goes some time after SIGTERM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _go_later)
+
+
+def _go_later(number: int, frame: FrameType | None) -> None:
+    signal.alarm(TIMEOUT)

@@ -51,7 +51,7 @@ def sample_index(counter: int, size: int, seed: int) -> int:
 
 
 class CounterSampler(Sampler[list[int]]):
-    """Yields each step's global sample counters, this rank's share of them.
+    """Yields each step's global sample counters, this rank's share of them, in one part or several.
 
     Step s of a run draws the counters s·B … s·B+B−1, whatever the number of ranks and wherever the run
     was resumed. The length is that of the whole run, also after a resume: Lightning counts so.
@@ -62,16 +62,21 @@ class CounterSampler(Sampler[list[int]]):
         start: First step that is still to be done.
         rank: This process.
         ranks: Number of processes.
+        parts: Parts a step is computed in, one after the other.
     """
 
-    def __init__(self, batch_size: int, steps: int, start: int = 0, rank: int = 0, ranks: int = 1) -> None:
-        self.batch_size, self.steps, self.start, self.rank, self.ranks = batch_size, steps, start, rank, ranks
+    def __init__(
+        self, batch_size: int, steps: int, start: int = 0, rank: int = 0, ranks: int = 1, parts: int = 1
+    ) -> None:
+        self.batch_size, self.steps, self.start = batch_size, steps, start
+        self.rank, self.ranks, self.parts = rank, ranks, parts
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps * self.parts
 
     def __iter__(self) -> Iterator[list[int]]:
-        share = self.batch_size // self.ranks
+        share = self.batch_size // (self.ranks * self.parts)
         for step in range(self.start, self.steps):
-            first = step * self.batch_size + self.rank * share
-            yield list(range(first, first + share))
+            for part in range(self.parts):
+                first = step * self.batch_size + (part * self.ranks + self.rank) * share
+                yield list(range(first, first + share))

@@ -131,6 +131,11 @@ class RealTraining(Dataset[dict[str, Tensor]]):
             ldr, hdr = ldr[:, ::-1], hdr[:, ::-1]
         return to_sample(np.rot90(ldr, turns), np.rot90(hdr, turns))
 
+    def describe(self, counter: int) -> str:
+        """Say what a sample is made of."""
+        place, number, top, left = self.places[sample_index(counter, len(self), self.seed)].tolist()
+        return f"{self.pairs[place].file}, picture {number}, from row {top}, column {left}"
+
 
 class RealValidation(Dataset[dict[str, Tensor]]):
     """A fixed set of photographs from a split with their HDR pictures, spread evenly over it.

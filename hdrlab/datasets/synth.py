@@ -166,6 +166,14 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
         exposure, curve = divmod(rest, len(self.camera.curves))
         return patch, curve, exposure
 
+    def describe(self, counter: int) -> str:
+        """Say what a sample is made of."""
+        patch, curve, exposure = self.choice(counter)
+        picture, second = self.pictures[patch // 2], ("first", "second")[patch % 2]
+        return (
+            f"{picture.file}, {second} square, curve {curve}, exposure {self.camera.exposures[exposure]:.3g}"
+        )
+
     def augment(self, square: Floats, draws: np.random.Generator) -> Floats:
         """Scale, crop, rotate and flip a square [S, S, 3] to a sample [patch, patch, 3]."""
         side = max(self.patch, round(self.side * draws.uniform(0.5, 2)))

@@ -226,6 +226,11 @@ class ToneTraining(Dataset[dict[str, Tensor]]):
         place = bisect_right(self.ends, sample)
         return self.pictures[place], sample - (self.ends[place - 1] if place else 0)
 
+    def describe(self, counter: int) -> str:
+        """Say what a sample is made of."""
+        picture, number = self.choice(counter)
+        return f"{picture.file}, window {number}"
+
     def window(self, picture: TonePicture, number: int, counter: int) -> tuple[slice, slice]:
         """Return the window that a counter draws in a picture; the last of the samples is the whole."""
         whole = number == WINDOWS - 1 or (self.official and min(picture.height, picture.width) < self.patch)

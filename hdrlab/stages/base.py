@@ -46,6 +46,7 @@ class Stage(pl.LightningModule):
         self.weights: dict[str, float] = asdict(config.loss)  # type: ignore[attr-defined]
         self.header: dict[str, Any] = {}  # what a checkpoint says of itself, completed by the run
         self._seen: dict[str, list[float]] = {}
+        self._parts: list[Tensor] = []
 
     @abstractmethod
     def forward(self, batch: Batch) -> Outputs:
@@ -84,11 +85,17 @@ class Stage(pl.LightningModule):
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the loss of one optimiser step."""
+        """Return the loss of one optimiser step, or of its part on this rank; log that of the whole."""
         terms = self.losses(batch, self(batch))
         loss = self.weigh(terms)
-        for name, value in {"loss": loss, **terms}.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch["mask"]))
+        self._parts.append(torch.stack([loss.detach(), *(term.detach() for term in terms.values())]))
+        if len(self._parts) == self.trainer.accumulate_grad_batches:
+            figures = torch.stack(self._parts).mean(0)
+            self._parts.clear()
+            if self.trainer.world_size > 1:
+                figures = self.trainer.strategy.reduce(figures, reduce_op="mean")
+            for name, value in zip(("loss", *terms), figures, strict=True):
+                self.log(f"train/{name}", value, prog_bar=True, batch_size=len(batch["mask"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> Outputs | None:

@@ -1,0 +1,170 @@
+"""What makes a resume exact: checkpoints between steps, and randomness that follows from the step alone."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from hdrlab.guards import TrainingFailed
+from hdrlab.interruption import Interrupted, Interruption
+from hdrlab.manifest import BEST, LAST
+
+SAVE_ATTEMPTS = 3
+
+
+class SaveError(TrainingFailed):
+    """Checkpoints that cannot be written."""
+
+
+class Checkpoints(pl.Callback):
+    """Saves the run: after every validation, every so many steps if asked for, and when it is told to stop.
+
+    A validation comes before the first step, so that a stage which starts from others is never published
+    worse than it started; after the last one; and first of all where one was broken off. Everything that
+    Lightning counts is set from the optimiser step, so a run goes on with the very next one.
+
+    Args:
+        folder: The run folder.
+        interruption: Says when to stop.
+        every: Steps between checkpoints beside those of the validations; None makes none.
+    """
+
+    def __init__(self, folder: Path, interruption: Interruption, every: int | None = None) -> None:
+        self.folder, self.interruption, self.every = folder, interruption, every
+        self.best = math.inf
+        self.owes_validation = True
+        self.saved_step = -1
+        self.failures = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best validation loss so far, and whether a validation of this step is missing."""
+        return {"best": self.best, "owes_validation": self.owes_validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the best validation loss of before."""
+        self.best = state_dict["best"]
+        self.owes_validation = state_dict.get("owes_validation", False)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count on from the step that is reached, and make up for a validation that is missing."""
+        self.interruption.begin()
+        loop, step = trainer.fit_loop.epoch_loop, trainer.global_step
+        loop.restarting = False
+        for name in vars(loop.batch_progress.total):
+            setattr(loop.batch_progress.total, name, step * trainer.accumulate_grad_batches)
+        loop._batches_that_stepped = step
+        if step:
+            self.saved_step = step
+        if self.owes_validation:
+            loop._batches_that_stepped -= 1  # Lightning counts it after a validation
+            trainer.validating = True
+            loop.val_loop.run()
+            trainer.training = True
+            loop._batches_that_stepped += 1
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Save between two steps, when all that belongs to the one before is logged; stop if asked to."""
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        code = self._asked_to_stop(trainer)
+        due = self.every is not None and trainer.global_step % self.every == 0
+        if (due or code is not None) and self.saved_step != trainer.global_step:
+            self._save(trainer, best=False)
+        if code is not None:
+            raise Interrupted(code)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for a validation after the last step, whether the interval divides the run's length or not."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Break off a validation if asked to, but not the last: no later step would make up for that."""
+        if trainer.global_step == trainer.max_steps:
+            return
+        code = self._asked_to_stop(trainer)
+        if code is None:
+            return
+        if trainer.global_step and self.saved_step != trainer.global_step:
+            self.owes_validation = True
+            self._save(trainer, best=False)
+        raise Interrupted(code)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, as the best one too where it is that."""
+        loss = float(trainer.callback_metrics.get("val/loss", math.inf))
+        improved = loss < self.best or not (self.folder / BEST).is_file()
+        self.best = min(loss, self.best)
+        self.owes_validation = False
+        self._save(trainer, best=improved)
+
+    def _asked_to_stop(self, trainer: pl.Trainer) -> int | None:
+        """Return the exit code asked for by a signal to any of the ranks."""
+        code = self.interruption.code
+        if trainer.world_size == 1:
+            return code
+        asked = trainer.strategy.reduce(
+            torch.tensor(float(code or 0), device=trainer.strategy.root_device), reduce_op="max"
+        )
+        return int(asked) or None
+
+    def _save(self, trainer: pl.Trainer, *, best: bool) -> None:
+        """Save; a disk that is full for a while costs checkpoints, not the run.
+
+        Raises:
+            SaveError: Several times in a row it was not possible.
+        """
+        try:
+            trainer.save_checkpoint(self.folder / LAST, storage_options={"best": best})
+        except OSError as error:
+            self.failures += 1
+            said = f"{self.folder / LAST}: not saved at step {trainer.global_step} ({error})"
+            if self.failures == SAVE_ATTEMPTS or self.interruption.code is not None:
+                raise SaveError(f"{said}; the same command goes on from the one before") from error
+            print(f"warning: {said}; the one before is kept", file=sys.stderr, flush=True)
+        else:
+            self.failures = 0
+            self.saved_step = trainer.global_step
+
+
+def owes_validation(stored: Mapping[str, Any]) -> bool:
+    """Say whether a checkpoint was saved while the validation of its step was broken off."""
+    return bool(stored.get("callbacks", {}).get("Checkpoints", {}).get("owes_validation", False))
+
+
+class Reseeding(pl.Callback):
+    """Seeds torch's generators for every batch, so that what a net draws follows from the step alone.
+
+    Args:
+        seed: The run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed from run, step, part of an accumulated step, and rank."""
+        part = batch_idx % trainer.accumulate_grad_batches
+        place = (self.seed, trainer.global_step, part, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
