@@ -75,12 +75,8 @@ class MetricsFile(RunLogger):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("step", "metric", "value"))
             for row in _rows(self.path):
-                reached = int(row[0])
-                if (
-                    reached < step
-                    or reached in validated
-                    or (reached == step and row[1].startswith("train/"))
-                ):
+                reached, trained = int(row[0]), row[1].startswith("train/")
+                if reached < step or reached in validated or (reached == step and trained):
                     writer.writerow(row)
         part.replace(self.path)
 

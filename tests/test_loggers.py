@@ -187,7 +187,9 @@ def test_a_wandb_run_says_what_it_is(lab: Lab, apart: Path) -> None:
     assert of_kind(file, "environment")[-1].cpu_count > 0
     (artifact,) = of_kind(file, "artifact")
     assert artifact.type == "checkpoint"
-    assert {Path(one.local_path) for one in artifact.manifest.contents} == set(run.glob("*.ckpt"))
+    assert {Path(one.local_path) for one in artifact.manifest.contents} == {
+        run / name for name in ("last.ckpt", "best.ckpt")
+    }
     assert not list((run / "wandb").rglob("staging/*"))
 
 
