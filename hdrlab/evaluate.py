@@ -67,6 +67,7 @@ def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], set
     """Compare methods; print the table, write CSV, JSON, Markdown and a page."""
     from hdrlab.comparison import outputs, setups
     from hdrlab.comparison.contest import ComparisonError, Gallery, compare
+    from hdrlab.comparison.plots import plot_scores
     from hdrlab.comparison.summaries import LEAST_SCENES, against, failures_of, pairs_of, summarise_rows
     from hdrlab.datasets.progress import reading
     from hdrlab.report import Report, write_report
@@ -134,6 +135,7 @@ def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], set
         outputs.write_rows(rows, output / "pictures.csv")
         outputs.write_summary(report, results, every, settings, output / "summary.json")
         outputs.write_markdown(report, results, setup.headline, failed, output / "report.md")
+        plot_scores(report, outputs.headline_columns(report, setup.headline), output / "scores.png")
         if config.report:
             write_report(report, output / "report.html")
     # A log has no width of its own, and the table needs one.

@@ -8,6 +8,7 @@ import pytest
 from training import Lab, checkpoint
 
 from hdrlab.evaluate import COMMAND
+from hdrlab.io import read_image
 
 
 def score(lab: Lab, file: Path, *words: str) -> int:
@@ -100,6 +101,8 @@ def test_a_chain_is_compared_with_other_methods(lab: Lab, capsys: pytest.Capture
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert "n = " in text
     assert "not significant" in text
+    assert "![Means and intervals](scores.png)" in text
+    assert read_image(folder / "scores.png").pixels.shape[1] > 1000  # three panels side by side
     assert "joint" in said
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
 

@@ -19,7 +19,7 @@ from hdrlab.report.model import Column, Difference, Report, Score
 
 def screen_table(report: Report, headline: Sequence[str]) -> Table:
     """Return the headline figures of all methods with their intervals, and who beats doing nothing."""
-    columns = _headline(report, headline)
+    columns = headline_columns(report, headline)
     title = f"{report.title}: mean and 95 % interval over scenes"
     table = Table(
         "method", *(_titled(column) for column in columns), title=title, caption=_caption(report, columns)
@@ -79,7 +79,7 @@ def write_markdown(
     report: Report, results: Results, headline: Sequence[str], failed: Sequence[str], path: Path
 ) -> None:
     """Write the tables for a reader: scores with intervals, differences with their verdict in words."""
-    columns = _headline(report, headline)
+    columns = headline_columns(report, headline)
     lines = [f"# {report.title}", "", "Mean [95 % interval over scenes] and number of pictures.", ""]
     lines += _markdown(
         ["method", *(_titled(column) for column in columns)],
@@ -88,6 +88,7 @@ def write_markdown(
             for method in report.methods
         ),
     )
+    lines += ["", "![Means and intervals](scores.png)"]
     for own in (method for method in report.methods if method.kind in OWN):
         lines += ["", f"## {own.title} against each other method", ""]
         lines += ["Mean difference [95 % interval], share of pictures on which it is better.", ""]
@@ -111,7 +112,8 @@ def write_markdown(
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _headline(report: Report, names: Sequence[str]) -> list[Column]:
+def headline_columns(report: Report, names: Sequence[str]) -> list[Column]:
+    """Return the columns of these names that apply to some picture."""
     found = {name for row in report.scores.values() for name in row}
     return [column for column in report.columns if column.name in names and column.name in found]
 
