@@ -47,8 +47,8 @@ _FREE_KEYS = {
         "unlabelled",
     },
     "trainer": {
-        *("max_steps", "accelerator", "devices", "num_nodes", "val_every", "save_every", "log_every"),
-        *("val_pictures", "bad_steps"),
+        *("max_steps", "accelerator", "devices", "num_nodes", "compile", "val_every", "save_every"),
+        *("log_every", "val_pictures", "bad_steps"),
     },
 }
 _FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "experiment"}
@@ -116,8 +116,8 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
 def _as_ever(section: Any) -> set[str]:
     """Name the keys that came later and say what was done before: the run of an older version is found."""
     described = fields(section) if is_dataclass(section) else ()
-    said = {one.name: one.metadata.get("absent") for one in described}
-    return {name for name, absent in said.items() if absent is not None and getattr(section, name) == absent}
+    said = {one.name: one.metadata["absent"] for one in described if "absent" in one.metadata}
+    return {name for name, absent in said.items() if getattr(section, name) == absent}
 
 
 def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -> Run:

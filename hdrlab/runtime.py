@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
 
+from hdrlab.averaging import Averages
 from hdrlab.callbacks import Lines, Panels
 from hdrlab.camera import ResponseCurves
 from hdrlab.checkpoints import (
@@ -23,6 +24,7 @@ from hdrlab.checkpoints import (
     read_checkpoint,
     stage_class,
 )
+from hdrlab.compilation import Compiled
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
@@ -31,11 +33,10 @@ from hdrlab.datasets.sets import training_set, validation_set
 from hdrlab.guards import Guard, TrainingFailed
 from hdrlab.interruption import Interruption
 from hdrlab.loggers import build_loggers
+from hdrlab.precision import precision_plugin
 from hdrlab.resuming import Checkpoints, Reseeding
 from hdrlab.runs import Run
 from hdrlab.stages.base import Stage
-
-_PRECISION = {"64": "64-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 class OutOfMemory(MemoryError):
@@ -98,6 +99,10 @@ def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: In
         Guard(run.folder, trainer.bad_steps, data.describe),
         Reseeding(config.seed),
     ]
+    if trainer.ema:
+        callbacks.append(Averages(trainer.ema))
+    if trainer.compile:
+        callbacks.append(Compiled())
     shown = config.callbacks.progress
     bar = shown == "bar" or (shown == "auto" and sys.stdout.isatty())
     if bar:
@@ -108,7 +113,7 @@ def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: In
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
-        precision=_PRECISION[trainer.precision],  # type: ignore[arg-type]
+        sync_batchnorm=trainer.sync_batchnorm,
         max_steps=trainer.max_steps,
         accumulate_grad_batches=trainer.accumulate,
         gradient_clip_val=trainer.clip or None,
@@ -118,7 +123,7 @@ def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: In
         num_sanity_val_steps=0,
         logger=build_loggers(config, run),
         callbacks=callbacks,
-        plugins=[CheckpointFiles()],
+        plugins=[CheckpointFiles(), precision_plugin(trainer)],
         enable_checkpointing=False,
         enable_progress_bar=bar,
         enable_model_summary=False,

@@ -17,6 +17,7 @@ from hdrlab.datasets.splits import DataError
 from hdrlab.metrics import PSNR_CAP
 from hdrlab.metrics.names import HIGHER_IS_BETTER
 from hdrlab.metrics.statistics import Summary, summarise
+from hdrlab.precision import device_type
 from hdrlab.stages.base import Stage
 
 Row = dict[str, str | float]
@@ -28,7 +29,7 @@ def open_stage(config: EvaluateConfig, checkpoint: Path) -> Stage:
     Raises:
         CheckpointError: If the checkpoint cannot be used, or not on these data.
     """
-    stage = load_stage(checkpoint).to(_device(config.accelerator))
+    stage = load_stage(checkpoint).to(device_type(config.accelerator))
     needed = set(STAGES[stage.name].batch_keys)
     missing = needed - set(DATA[config.data.name].batch_keys)
     if missing:
@@ -102,10 +103,3 @@ def paired(stage: Stage, rows: list[Row]) -> dict[str, Summary]:
         words = (own, other) if sign > 0 else (other, own)
         summaries[" − ".join(words)] = summarise(gains, scenes)
     return summaries
-
-
-def _device(accelerator: str) -> torch.device:
-    if accelerator == "auto":
-        found = "mps" if torch.backends.mps.is_available() else "cpu"
-        accelerator = "gpu" if torch.cuda.is_available() else found
-    return torch.device("cuda" if accelerator == "gpu" else accelerator)

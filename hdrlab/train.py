@@ -39,6 +39,10 @@ def _train(config: TrainConfig, interruption: Interruption) -> int:
     from hdrlab.manifest import digest
     from hdrlab.runs import open_run, starting_points
 
+    if config.trainer.precision == "16" or config.trainer.accelerator in ("gpu", "mps"):
+        from hdrlab.precision import require_device  # this needs torch, as nothing else here does
+
+        require_device(config.trainer)
     starts = starting_points(config)
     with reading(f"data={config.data.name}") as progress:
         keys = STAGES[config.stage.name].batch_keys

@@ -61,6 +61,9 @@ TOOLBOX_FILES = {"hdrvdp2": "hdrvdp.m", "hdrvdp3": "hdrvdp3.m"}
 """By metric, the file of the user's toolbox that computes it."""
 
 
+HALF_NEEDS_GPU = "trainer.precision=16: float16 needs a GPU; take bf16, which a CPU can do, or 32"
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; ``problems`` holds one line each."""
 
@@ -564,10 +567,17 @@ def _source_rules(data: HdrSynthConfig | HdrRealConfig | TmoPairsConfig) -> Iter
 def _run_rules(config: TrainConfig) -> Iterable[str]:
     if config.resume not in ("auto", "never"):
         yield from _file_rules(("resume", config.resume))
-    ranks = config.trainer.devices * config.trainer.num_nodes
-    shares = ranks * config.trainer.accumulate
+    trainer = config.trainer
+    if trainer.accelerator == "cpu" and trainer.precision == "16":
+        yield HALF_NEEDS_GPU
+    if trainer.accelerator == "cpu" and trainer.sync_batchnorm:
+        yield "trainer.sync_batchnorm=true: needs GPUs; torch has it for no CPU"
+    if trainer.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl"))):
+        yield "trainer.compile=true: torch needs a C++ compiler for it; install g++ or clang++, or set CXX"
+    ranks = trainer.devices * trainer.num_nodes
+    shares = ranks * trainer.accumulate
     if config.stage.batch_size % shares:
-        parts = f" × trainer.accumulate={config.trainer.accumulate}" if shares > ranks else ""
+        parts = f" × trainer.accumulate={trainer.accumulate}" if shares > ranks else ""
         yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of the {ranks} devices{parts}"
     positional = isinstance(config.data, SynthConfig) and config.data.jpeg_quality == "positional"
     if positional and config.stage.batch_size == 1:

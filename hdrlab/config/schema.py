@@ -6,7 +6,7 @@ composed configuration into these classes and reports everything that does not f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Any
 
 
@@ -18,14 +18,15 @@ def key(
     least: float | None = None,
     most: float | None = None,
     multiple: int | None = None,
-    absent: Any = None,
+    absent: Any = MISSING,
 ) -> Any:
     """Describe one key: its meaning, and the values it may take.
 
     ``absent`` is for keys that came later: the value that checkpoints and run hashes without the key mean.
     """
     limits = {"choices": choices, "above": above, "least": least, "most": most, "multiple": multiple}
-    return field(metadata={"help": help, "absent": absent, **limits})
+    known = {} if absent is MISSING else {"absent": absent}
+    return field(metadata={"help": help, **known, **limits})
 
 
 # ---------------------------------------------------------------------------------------------- stages
@@ -501,6 +502,14 @@ class TrainerConfig:
     )
     clip: float = key("largest norm of a step's gradient; 0 clips nothing", least=0, absent=0.0)
     bad_steps: int = key("steps with NaN or infinity that are left out before a run stops", least=0)
+    ema: float | None = key(
+        "decay of the weights' moving average, which is then validated and published; null: none",
+        above=0,
+        most=0.999999,
+        absent=None,
+    )
+    compile: bool = key("compile the nets: a minute or more at first, faster steps then", absent=False)
+    sync_batchnorm: bool = key("batch norms over the samples of all GPUs, not of each", absent=False)
     val_every: int | None = key("steps between validations; null: a tenth of the run", least=1)
     save_every: int | None = key("steps between checkpoints; null: at validations only", least=1)
     log_every: int = key("steps between logged training losses", least=1)

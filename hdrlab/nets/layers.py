@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,17 +18,41 @@ class WeightsError(ValueError):
 
 
 class Net(nn.Module):
-    """A net that knows what it is; `build_net` fills the attributes.
+    """A net that knows what it is; `build_net` fills the first three attributes.
 
     Attributes:
         name: Its name in `build_net`.
         preset: The preset it was built with.
         options: The options that were given beyond the preset.
+        autocast: Half precision that the net computes in, float16 or bfloat16; None: as its weights are.
+            Only the net does so: what it gives out has the precision of what it was given.
     """
 
     name: str = ""
     preset: str = ""
     options: Mapping[str, object] = {}
+    autocast: torch.dtype | None = None
+
+    def __init_subclass__(cls) -> None:
+        """Wrap the forward of every net."""
+        super().__init_subclass__()
+        # Not the call: torch.compile, which sees the forward, would else autocast its backward pass as well.
+        if "forward" in vars(cls):
+            cls.forward = _in_own_precision(cls.forward)
+
+
+def _in_own_precision(forward: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """Run a net's forward as its `autocast` says."""
+
+    @wraps(forward)
+    def wrapped(self: Net, x: Tensor) -> Tensor:
+        if self.autocast is None:
+            return forward(self, x)
+        with torch.autocast(x.device.type, self.autocast, cache_enabled=False):
+            out = forward(self, x)
+        return out.to(x.dtype)
+
+    return wrapped
 
 
 def require_choice(kind: str, value: str, allowed: Collection[str]) -> None:

@@ -200,7 +200,8 @@ class LinearizationNet(Net):
         Raises:
             ValueError: The shape does not fit.
         """
-        return self.curve_from_feature(self.backbone(self.features(x)).mean(dim=(2, 3)))
+        maps = self.backbone(self.features(x))
+        return self.curve_from_feature(maps.mean(dim=(2, 3), dtype=self.basis_mean.dtype))
 
     def features(self, x: Tensor) -> Tensor:
         """Stack the picture, its edges and its soft histograms.
@@ -217,10 +218,12 @@ class LinearizationNet(Net):
         """
         require_maps(x, 3, least=SMALLEST_SIDE)
         maps = [x] if "rgb" in self.seen else []
-        if "edges" in self.seen:
-            maps.append(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.sobel, groups=3))
-        if "histograms" in self.seen:
-            maps.append(self.histogram(x))
+        # A difference of neighbours is gone where each is rounded to half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            if "edges" in self.seen:
+                maps.append(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.sobel, groups=3))
+            if "histograms" in self.seen:
+                maps.append(self.histogram(x))
         return torch.cat(maps, dim=1)
 
     def backbone(self, features: Tensor) -> Tensor:

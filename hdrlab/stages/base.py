@@ -163,6 +163,10 @@ class Frozen:
         weights = random_vgg16() if source == "random" else load_vgg16(source)
         return cls(VGG16Features(weights | preprocessing_tensors("raw") if raw else weights, layers))
 
+    def __deepcopy__(self, memo: object) -> Frozen:
+        """Share the net with copies of the stage: nobody changes it."""
+        return self
+
     def on(self, like: Tensor) -> nn.Module:
         """Return the net on a tensor's device and in its precision, if that is a full one."""
         dtype = like.dtype if like.dtype == torch.float64 else torch.float32
