@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import Page, chromium, executable
-from reports import report, toned
+from reports import photograph, report, toned
 
-from hdrlab.report import write_report
+from hdrlab.report import Method, Picture, write_report
 
 READY = (
     "document.getElementById('canvas').width === 90 && document.querySelector('#layers [aria-pressed=true]')"
@@ -240,4 +243,39 @@ def test_an_exposure_does_not_apply_to_tone_mapped_pictures(browser: Page, folde
     browser.key("-")
     assert sum(pixels(browser)) < sum(bright)
     assert browser.run("document.querySelector('[data-mode=error]').disabled")
+    assert browser.complaints() == []
+
+
+@pytest.mark.slow
+def test_a_page_of_19_pictures_and_7_methods_is_small_and_opens_fast(browser: Page, tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    size = (341, 512)
+    methods = [Method(f"m{number}", f"Method {number}", "classical") for number in range(7)]
+
+    def textured(number: int) -> Iterator[Picture]:
+        y, x = np.mgrid[: size[0], : size[1]] / size[1]
+        waves = sum(
+            draws.normal(0, 1 / f) * np.sin(2 * np.pi * f * (x * np.cos(a) + y * np.sin(a)) + a)
+            for f, a in zip(2.0 ** draws.uniform(0, 7, 40), draws.uniform(0, 7, 40), strict=True)
+        )
+        # Grain in every channel, as cameras have it, packs badly: the worst that real pictures do.
+        hdr = np.exp(2 * waves[..., None] + draws.normal(0, 0.05, (*size, 3))).astype(np.float32)
+        results = {m.name: hdr * np.exp(draws.normal(0, 0.02, hdr.shape)).astype(np.float32) for m in methods}
+        figures = {m.name: {"psnr": 20.0} for m in methods}
+        yield Picture(f"{number:02d}", f"{number}", photograph(hdr, 4.0), hdr, results, figures)
+
+    pictures = itertools.chain.from_iterable(map(textured, range(19)))
+    file = tmp_path / "large.html"
+    write_report(report(methods=methods, scores={}, differences={}, pictures=pictures), file)
+    assert file.stat().st_size < 60e6
+    browser.open(file)  # once before: a cold disk is not the page's fault
+    begun = time.monotonic()
+    browser.open(file)
+    opened = time.monotonic() - begun
+    browser.run("document.querySelectorAll('#picture-table tbody tr')[18].click()")
+    browser.until("document.getElementById('canvas').width === 384")
+    viewed = time.monotonic() - begun - opened
+    print(f"{file.stat().st_size / 1e6:.1f} MB, opened in {opened:.2f} s, a picture seen in {viewed:.2f} s")
+    assert opened < 3
+    assert viewed < 3
     assert browser.complaints() == []
