@@ -297,14 +297,15 @@ def _checked(
         progress(number, len(taken), item.stem)
     lists = any(not one.file for one in problems)
     if problems and (lists or not (data.skip_bad and sound)):
-        raise DataError(list(_problem_lines(problems)), problems)
+        raise DataError(list(_problem_lines(problems, skippable=not lists)), problems)
     if not sound:
         raise DataError(["data: no picture to score on"])
     return sound, digest.hexdigest(), len(problems)
 
 
-def _problem_lines(bad: Sequence[Bad]) -> Iterator[str]:
-    yield f"data: {len(bad)} problems; mend them, or data.skip_bad=true leaves these pictures out:"
+def _problem_lines(bad: Sequence[Bad], *, skippable: bool) -> Iterator[str]:
+    remedy = "; mend them, or data.skip_bad=true leaves these pictures out" if skippable else ""
+    yield f"data: {len(bad)} problem{'s' * (len(bad) > 1)}{remedy}:"
     yield from ("  " + ": ".join(filter(None, (one.file, one.reason))) for one in bad[:MOST_LINES])
     if len(bad) > MOST_LINES:
         yield f"  and {len(bad) - MOST_LINES} more"

@@ -102,7 +102,8 @@ class Command(Generic[Config]):
     # ------------------------------------------------------------------------------------ the words
 
     def _lacks_choice(self, words: Sequence[str]) -> bool:
-        given = {re.split("[.=]", word.lstrip("+"))[0] for word in words}
+        keys = [word.lstrip("+").partition("=")[0] for word in words]
+        given = {key if (CONF / key.partition(".")[0]).is_dir() else key.partition(".")[0] for key in keys}
         return not given & {*self.required, "experiment"}
 
     def _check_words(self, overrides: Sequence[str], *, sweeping: bool) -> None:

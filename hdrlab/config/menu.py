@@ -237,4 +237,6 @@ def key_lines(declared: type, values: Mapping[str, Any], where: str = "") -> Ite
             limits = described.metadata.get("choices")
             legal = f" [{' | '.join(limits)}]" if limits else ""
             shown = "null" if value is None else ", ".join(value) if isinstance(value, tuple) else value
+            if isinstance(value, Mapping):
+                shown = ", ".join(f"{name}: {one}" for name, one in value.items())
             yield f"  {where}{described.name} = {shown}\n      {described.metadata['help']}{legal}"

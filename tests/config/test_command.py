@@ -92,3 +92,25 @@ def test_the_composed_configuration_can_be_printed(tmp_path: Path) -> None:
     assert "  lr: 0.5\n" in asked.stdout
     assert "logger:\n  name: csv\n" in asked.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_of_a_group_is_no_choice_of_it_but_a_named_result_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hdrlab.evaluate import COMMAND as EVALUATE
+
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main(["stage.lr=0.1"])
+    assert left.value.code == 2
+    assert "error: stage: not set" in capsys.readouterr().err
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a").mkdir()
+    for words in (["results.one=~/a", "results.two=~/a"], ["results={one: ~/a, two: ~/a}"]):
+        with pytest.raises(SystemExit) as left:
+            EVALUATE.main([*words, "--help"])
+        assert left.value.code == 0
+        assert f"results = one: {tmp_path / 'a'}, two: {tmp_path / 'a'}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        EVALUATE.main(["results.one=~/none"])
+    assert left.value.code == 2
+    assert f"results.one={tmp_path / 'none'}: no such folder" in capsys.readouterr().err
