@@ -6,16 +6,12 @@ memory behind; what is done already, run folders and scores say themselves.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +22,9 @@ from hdrlab.config.command import Command
 from hdrlab.config.menu import reproduce_menu
 from hdrlab.config.schema import ReproduceConfig, TrainConfig
 from hdrlab.plans import Plan, PlanError, Scale, Step, fill, plan_file, read_plan, require_inputs
+from hdrlab.processes import alone, die_with_parent
 from hdrlab.runs import slot_of
 from hdrlab.train import COMMAND as TRAIN
-
-PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
 
 @dataclass(frozen=True)
@@ -131,10 +126,11 @@ def carry_out(task: Task, config: ReproduceConfig) -> None:
     """Train, score and report what is not done yet.
 
     Raises:
-        PlanError: A command failed, or another call is at work.
+        PlanError: A command failed.
+        Busy: Another call is at work.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(task.folder / "lock") as lock:
+    with alone(task.folder / "lock") as lock:
         journal, jobs = Journal.open(task.folder / "journal.json"), task.jobs
         for number, job in enumerate(jobs):
             said = f"{task.plan.title} {number + 1}/{len(jobs)}: {job.step.stage}"
@@ -229,42 +225,12 @@ def _call(module: str, words: Sequence[str], lock: int) -> None:
         PlanError: It failed.
     """
     line = [sys.executable, "-m", f"hdrlab.{module}", *words]
-    done = subprocess.run(line, check=False, pass_fds=(lock,), preexec_fn=_die_with_parent)
+    done = subprocess.run(line, check=False, pass_fds=(lock,), preexec_fn=die_with_parent)
     if done.returncode:
         said = f"python -m hdrlab.{module} {shlex.join(words)}"
         raise PlanError(
             [f"{said}: ended with {done.returncode}; mend that, and the same command goes on here"]
         )
-
-
-def _die_with_parent() -> None:
-    """Let Linux end a command whose caller was killed: it would train on beside the next call's."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[int]:
-    """Hold a lock that called commands inherit, so that no two trainings write into one folder.
-
-    Raises:
-        PlanError: Another call has it.
-    """
-    place = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        _lock(place, path.parent)
-        yield place
-    finally:
-        os.close(place)
-
-
-def _lock(place: int, folder: Path) -> None:
-    import fcntl  # not on Windows, where the rest of the package works
-
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise PlanError([f"{folder}: another call is at work here; wait for it or end it"]) from error
 
 
 COMMAND = Command("reproduce", ReproduceConfig, check_reproduce, reproduce, reproduce_menu, ("plan",))

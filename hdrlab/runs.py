@@ -51,7 +51,7 @@ _FREE_KEYS = {
         *("log_every", "val_pictures", "bad_steps"),
     },
 }
-_FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "experiment"}
+_FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "publish", "experiment", "sweep"}
 
 
 OWNER = "run.lock.txt"
@@ -102,6 +102,12 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         fingerprint: Digest of the data.
         inputs: Digests of the files it starts from, by key.
     """
+    text = json.dumps([what_counts(config), fingerprint, dict(inputs)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def what_counts(config: TrainConfig) -> dict[str, Any]:
+    """Return the part of a configuration that changes what a training computes, as plain values."""
     kept: dict[str, Any] = {}
     for name, section in asdict(config).items():
         if name not in _FREE_SECTIONS:
@@ -109,8 +115,7 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
             if name == "data" and not reads_tones(STAGES[config.stage.name].batch_keys):
                 free = free | {"tone"}
             kept[name] = {k: section[k] for k in section if k not in free} if free else section
-    text = json.dumps([kept, fingerprint, dict(inputs)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return kept
 
 
 def _as_ever(section: Any) -> set[str]:
@@ -132,12 +137,13 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         RunError: Another process trains in the folder.
         ManifestError: The folder holds checkpoints, and none can be gone on from.
     """
-    parent = Path(config.paths.runs) / config.stage.name
-    name = run_hash(config, fingerprint, inputs)
-    numbers = sorted(int(p.name.rpartition("-")[2]) for p in parent.glob(f"{name}-*") if p.is_dir())
-    fresh = config.resume == "never" or config.trainer.name == "smoke" or not numbers
-    number = max(numbers, default=0) + 1 if fresh else numbers[-1]
-    folder = parent / f"{name}-{number}"
+    earlier = run_folders(config, fingerprint, inputs)
+    if config.resume == "never" or config.trainer.name == "smoke" or not earlier:
+        parent = Path(config.paths.runs) / config.stage.name
+        number = int(earlier[-1].name.rpartition("-")[2]) + 1 if earlier else 1
+        folder = parent / f"{run_hash(config, fingerprint, inputs)}-{number}"
+    else:
+        folder = earlier[-1]
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     remove_parts(folder)
@@ -147,9 +153,21 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         last, problems = find_last(folder)
         for problem in problems:
             print(f"warning: {problem}; going on from {last}", file=sys.stderr, flush=True)
-    finished = folder / "finished.json"
-    step = json.loads(finished.read_text(encoding="utf-8"))["step"] if finished.is_file() else None
-    return Run(folder, last, step, lock)
+    return Run(folder, last, finished_step(folder), lock)
+
+
+def run_folders(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -> list[Path]:
+    """List the folders of a configuration's runs in the order they were made."""
+    parent = Path(config.paths.runs) / config.stage.name
+    name = run_hash(config, fingerprint, inputs)
+    found = [path for path in parent.glob(f"{name}-*") if path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def finished_step(folder: Path) -> int | None:
+    """Return the step at which a run finished, or None."""
+    marker = folder / "finished.json"
+    return json.loads(marker.read_text(encoding="utf-8"))["step"] if marker.is_file() else None
 
 
 def _lock(folder: Path) -> FileLock:

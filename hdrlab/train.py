@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from hydra.core.hydra_config import HydraConfig
 
 from hdrlab.config.check import check_train
 from hdrlab.config.command import Command
@@ -23,6 +21,39 @@ if TYPE_CHECKING:
     from hdrlab.runs import Run
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a training starts from.
+
+    Attributes:
+        config: The configuration, its length in steps.
+        index: The pictures.
+        starts: Checkpoints of other stages, by the stage.
+        inputs: Digests of the files, by key.
+    """
+
+    config: TrainConfig
+    index: Index
+    starts: Mapping[str, Path]
+    inputs: Mapping[str, str]
+
+
+def gather(config: TrainConfig) -> Material:
+    """Find what a training starts from; what is wrong with it is said before torch is imported."""
+    from hdrlab.datasets.progress import reading
+    from hdrlab.datasets.sources import open_data
+    from hdrlab.manifest import digest
+    from hdrlab.runs import starting_points
+
+    starts = starting_points(config)
+    with reading(f"data={config.data.name}") as progress:
+        keys = STAGES[config.stage.name].batch_keys
+        index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
+    inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
+    inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
+    return Material(in_steps(config, index), index, starts, inputs)
+
+
 def train(config: TrainConfig) -> int:
     """Carry out a checked training configuration; return the exit code.
 
@@ -34,55 +65,42 @@ def train(config: TrainConfig) -> int:
 
 
 def _train(config: TrainConfig, interruption: Interruption) -> int:
-    from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import open_curves, open_data
-    from hdrlab.manifest import digest
-    from hdrlab.runs import open_run, starting_points
+    from hdrlab.datasets.sources import open_curves
+    from hdrlab.runs import open_run
 
     if config.trainer.precision == "16" or config.trainer.accelerator in ("gpu", "mps"):
         from hdrlab.precision import require_device  # this needs torch, as nothing else here does
 
         require_device(config.trainer)
-    starts = starting_points(config)
-    with reading(f"data={config.data.name}") as progress:
-        keys = STAGES[config.stage.name].batch_keys
-        index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
+    material = gather(config)
     curves = open_curves(config.data)
-    config = _in_steps(config, index)
-    inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
-    inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
-    run = open_run(config, index.fingerprint, inputs)
+    run = open_run(material.config, material.index.fingerprint, material.inputs)
     try:
-        return _carry_out(config, run, index, curves, starts, inputs, interruption)
+        return _carry_out(material, run, curves, interruption)
     finally:
         run.release()
 
 
 def _carry_out(
-    config: TrainConfig,
-    run: Run,
-    index: Index,
-    curves: ResponseCurves | None,
-    starts: Mapping[str, Path],
-    inputs: Mapping[str, str],
-    interruption: Interruption,
+    material: Material, run: Run, curves: ResponseCurves | None, interruption: Interruption
 ) -> int:
     """Train in a run folder, unless that is done, and publish the result."""
     from hdrlab.runs import publish
 
+    config, index = material.config, material.index
     if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
         print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or resume=never")
     else:
-        _fit(config, run, index, curves, starts, inputs, interruption)
+        _fit(material, run, curves, interruption)
     chosen = run.folder / _chosen(index)
     if config.experiment and not config.experiment.publish:
         print(f"result: {chosen}; an ablation's takes no slot")
-    elif config.trainer.name != "smoke" and not HydraConfig.initialized():  # nor does a sweep publish
+    elif config.trainer.name != "smoke" and config.publish:
         print(f"slot: {publish(run, chosen, config, index.fingerprint)}")
     return 0
 
 
-def _in_steps(config: TrainConfig, index: Index) -> TrainConfig:
+def in_steps(config: TrainConfig, index: Index) -> TrainConfig:
     """Turn epochs into steps, where a stage counts in these."""
     epochs = getattr(config.stage, "epochs", None)
     if epochs is None or config.trainer.name == "smoke":
@@ -98,23 +116,16 @@ def _in_steps(config: TrainConfig, index: Index) -> TrainConfig:
     )
 
 
-def _fit(
-    config: TrainConfig,
-    run: Run,
-    index: Index,
-    curves: ResponseCurves | None,
-    starts: Mapping[str, Path],
-    inputs: Mapping[str, str],
-    interruption: Interruption,
-) -> None:
+def _fit(material: Material, run: Run, curves: ResponseCurves | None, interruption: Interruption) -> None:
     from hdrlab import (  # torch comes in here, seconds after the first mistakes were found
         checkpoints,
         runtime,
     )
 
+    config, index, starts = material.config, material.index, material.starts
     data = runtime.build_data(config, index, curves)
     stage = runtime.build_stage(config, starts)
-    stage.header = checkpoints.header(config, index, inputs)
+    stage.header = checkpoints.header(config, index, material.inputs)
     trainer = runtime.build_trainer(config, run, data, interruption)
     begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
     print(f"{run.folder}: {begun}", flush=True)
@@ -152,7 +163,13 @@ def _input_files(config: TrainConfig) -> Iterator[tuple[str, str]]:
     yield from ((key, path) for key, path in named.items() if path not in (None, "builtin", "random", "auto"))
 
 
-COMMAND = Command("config", TrainConfig, check_train, train, train_menu, ("stage",))
+def _sweep(words: Sequence[str]) -> int:
+    from hdrlab.sweeps.drive import sweep
+
+    return sweep(COMMAND, words)
+
+
+COMMAND = Command("config", TrainConfig, check_train, train, train_menu, ("stage",), _sweep)
 
 if __name__ == "__main__":
     COMMAND.main()

@@ -49,6 +49,7 @@ OWN = {
             "tiles",
         ),
     },
+    "sweeps": {"sweeps", "config", "runs", "processes", "train", "metrics"},
     "stages": {
         *("stages", "nets", "losses", "metrics", "ops", "config", "optim"),
         *("pipeline", "tone_mapping", "weights"),
@@ -71,6 +72,7 @@ FOREIGN = {
     "report": FRAME | TORCH,
     "datasets": {"hydra", "omegaconf", "wandb"},
     "comparison": FRAME,
+    "sweeps": TORCH | {"wandb"},
     "stages": {"hydra", "omegaconf", "wandb"},
 }
 """What of other packages it may not."""
@@ -84,6 +86,7 @@ LIGHT = (
         "hdrlab.camera.curves",
         "hdrlab.datasets.sources",
         "hdrlab.datasets.progress",
+        "hdrlab.sweeps.drive",
     ),
 )
 """Modules that say what is wrong before torch is imported."""

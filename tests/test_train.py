@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -231,34 +230,6 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     said = capsys.readouterr().out
     assert "step 3/3  loss " in said
     assert "val/psnr_c " in said
-
-
-def test_a_sweep_runs_every_job_and_publishes_nothing(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train"])
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(["-m", *lab.words("deq", "stage.lr=1e-3,1e-4", "trainer=smoke,fit")])
-    assert left.value.code == 0
-    configs = [
-        json.dumps(checkpoint(run / "last.ckpt")["hdrlab"]["config"]) for run in (lab.runs / "deq").iterdir()
-    ]
-    assert len(set(configs)) == 4
-    assert not (lab.runs / "slots").exists()
-    run = lab.train("deq", "stage.lr=1e-3")  # finished by the sweep; the plain command publishes it
-    assert len(list((lab.runs / "deq").iterdir())) == 4
-    assert digest(lab.runs / "slots" / "hdr_synth" / "deq.ckpt") == digest(run / "best.ckpt")
-
-
-def test_a_sweep_with_an_impossible_combination_ends_with_2(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train"])
-    words = lab.words("deq", "trainer=smoke", "stage.batch_size=1,2", "trainer.devices=1,2")
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(["-m", *words, "trainer.num_nodes=1"])
-    assert left.value.code == 2
-    assert "stage.batch_size=1: must be a multiple of the 2 devices" in capsys.readouterr().err
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_found(lab: Lab) -> None:

@@ -1,6 +1,6 @@
 """From the words of a command line to a checked configuration, in well under a second.
 
-Hydra composes and sweeps; what it would answer to a wrong word is replaced by one line per problem, all of
+Hydra composes; what it would answer to a wrong word is replaced by one line per problem, all of
 them at once. Nothing here imports torch.
 """
 
@@ -11,13 +11,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -46,6 +47,7 @@ class Command(Generic[Config]):
         run: Does the work; its exit code is the command's.
         menu: The text of ``--help``.
         required: Keys without which the menu is printed instead.
+        sweep: Carries out words that stand for several jobs; None where a command has no sweeps.
     """
 
     config_name: str
@@ -54,6 +56,7 @@ class Command(Generic[Config]):
     run: Callable[[Config], int]
     menu: Callable[[], str]
     required: tuple[str, ...]
+    sweep: Callable[[Sequence[str]], int] | None = None
 
     def main(self, argv: Sequence[str] | None = None) -> NoReturn:
         """Carry out the command line and exit: 0 done, 1 failed, 2 wrong use, or what ``run`` says."""
@@ -64,17 +67,20 @@ class Command(Generic[Config]):
                 raise SystemExit(0)
             arguments = get_args_parser().parse_args(words)
             overrides = list(arguments.overrides)
-            self._check_words(overrides, sweeping=arguments.multirun)
-            if arguments.cfg or arguments.info or arguments.multirun:
-                raise SystemExit(self._hand_to_hydra(words))
-            config = self.compose(overrides)
+            sweep = self._sweep_of(overrides, asked=arguments.multirun)
+            if arguments.cfg or arguments.info:
+                self.check_words(overrides, sweeping=sweep is not None)
+                raise SystemExit(self._print_by_hydra(words))
+            if sweep is None:
+                self.check_words(overrides, sweeping=False)
+                config = self.compose(overrides)
         except ConfigError as error:
             _refuse(error, self.menu() if self._lacks_choice(words) else None)
-        raise SystemExit(self._carry_out(config))
+        raise SystemExit(self._carry_out(partial(sweep, overrides) if sweep else partial(self.run, config)))
 
-    def _carry_out(self, config: Config) -> int:
+    def _carry_out(self, work: Callable[[], int]) -> int:
         try:
-            return self.run(config)
+            return work()
         except (ValueError, RuntimeError, MemoryError, OSError) as error:
             ours = type(error).__module__.startswith("hdrlab.")
             broken = isinstance(error, OSError) and error.errno in DISK_ERRORS
@@ -96,7 +102,7 @@ class Command(Generic[Config]):
         overrides = [word for word in words if not word.startswith("-")]
         if not overrides:
             return self.menu()
-        self._check_words(overrides, sweeping=False)
+        self.check_words(overrides, sweeping=False)
         return "\n".join(key_lines(self.schema, asdict(self.compose(overrides))))
 
     # ------------------------------------------------------------------------------------ the words
@@ -106,9 +112,22 @@ class Command(Generic[Config]):
         given = {key if (CONF / key.partition(".")[0]).is_dir() else key.partition(".")[0] for key in keys}
         return not given & {*self.required, "experiment"}
 
-    def _check_words(self, overrides: Sequence[str], *, sweeping: bool) -> None:
+    def check_words(self, overrides: Sequence[str], *, sweeping: bool) -> None:
+        """Judge the words one by one: what is unknown or impossible whatever the others say.
+
+        Args:
+            overrides: The words, ``key=value``.
+            sweeping: Whether one may name several values. Each of them is judged, with the first of the
+                others; of an interval its ends.
+
+        Raises:
+            ConfigError: With every problem found.
+        """
         problems: list[str] = []
         parsed = [p for p in (_parse(word, problems) for word in overrides) if p is not None]
+        empty = [o for o in parsed if not elements(o)]
+        problems += [f"{o.input_line}: stands for no value at all" for o in empty]
+        parsed = [o for o in parsed if o not in empty]
         groups = [o for o in parsed if self._is_group(o)]
         for override in groups:
             problems += _unknown_choices(override)
@@ -121,7 +140,7 @@ class Command(Generic[Config]):
             problems.append(f"{self.required[0]}: not set; {self.required[0]}=NAME chooses what to do")
         if problems:
             raise ConfigError(problems)
-        base = _compose(self.config_name, [f"{o.key_or_group}={_elements(o)[0]}" for o in groups])
+        base = _compose(self.config_name, [f"{o.key_or_group}={elements(o)[0]}" for o in groups])
         plain = _plain(base, resolve=False)
         good = [_first(o) for o in groups]
         for override in parsed:
@@ -134,11 +153,12 @@ class Command(Generic[Config]):
                 problems.append(problem)
             else:
                 good.append(_first(override))
-        self._check_values(good, [o for o in parsed if o.is_sweep_override()], problems)
+        known = [o for o in parsed if o.is_sweep_override() and _first(o) in good]
+        self._check_values(good, known, problems)
 
     def _check_values(self, good: list[str], swept: list[Override], problems: list[str]) -> None:
         """Judge the values together; those of a sweep each once, the rest of the sweep at its first."""
-        trials = [good] + [[*good, f"{o.key_or_group}={value}"] for o in swept for value in _elements(o)[1:]]
+        trials = [good] + [[*good, f"{o.key_or_group}={value}"] for o in swept for value in elements(o)[1:]]
         for trial in trials:
             try:
                 self.compose(trial)
@@ -151,23 +171,20 @@ class Command(Generic[Config]):
     def _is_group(override: Override) -> bool:
         return (CONF / override.key_or_group).is_dir()
 
-    # ------------------------------------------------------------------------------------ the sweep
+    # ------------------------------------------------------------------------------- sweeps and printing
 
-    def _hand_to_hydra(self, words: Sequence[str]) -> int:
-        """Let Hydra print the configuration or run the jobs of a sweep; answer the worst exit code."""
-        codes = [0]
+    def _sweep_of(self, overrides: Sequence[str], *, asked: bool) -> Callable[[Sequence[str]], int] | None:
+        """Return what carries out a sweep, if the words ask for one: with -m, or by naming a search space."""
+        named = any(re.match(r"\+*sweep[.=]", word) for word in overrides)
+        if asked and self.sweep is None:
+            raise ConfigError(["-m: this command has no sweeps; they are hdrlab.train's"])
+        return self.sweep if asked or named else None
 
-        def job(config: DictConfig) -> int:
-            try:
-                codes.append(self._carry_out(self.check(_plain(config))))
-            except ConfigError as error:
-                _print_problems(error.problems)
-                codes.append(2)
-            return codes[-1]
-
+    def _print_by_hydra(self, words: Sequence[str]) -> int:
+        """Let Hydra print the configuration."""
         sys.argv[1:] = words
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(job)()
-        return max(codes)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(lambda _: None)()
+        return 0
 
 
 def _asks_help(words: Sequence[str]) -> bool:
@@ -201,28 +218,47 @@ def _at_home(word: str) -> str:
     return key + equals + re.sub(r"(^\[?|[,:] *)~/", lambda found: f"{found[1]}{Path.home()}/", value)
 
 
-def _parse(word: str, problems: list[str]) -> Override | None:
+def parse(word: str) -> Override:
+    """Read a word of a command line.
+
+    Raises:
+        ConfigError: If it is not understood.
+    """
     try:
         return OverridesParser.create().parse_override(word)
-    except HydraException:
-        problems.append(f"{word}: not understood; write key=value, with quotes round blanks and commas")
+    except HydraException as error:
+        said = "not understood; write key=value, with quotes round blanks and commas"
+        raise ConfigError([f"{word}: {said}"]) from error
+
+
+def _parse(word: str, problems: list[str]) -> Override | None:
+    try:
+        return parse(word)
+    except ConfigError as error:
+        problems += error.problems
         return None
 
 
-def _elements(override: Override) -> list[str]:
+def elements(override: Override) -> list[str]:
+    """List the values a word stands for, as they are written on a command line; of an interval its ends."""
+    value: Any = override.value()
+    if isinstance(value, IntervalSweep):
+        return [f"{end:.15g}" for end in (value.start, value.end)]
+    if isinstance(value, Glob):
+        return list(value.filter(choices(override.key_or_group)))
     if override.is_sweep_override():
         return [str(element) for element in override.sweep_string_iterator()]
     return [override.get_value_element_as_str()]
 
 
 def _first(override: Override) -> str:
-    return f"{override.key_or_group}={_elements(override)[0]}"
+    return f"{override.key_or_group}={elements(override)[0]}"
 
 
 def _unknown_choices(override: Override) -> list[str]:
     group = override.key_or_group
     legal = choices(group)
-    wrong = [name for name in _elements(override) if name not in legal]
+    wrong = [name for name in elements(override) if name not in legal]
     return [f"{group}={name}: must be {' | '.join(legal)}{nearest(name, legal)}" for name in wrong]
 
 

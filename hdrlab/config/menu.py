@@ -32,11 +32,13 @@ data=
 trainer=     {" | ".join(choices("trainer"))}   (smoke: two steps, to see that a command works)
 logger=      {" | ".join(choices("logger"))}
 experiment=  {_wrapped(choices("experiment"))}
+sweep=       {" | ".join(choices("sweep"))}   (several trainings of one command line; also by -m)
 
 examples
   python -m hdrlab.train stage=hal stage.width=0.25
   python -m hdrlab.train stage=deq data=hdr_synth data.root=~/hdr_pictures
-  python -m hdrlab.train -m stage=lin stage.lr=1e-3,1e-4     (one run after the other)
+  python -m hdrlab.train -m stage=lin stage.lr=1e-3,1e-4     (every combination, and a table of them)
+  python -m hdrlab.train stage=lin sweep=lr sweep.jobs=12    (Optuna looks for the best learning rate)
 
   python -m hdrlab.train stage=hal --cfg job                 (every key and its value)
   python -m hdrlab.train stage=hal --help                    (every key and its meaning)"""

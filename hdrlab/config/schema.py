@@ -554,6 +554,42 @@ class ExperimentConfig:
 
 
 @dataclass(frozen=True)
+class SlurmConfig:
+    """What a sweep's jobs ask of a SLURM cluster; devices and machines are the trainer's."""
+
+    partition: str | None = key("partition")
+    account: str | None = key("account to charge")
+    minutes: int = key("time limit of a job; one that reaches it saves and is submitted again", least=1)
+    cpus: int = key("cores of a task; a task has one device", least=1)
+    gpus: int = key("GPUs of a task", least=0)
+    memory: str | None = key("memory of a machine, for example 32GB")
+    setup: tuple[str, ...] | None = key("shell lines before the training, for example [module load cuda]")
+    options: tuple[str, ...] | None = key("further options of sbatch, name=value, for example [qos=long]")
+    starts: int = key("how often a job is submitted until it is finished", least=1)
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """How the values of a sweep are chosen, and where its jobs run."""
+
+    slurm: SlurmConfig
+    name: str = key("the search space's name")
+    method: str = key(
+        "grid: every combination; tpe: Optuna's choice, by the jobs before", choices=("grid", "tpe")
+    )
+    space: tuple[str, ...] | None = key(
+        "what is varied, as on a command line: [stage.lr=1e-3,1e-4], and for tpe also "
+        "[stage.lr=interval(1e-5,1e-2)], with tag(log,interval(…)) on a log scale"
+    )
+    jobs: int = key("jobs of tpe; most jobs of a grid", least=1, most=10_000)
+    objective: str = key("figure to judge by, at the validation with the lowest val/loss")
+    startup: int = key("tpe: jobs drawn at random before it chooses", least=1)
+    seed: int = key("tpe: seed of its choices", least=0, most=2**32 - 1)
+    launcher: str = key("where jobs run: local, on this machine; or slurm", choices=("local", "slurm"))
+    parallel: int = key("jobs at the same time", least=1)
+
+
+@dataclass(frozen=True)
 class PathsConfig:
     """Where things are written, and what is found where."""
 
@@ -575,7 +611,9 @@ class TrainConfig:
     seed: int = key("seed of weights, order, augmentation and camera", least=0, most=2**32 - 1)
     preset: str = key("which of the nets' published forms", choices=("default", "official", "tf2"))
     resume: str = key("auto continues the same command's run; never starts anew; or a checkpoint's path")
+    publish: bool = key("whether a finished run takes its stage's slot; a sweep's do not", absent=True)
     experiment: ExperimentConfig | None = key("the named study, if one was chosen")  # noqa: RUF009 - a field
+    sweep: SweepConfig | None = key("the search space, if one was chosen")  # noqa: RUF009 - a field
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""Commands that call others: the called end with their caller, and nobody else is at work in its folder."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
+
+
+class Busy(ValueError):
+    """A folder in which another call is at work."""
+
+
+def die_with_parent() -> None:
+    """Let Linux end a command whose caller was killed: it would train on beside the next call's.
+
+    To be called in the new process, before the command (``preexec_fn``).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def alone(path: Path, patience: float = 0) -> Iterator[int]:
+    """Hold a lock file, whose descriptor called commands inherit (``pass_fds``) to hold it as well.
+
+    Args:
+        path: The file; its folder is what is locked.
+        patience: Seconds to wait for a call that is ending.
+
+    Raises:
+        Busy: Another call has it.
+    """
+    place = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        end = time.monotonic() + patience
+        while not _locked(place):
+            if time.monotonic() >= end:
+                raise Busy(f"{path.parent}: another call is at work here; wait for it or end it")
+            time.sleep(0.1)
+        yield place
+    finally:
+        os.close(place)
+
+
+def _locked(place: int) -> bool:
+    import fcntl  # not on Windows, where the rest of the package works
+
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
