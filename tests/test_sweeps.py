@@ -79,6 +79,7 @@ def pretend(config: TrainConfig) -> int:
     rows = [f"{step},val/{name},{value + step}" for step in (0, 3) for name, value in figures.items()]
     (run.folder / "metrics.csv").write_text("\n".join(["step,metric,value", *rows]) + "\n")
     run.mark_finished(material.config.trainer.max_steps, {})
+    run.release()
     return 0
 
 
@@ -424,7 +425,7 @@ def wait_for(there: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-LONG = ("stage.max_steps=60", "trainer.val_every=2", "stage.lr=1e-3,1e-4", "seed=1,2")
+LONG = ("stage.max_steps=60", "trainer.val_every=20", "stage.lr=1e-3,1e-4", "seed=1,2")
 
 
 def test_a_killed_grid_goes_on_with_the_job_it_was_killed_in(lab: Lab, inside: Inside) -> None:
@@ -517,6 +518,7 @@ def test_places_are_given_again_when_a_job_has_ended(
     assert [log.read_text().strip() for log in logs] == ["a", "b", "b"]
 
 
+@pytest.mark.slow
 def test_two_jobs_at_the_same_time_do_not_collide(lab: Lab) -> None:
     words = lab.words("deq", "stage.lr=1e-3,1e-4", "sweep.parallel=2")
     sweep_ = start(["-m", *words])
@@ -611,6 +613,7 @@ def test_a_cluster_is_asked_for_what_was_said(cluster: Path, lab: Lab, tmp_path:
     } <= asked
 
 
+@pytest.mark.slow
 def test_a_job_on_a_cluster_outlives_its_sweep_and_is_found_again(cluster: Path, lab: Lab) -> None:
     words = ["-m", *lab.words("deq", *LONG[:3], "sweep.launcher=slurm", "sweep.parallel=2")]
     first = start(words)

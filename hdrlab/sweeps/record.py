@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hdrlab.manifest import write_text
 from hdrlab.sweeps.space import Values
 
 WAITING, RUNNING, FINISHED, FAILED, INTERRUPTED = "waiting", "running", "finished", "failed", "interrupted"
@@ -96,7 +96,7 @@ class Record:
     def save(self) -> None:
         """Write it; a kill or a full disk leaves the former one whole."""
         content = {**self.definition, "jobs": [asdict(job) for job in self.jobs]}
-        _replace(self.folder / "sweep.json", json.dumps(content, indent=2) + "\n")
+        write_text(self.folder / "sweep.json", json.dumps(content, indent=2) + "\n")
 
     def log_of(self, job: Job) -> Path:
         """Return the file with what a job printed."""
@@ -110,15 +110,6 @@ class Record:
         """List the finished jobs, the best first."""
         done = [job for job in self.jobs if job.result is not None]
         return sorted(done, key=lambda job: (job.result or 0.0) * (-1 if higher else 1))
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
 
 
 def figure(run: Path, name: str) -> tuple[float, int]:
