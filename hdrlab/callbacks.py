@@ -71,7 +71,7 @@ class Lines(pl.Callback):
     ) -> None:
         """Print the losses, the speed and the remaining time."""
         step = trainer.global_step
-        if step % self.every and step != trainer.max_steps:
+        if not trainer.is_global_zero or (step % self.every and step != trainer.max_steps):
             return
         seconds = (time.monotonic() - self.begun[0]) / max(1, step - self.begun[1])
         terms = "  ".join(
@@ -85,5 +85,7 @@ class Lines(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the validation figures."""
+        if not trainer.is_global_zero:
+            return
         figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)

@@ -212,17 +212,30 @@ class CheckpointFiles(TorchCheckpointIO):
 
     The new one is written beside its place, brought to the disk, read again, and only then moved there; the
     one before is kept as ``previous.ckpt``; then the run's list is renewed, see `hdrlab.manifest`.
+
+    Attributes:
+        error: Why the last one could not be saved, on the rank that saves; None if it was. It is not raised:
+            the other ranks wait for this one to end.
     """
 
+    error: OSError | CheckpointError | None = None
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save as ``path``, and with ``storage_options={"best": True}`` as ``best.ckpt`` too.
+        """Save as ``path``, and with ``storage_options={"best": True}`` as ``best.ckpt`` too."""
+        self.error = None
+        try:
+            self._save(checkpoint, Path(path), best=bool((storage_options or {}).get("best")))
+        except (OSError, CheckpointError) as error:
+            self.error = error
+
+    def _save(self, checkpoint: dict[str, Any], place: Path, *, best: bool) -> None:
+        """Save, or change nothing.
 
         Raises:
             CheckpointError: The checkpoint holds values that are not finite, or the disk gave back something
-                else than was written. Nothing has changed then.
-            OSError: It cannot be written. Nothing has changed then.
+                else than was written.
+            OSError: It cannot be written.
         """
-        place = Path(path)
         check_finite(checkpoint, place)
         part = place.with_name(place.name + PART)
         try:
@@ -235,7 +248,7 @@ class CheckpointFiles(TorchCheckpointIO):
             if digest(part) != written:
                 raise CheckpointError(f"{place}: the disk does not give back what was written; not kept")
             entry = Entry(place.name, int(checkpoint["global_step"]), part.stat().st_size, written)
-            self._put(part, place, entry, best=bool((storage_options or {}).get("best")))
+            self._put(part, place, entry, best=best)
         finally:
             part.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from hdrlab.checkpoints import CheckpointFiles
 from hdrlab.guards import TrainingFailed
 from hdrlab.interruption import Interrupted, Interruption
 from hdrlab.manifest import BEST, LAST
@@ -32,12 +33,15 @@ class Checkpoints(pl.Callback):
 
     Args:
         folder: The run folder.
+        files: Writes them.
         interruption: Says when to stop.
         every: Steps between checkpoints beside those of the validations; None makes none.
     """
 
-    def __init__(self, folder: Path, interruption: Interruption, every: int | None = None) -> None:
-        self.folder, self.interruption, self.every = folder, interruption, every
+    def __init__(
+        self, folder: Path, files: CheckpointFiles, interruption: Interruption, every: int | None = None
+    ) -> None:
+        self.folder, self.files, self.interruption, self.every = folder, files, interruption, every
         self.best = math.inf
         self.owes_validation = True
         self.saved_step = -1
@@ -119,31 +123,34 @@ class Checkpoints(pl.Callback):
 
     def _asked_to_stop(self, trainer: pl.Trainer) -> int | None:
         """Return the exit code asked for by a signal to any of the ranks."""
-        code = self.interruption.code
-        if trainer.world_size == 1:
-            return code
-        asked = trainer.strategy.reduce(
-            torch.tensor(float(code or 0), device=trainer.strategy.root_device), reduce_op="max"
-        )
-        return int(asked) or None
+        return _largest(trainer, self.interruption.code or 0) or None
 
     def _save(self, trainer: pl.Trainer, *, best: bool) -> None:
         """Save; a disk that is full for a while costs checkpoints, not the run.
 
         Raises:
-            SaveError: Several times in a row it was not possible.
+            SaveError: The run is no longer sound, or it was not possible several times in a row.
         """
-        try:
-            trainer.save_checkpoint(self.folder / LAST, storage_options={"best": best})
-        except OSError as error:
-            self.failures += 1
-            said = f"{self.folder / LAST}: not saved at step {trainer.global_step} ({error})"
-            if self.failures == SAVE_ATTEMPTS or self.interruption.code is not None:
-                raise SaveError(f"{said}; the same command goes on from the one before") from error
+        trainer.save_checkpoint(self.folder / LAST, storage_options={"best": best})
+        error = self.files.error
+        failed = _largest(trainer, 0 if error is None else 1 if isinstance(error, OSError) else 2)
+        if not failed:
+            self.failures, self.saved_step = 0, trainer.global_step
+            return
+        self.failures += 1
+        said = f"{self.folder / LAST}: not saved at step {trainer.global_step} ({error})"
+        if failed == 2 or self.failures == SAVE_ATTEMPTS or self._asked_to_stop(trainer):
+            raise SaveError(f"{said}; the same command goes on from the one before")
+        if trainer.is_global_zero:
             print(f"warning: {said}; the one before is kept", file=sys.stderr, flush=True)
-        else:
-            self.failures = 0
-            self.saved_step = trainer.global_step
+
+
+def _largest(trainer: pl.Trainer, value: int) -> int:
+    """Return the largest of the values of all ranks."""
+    if trainer.world_size == 1:
+        return value
+    own = torch.tensor(float(value), device=trainer.strategy.root_device)
+    return int(trainer.strategy.reduce(own, reduce_op="max"))
 
 
 def owes_validation(stored: Mapping[str, Any]) -> bool:

@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 from hdrlab.config.schema import StageConfig, TrainConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
 from hdrlab.manifest import check_listed, digest, find_last, remove_parts, write_text
+from hdrlab.ranks import Announced
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
@@ -47,8 +48,8 @@ _FREE_KEYS = {
         "unlabelled",
     },
     "trainer": {
-        *("max_steps", "accelerator", "devices", "num_nodes", "compile", "val_every", "save_every"),
-        *("log_every", "val_pictures", "bad_steps"),
+        *("max_steps", "accelerator", "devices", "num_nodes", "timeout", "compile", "val_every"),
+        *("save_every", "log_every", "val_pictures", "bad_steps"),
     },
 }
 _FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "publish", "experiment", "sweep"}
@@ -82,6 +83,11 @@ class Run:
     def name(self) -> str:
         """Stage and folder, for example ``hal/3fa2b1c9-1``."""
         return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def announced(self) -> Announced:
+        """What the other processes of a training must know of it."""
+        return Announced(self.folder, self.resume_from, self.finished_step)
 
     def release(self) -> None:
         """Let other processes into the folder."""
@@ -168,6 +174,11 @@ def finished_step(folder: Path) -> int | None:
     """Return the step at which a run finished, or None."""
     marker = folder / "finished.json"
     return json.loads(marker.read_text(encoding="utf-8"))["step"] if marker.is_file() else None
+
+
+def join_run(run: Announced) -> Run:
+    """Take part in the run that the first process of a training has opened."""
+    return Run(run.folder, run.resume_from, run.finished_step)
 
 
 def _lock(folder: Path) -> FileLock:

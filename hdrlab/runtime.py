@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from hdrlab.averaging import Averages
 from hdrlab.callbacks import Lines, Panels
@@ -37,6 +43,12 @@ from hdrlab.precision import precision_plugin
 from hdrlab.resuming import Checkpoints, Reseeding
 from hdrlab.runs import Run
 from hdrlab.stages.base import Stage
+
+_OTHERS_GONE = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "[gloo")
+"""What torch says where another process is gone."""
+
+GRACE = 10
+"""Seconds that other processes of a run have to end by themselves."""
 
 
 class OutOfMemory(MemoryError):
@@ -85,17 +97,19 @@ def build_stage(config: TrainConfig, starts: Mapping[str, Path] | None = None) -
         stored = read_checkpoint(path)
         check_fits(stored["hdrlab"], name, config, path)
         load_weights(stage, stored["state_dict"], path, whole=name == config.stage.name)
-    return stage
+    # Before Lightning does: what it loads to go on from would be rounded.
+    return stage.double() if config.trainer.precision == "64" else stage
 
 
 def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: Interruption) -> pl.Trainer:
     """Make the trainer of a run, with its loggers and callbacks."""
     _quieten()
     trainer = config.trainer
+    files = CheckpointFiles()
     panels = [Panels(run.folder, config.callbacks.panels)] if config.callbacks.panels else []
     callbacks: list[pl.Callback] = [
         *panels,  # drawn before the checkpoint that counts on them
-        Checkpoints(run.folder, interruption, trainer.save_every),
+        Checkpoints(run.folder, files, interruption, trainer.save_every),
         Guard(run.folder, trainer.bad_steps, data.describe),
         Reseeding(config.seed),
     ]
@@ -113,6 +127,7 @@ def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: In
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
+        strategy=_strategy(config),
         sync_batchnorm=trainer.sync_batchnorm,
         max_steps=trainer.max_steps,
         accumulate_grad_batches=trainer.accumulate,
@@ -123,13 +138,25 @@ def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: In
         num_sanity_val_steps=0,
         logger=build_loggers(config, run),
         callbacks=callbacks,
-        plugins=[CheckpointFiles(), precision_plugin(trainer)],
+        plugins=[files, precision_plugin(trainer), *_environment()],
         enable_checkpointing=False,
         enable_progress_bar=bar,
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=run.folder,
     )
+
+
+def _strategy(config: TrainConfig) -> str | DDPStrategy:
+    """Choose how several processes work together; a rank that is not heard of for a while ends all."""
+    if config.trainer.devices * config.trainer.num_nodes == 1:
+        return "auto"
+    return DDPStrategy(timeout=timedelta(seconds=config.trainer.timeout))
+
+
+def _environment() -> list[SLURMEnvironment]:
+    """Under SLURM, keep Lightning from requeueing a job that saves and exits by itself."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def _quieten() -> None:
@@ -165,18 +192,35 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HdrData, resume_from: Path | No
     try:
         trainer.fit(stage, data, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
     except (MemoryError, RuntimeError) as error:
-        said = str(error)
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in said:
+        _end_others(trainer)
+        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
             raise OutOfMemory(
                 f"memory ran out; lower stage.batch_size (now {data.batch_size}), stage.patch "
                 f"(now {stage.config.patch}) or data.workers (now {data.workers}), compute a step in parts "
                 f"(trainer.accumulate, now {data.accumulate}), or take trainer.precision=bf16"
             ) from error
-        if "DataLoader" in said:
-            said = said.splitlines()[0].rstrip(".")
+        where = f"step {trainer.global_step + 1} of {stage.name}"
+        if "DataLoader" in str(error):
             raise TrainingFailed(
-                f"step {trainer.global_step + 1} of {stage.name}: a loader process died or hung ({said}); "
-                "memory or a slow disk may be the reason: lower data.workers; the same command goes on from "
-                "the last checkpoint"
+                f"{where}: a loader process died or hung ({said}); memory or a slow disk may be the reason: "
+                "lower data.workers; the same command goes on from the last checkpoint"
+            ) from error
+        if isinstance(error, torch.distributed.DistBackendError) or any(w in said for w in _OTHERS_GONE):
+            raise TrainingFailed(
+                f"{where}: another process of this training died or hung ({said}); what it said is above; "
+                "the same command goes on from the last checkpoint"
             ) from error
         raise
+    except BaseException:
+        _end_others(trainer)
+        raise
+
+
+def _end_others(trainer: pl.Trainer) -> None:
+    """End the processes that Lightning has started for this run, also one that hangs."""
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        for process in trainer.strategy.launcher.procs:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE)
+            process.kill()

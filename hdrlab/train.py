@@ -14,6 +14,7 @@ from hdrlab.config.menu import train_menu
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.interruption import Interruption, interruptible
+from hdrlab.ranks import announce, listen, own_rank, started_together
 
 if TYPE_CHECKING:
     from hdrlab.camera import ResponseCurves
@@ -66,38 +67,42 @@ def train(config: TrainConfig) -> int:
 
 def _train(config: TrainConfig, interruption: Interruption) -> int:
     from hdrlab.datasets.sources import open_curves
-    from hdrlab.runs import open_run
+    from hdrlab.runs import RunError, join_run, open_run
 
     if config.trainer.precision == "16" or config.trainer.accelerator in ("gpu", "mps"):
         from hdrlab.precision import require_device  # this needs torch, as nothing else here does
 
         require_device(config.trainer)
+    if config.trainer.num_nodes > 1 and not started_together():
+        said = "start one process a device with torchrun or srun; experiments/several_gpus.md shows how"
+        raise RunError(f"trainer.num_nodes={config.trainer.num_nodes}: {said}")
+    if own_rank():
+        run = join_run(listen())  # which waits until the first process has prepared the data
+        _fit(gather(config), run, open_curves(config.data), interruption)
+        return 0
     material = gather(config)
     curves = open_curves(config.data)
     run = open_run(material.config, material.index.fingerprint, material.inputs)
     try:
-        return _carry_out(material, run, curves, interruption)
+        store = announce(run.announced)
+        _fit(material, run, curves, interruption)
+        _publish(material, run)
+        del store  # the other processes may have asked it until now
     finally:
         run.release()
+    return 0
 
 
-def _carry_out(
-    material: Material, run: Run, curves: ResponseCurves | None, interruption: Interruption
-) -> int:
-    """Train in a run folder, unless that is done, and publish the result."""
+def _publish(material: Material, run: Run) -> None:
+    """Fill the stage's slot with the result, or say where that is."""
     from hdrlab.runs import publish
 
     config, index = material.config, material.index
-    if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
-        print(f"{run.folder}: finished at step {run.finished_step}; raise stage.max_steps or resume=never")
-    else:
-        _fit(material, run, curves, interruption)
     chosen = run.folder / _chosen(index)
     if config.experiment and not config.experiment.publish:
         print(f"result: {chosen}; an ablation's takes no slot")
     elif config.trainer.name != "smoke" and config.publish:
         print(f"slot: {publish(run, chosen, config, index.fingerprint)}")
-    return 0
 
 
 def in_steps(config: TrainConfig, index: Index) -> TrainConfig:
@@ -117,28 +122,36 @@ def in_steps(config: TrainConfig, index: Index) -> TrainConfig:
 
 
 def _fit(material: Material, run: Run, curves: ResponseCurves | None, interruption: Interruption) -> None:
+    """Train in a run folder, unless that is done."""
+    config, index, starts = material.config, material.index, material.starts
+    first = own_rank() == 0
+    if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
+        if first:
+            said = f"finished at step {run.finished_step}; raise stage.max_steps or resume=never"
+            print(f"{run.folder}: {said}")
+        return
     from hdrlab import (  # torch comes in here, seconds after the first mistakes were found
         checkpoints,
         runtime,
     )
 
-    config, index, starts = material.config, material.index, material.starts
     data = runtime.build_data(config, index, curves)
     stage = runtime.build_stage(config, starts)
     stage.header = checkpoints.header(config, index, material.inputs)
     trainer = runtime.build_trainer(config, run, data, interruption)
-    begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
-    print(f"{run.folder}: {begun}", flush=True)
-    for name, path in starts.items():
-        print(f"{name} starts from {path}")
-    if stage.header["perceptual"] == "random":
-        print("perceptual loss on random VGG-16 weights: set paths.vgg16 to a file for the paper's loss")
+    if first:
+        begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
+        print(f"{run.folder}: {begun}", flush=True)
+        for name, path in starts.items():
+            print(f"{name} starts from {path}")
+        if stage.header["perceptual"] == "random":
+            print("perceptual loss on random VGG-16 weights: set paths.vgg16 to a file for the paper's loss")
     runtime.fit(trainer, stage, data, run.resume_from)
-
-    figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    run.mark_finished(trainer.global_step, figures)
-    for panel in sorted((run.folder / "panels").glob("*.png"))[-1:]:
-        print(f"panel: {panel}")
+    if first:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        run.mark_finished(trainer.global_step, figures)
+        for panel in sorted((run.folder / "panels").glob("*.png"))[-1:]:
+            print(f"panel: {panel}")
 
 
 def _chosen(index: Index) -> str:

@@ -495,7 +495,8 @@ class TrainerConfig:
     max_steps: int = key("steps of this run; refers to stage.max_steps", least=1)
     accelerator: str = key("where to compute", choices=("auto", "cpu", "gpu", "mps"))
     devices: int = key("devices on this machine", least=1)
-    num_nodes: int = key("machines", least=1)
+    num_nodes: int = key("machines; start one process a device with torchrun or srun then", least=1)
+    timeout: int = key("seconds after which a process that is not heard of ends a run of several", least=1)
     precision: str = key("arithmetic of the nets; losses stay in 32 bits", choices=("64", "32", "bf16", "16"))
     accumulate: int = key(
         "parts a step is computed in, one after the other, to save memory", least=1, absent=1
