@@ -12,11 +12,12 @@ from types import FrameType
 INTERRUPTED = 75
 """Exit code of a training that was asked to stop and can be continued (EX_TEMPFAIL of sysexits.h)."""
 
-_CODES = {
+CODES = {
     name: 130 if name == "SIGINT" else INTERRUPTED
     for name in ("SIGTERM", "SIGUSR1", "SIGINT")
     if hasattr(signal, name)
 }
+"""The signals that ask to stop, and the exit code that says so."""
 
 
 class Interrupted(SystemExit):
@@ -40,13 +41,13 @@ class Interruption:
     def begin(self) -> None:
         """From now on only note signals: the training looks. Takes them back from whoever took them."""
         self._training = True
-        for name in _CODES:
+        for name in CODES:
             signal.signal(getattr(signal, name), self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         again = self.code is not None
-        self.code = _CODES[name]
+        self.code = CODES[name]
         if not self._training or (again and name == "SIGINT"):
             raise Interrupted(self.code)
         if not again:
@@ -58,8 +59,8 @@ class Interruption:
 def interruptible() -> Iterator[Interruption]:
     """Watch for SIGTERM, SIGUSR1 and SIGINT while a training is prepared and carried out."""
     watch = Interruption()
-    before = {name: signal.getsignal(getattr(signal, name)) for name in _CODES}
-    for name in _CODES:
+    before = {name: signal.getsignal(getattr(signal, name)) for name in CODES}
+    for name in CODES:
         signal.signal(getattr(signal, name), watch._on_signal)
     try:
         yield watch

@@ -49,7 +49,7 @@ OWN = {
             "tiles",
         ),
     },
-    "sweeps": {"sweeps", "config", "runs", "manifest", "processes", "train", "metrics"},
+    "sweeps": {"sweeps", "config", "runs", "manifest", "interruption", "processes", "train", "metrics"},
     "stages": {
         *("stages", "nets", "losses", "metrics", "ops", "config", "optim"),
         *("pipeline", "tone_mapping", "weights"),

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,6 +136,10 @@ def table(folder: Path) -> list[dict[str, str]]:
         ("-m stage=deq seed=1,2 sweep.jobs=0", "sweep.jobs: got 0, must be a whole number at least 1"),
         ("-m stage=deq seed=1,2 sweep.paralel=2", "sweep.paralel: no such key; did you mean sweep.parallel?"),
         ("-m stage=deq seed=1,2 sweep=gird", "sweep=gird: must be"),
+        (
+            "-m stage=deq seed=1,2 hydra/launcher=joblib",
+            "a sweep starts its jobs itself; set sweep.parallel=2",
+        ),
         ("-m stage=deq seed=1,2 resume=never", "resume=never: a sweep goes on by itself"),
         ("-m stage=deq seed=1,2 logger=none", "logger=none: a sweep judges by what is logged"),
         ("-m stage=deq seed=1,2 sweep.objective=val/psnr", "sweep.objective=val/psnr: must be val/loss or"),
@@ -222,9 +227,11 @@ def test_a_grid_runs_every_job_publishes_nothing_and_ranks_them(
     assert f"│ best │ {best['job']} " in said
     assert f"| best | {best['job']} |" in (folder / "summary.md").read_text()
     assert (folder / "sweep.png").stat().st_size > 5000
-    run = lab.train("deq", "stage.lr=1e-3", "seed=1")  # finished by the sweep; the plain command publishes it
-    assert str(run) == jobs[0]["run"]
-    assert (lab.runs / "slots" / "hdr_synth" / "deq.ckpt").is_file()
+    line = said.split(f"to publish job {best['job']}: python -m hdrlab.train ")[1].splitlines()[0]
+    assert COMMAND.run(COMMAND.compose(shlex.split(line))) == 0
+    assert f"{best['run']}: finished at step 3" in capsys.readouterr().out
+    slot = lab.runs / "slots" / "hdr_synth" / "deq.ckpt"
+    assert slot.read_bytes() == (Path(best["run"]) / "best.ckpt").read_bytes()
 
 
 def test_a_finished_job_is_not_run_again_and_a_failed_one_is(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shlex
 import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from hdrlab.config.check import ConfigError, nearest
 from hdrlab.config.command import Command, elements
 from hdrlab.config.schema import SweepConfig, TrainConfig, WandbConfig
+from hdrlab.interruption import CODES, interruptible
 from hdrlab.processes import alone
 from hdrlab.runs import finished_step, run_folders, run_hash, what_counts
 from hdrlab.sweeps.launchers import Launcher, Local, Slurm, Task
@@ -39,8 +41,6 @@ from hdrlab.train import Material, gather, in_steps
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10
 """How long to wait for the jobs of a call that was killed."""
-_CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGUSR1": 75}
-"""Signals that end a sweep, and its exit code then."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Plan:
         command: The command whose jobs it is made of.
         settings: The sweep's section.
         shared: Words that all jobs share.
+        own: Further ones that make a training a sweep's job.
         axes: What is varied.
         base: Configuration of one job, for what is the same in all.
         higher: Whether the higher result is the better.
@@ -59,6 +60,7 @@ class Plan:
     command: Command[TrainConfig]
     settings: SweepConfig
     shared: tuple[str, ...]
+    own: tuple[str, ...]
     axes: tuple[Axis, ...]
     base: TrainConfig
     higher: bool
@@ -71,7 +73,7 @@ class Plan:
 
     def words(self, values: Values) -> list[str]:
         """Return the words of a job's own command line."""
-        return [*self.shared, *(f"{key}={value}" for key, value in values.items()), "publish=false"]
+        return [*self.shared, *(f"{key}={value}" for key, value in values.items()), *self.own]
 
     def compose(self, values: Values) -> TrainConfig:
         """Return a job's configuration.
@@ -97,12 +99,17 @@ def sweep(command: Command[TrainConfig], words: Sequence[str]) -> int:
     Raises:
         ConfigError: With everything that is wrong with the words.
     """
-    plan = make_plan(command, words)
-    sources = Sources()
+    with interruptible():
+        return _sweep(make_plan(command, words), Sources())
+
+
+def _sweep(plan: Plan, sources: Sources) -> int:
     jobs = [] if plan.settings.method == "tpe" else grid(plan.axes)
     _check_jobs(plan, jobs or _corners(plan.axes), sources)
     definition = _definition(plan, sources)
     folder = Path(plan.base.paths.runs) / "sweeps" / _name(plan, definition)
+    if isinstance(plan.base.logger, WandbConfig) and plan.base.logger.group is None:
+        plan = replace(plan, own=(*plan.own, f"logger.group={folder.name}"))
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with alone(folder / "lock", PATIENCE_SECONDS) as lock:
         record = Record.open(folder, definition)
@@ -127,6 +134,11 @@ def make_plan(command: Command[TrainConfig], words: Sequence[str]) -> Plan:
         said = f"{grid_size(axes)} jobs, more than sweep.jobs={settings.jobs} allows"
         raise ConfigError([f"{said}; name fewer values, raise it, or let sweep=tpe choose"])
     problems = [*_rules(settings, axes), *_repeated([one.key_or_group for one in varied])]
+    problems += [
+        f"{word}: a sweep starts its jobs itself; set sweep.parallel=2 or so, or sweep.launcher=slurm"
+        for word in others
+        if word.lstrip("+").startswith(("hydra/", "hydra."))
+    ]
     if not varied:
         problems.append("nothing is varied; name several values, for example stage.lr=1e-3,1e-4, or sweep=lr")
     try:
@@ -138,9 +150,8 @@ def make_plan(command: Command[TrainConfig], words: Sequence[str]) -> Plan:
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     axes = tuple(make_axis(one, whole=_is_whole(base, one.key_or_group)) for one in varied)
-    if isinstance(base.logger, WandbConfig) and base.logger.group is None:
-        shared.append(f"logger.group=sweep-{base.stage.name}-{settings.name}")
-    return Plan(command, settings, tuple(shared), axes, base, _is_higher_better(settings.objective))
+    higher = _is_higher_better(settings.objective)
+    return Plan(command, settings, tuple(shared), ("publish=false",), axes, base, higher)
 
 
 def _settings(command: Command[TrainConfig], chosen: Sequence[str]) -> SweepConfig:
@@ -348,10 +359,18 @@ class Drive:
                         self._end(job, code)
         self.record.save()
         report(self.record, self.plan.axes, self.plan.settings.objective, higher=self.plan.higher)
+        self._tell_best()
         if self.stopped:
             print(f"{self.stopped}: {self._state()}; the same command goes on", flush=True)
-            return _CODES[self.stopped]
+            return CODES[self.stopped]
         return 1 if self.record.in_state(FAILED, INTERRUPTED) else 0
+
+    def _tell_best(self) -> None:
+        """Say how the best job's result takes the slot: the same training, found finished, publishes."""
+        best = self.record.ranked(higher=self.plan.higher)[:1]
+        if best and not self.stopped and self.plan.base.trainer.name != "smoke":
+            line = shlex.join([*self.plan.shared, *best[0].words])
+            print(f"to publish job {best[0].number}: python -m hdrlab.train {line}", flush=True)
 
     def _take_stock(self) -> None:
         """See which jobs are finished: their run folders say so; others are to be done, failed ones too."""
@@ -429,7 +448,7 @@ class Drive:
         job.cluster_id = None
         if code == 0 and self._finish(job, self.plan.compose(job.values)):
             pass
-        elif self.stopped or code in _CODES.values():
+        elif self.stopped or code in CODES.values():
             again = task.cluster_id is not None and self.starts[job.number] < self.plan.settings.slurm.starts
             job.state, job.reason = (WAITING if again else INTERRUPTED), "was told to stop"
         else:
@@ -451,7 +470,7 @@ class Drive:
     @contextmanager
     def _watching(self) -> Iterator[None]:
         """Pass signals on to the jobs; leave none behind, whatever happens."""
-        before = {name: signal.getsignal(getattr(signal, name)) for name in _CODES}
+        before = {name: signal.getsignal(getattr(signal, name)) for name in CODES}
         for name in before:
             signal.signal(getattr(signal, name), self._on_signal)
         try:

@@ -11,7 +11,11 @@ from hdrlab.sweeps.space import Axis
 
 LOG_RATIO = 10
 """Numbers that span more than this are drawn on a log scale."""
+MOST_TICKS = 12
+"""Named numbers that are all written on their axis."""
 _WIDTH, _HEIGHT = 4.2, 3.6
+_CROWDED = 40
+"""Letters of tick labels that no longer stand side by side."""
 
 
 def draw(record: Record, axes: Sequence[Axis], objective: str, *, higher: bool) -> Path:
@@ -35,7 +39,7 @@ def draw(record: Record, axes: Sequence[Axis], objective: str, *, higher: bool) 
     searched = record.definition["method"] == "tpe"
     as_map = len(axes) == 2 and not searched
     panels = 1 if as_map else len(axes) + searched
-    columns = min(3, panels)
+    columns = 2 if panels == 4 else min(3, panels)
     rows = -(-panels // columns)
     figure = Figure((_WIDTH * columns + 0.8, _HEIGHT * rows + 0.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -44,9 +48,11 @@ def draw(record: Record, axes: Sequence[Axis], objective: str, *, higher: bool) 
         _draw_map(grid[0], record, axes, objective, higher=higher)
     else:
         for panel, axis in zip(grid, axes, strict=False):
-            _draw_axis(panel, record, axis, objective, higher=higher, lines=not searched)
+            _draw_axis(panel, record, axis, higher=higher, searched=searched)
         if searched:
-            _draw_progress(grid[len(axes)], record, objective, higher=higher)
+            _draw_progress(grid[len(axes)], record, higher=higher)
+        for panel in grid[:panels:columns]:
+            panel.set_ylabel(_goal(objective, higher=higher))
     for panel in grid[panels:]:
         panel.set_visible(False)
     figure.suptitle(record.folder.name, fontsize="medium")
@@ -55,6 +61,10 @@ def draw(record: Record, axes: Sequence[Axis], objective: str, *, higher: bool) 
     figure.savefig(part)
     part.replace(path)
     return path
+
+
+def _goal(objective: str, *, higher: bool) -> str:
+    return f"{objective} ({'higher' if higher else 'lower'} is better)"
 
 
 def numbers(axis: Axis) -> bool:
@@ -70,46 +80,46 @@ def spans(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) / min(values) > LOG_RATIO
 
 
-def _draw_axis(panel: Any, record: Record, axis: Axis, objective: str, *, higher: bool, lines: bool) -> None:
+def _draw_axis(panel: Any, record: Record, axis: Axis, *, higher: bool, searched: bool) -> None:
     ranked = record.ranked(higher=higher)
-    numeric = numbers(axis)
-    listed = list(axis.values)
+    listed, numeric = list(axis.values), numbers(axis)
 
     def place(job: Job) -> float:
-        return float(job.values[axis.key]) if numeric else float(listed.index(job.values[axis.key]))
+        value = job.values[axis.key]
+        return float(value) if numeric else float(listed.index(value))
 
-    if lines and len(record.definition["axes"]) == 1:
+    if numeric and len(record.definition["axes"]) == 1 and not searched:
         across = sorted(ranked, key=place)
         panel.plot([place(job) for job in across], [job.result for job in across], color="0.7", zorder=1)
-    order = [job.number for job in ranked]
-    colours = {"c": order, "cmap": "viridis"} if not lines else {"color": "tab:blue"}
+    colours: dict[str, Any] = {"color": "tab:blue"}
+    if searched:
+        colours = {"c": [job.number for job in ranked], "cmap": "viridis"}
     shown = panel.scatter([place(job) for job in ranked], [job.result for job in ranked], zorder=2, **colours)
-    if not lines:
+    if searched:
         panel.figure.colorbar(shown, ax=panel, label="job")
     best = ranked[0]
     panel.scatter([place(best)], [best.result], s=170, facecolors="none", edgecolors="tab:red", zorder=3)
     failed = [place(job) for job in record.in_state(FAILED)]
-    if failed:
-        panel.plot(
-            failed,
-            [0.03] * len(failed),
-            "x",
-            color="tab:red",
-            transform=panel.get_xaxis_transform(),
-            label="failed",
-        )
-        panel.legend(loc="best", fontsize="small")
+    if failed:  # at the edge where results are bad
+        edge = [0.03 if higher else 0.97] * len(failed)
+        at_edge = panel.get_xaxis_transform()
+        panel.plot(failed, edge, "x", color="tab:red", transform=at_edge, label="failed")
+        panel.legend(fontsize="small")
     if numeric and (axis.log or spans([float(value) for value in axis.values])):
         panel.set_xscale("log")
-    if not numeric:
-        panel.set_xticks(range(len(listed)), listed)
+    if not axis.interval and (len(listed) <= MOST_TICKS or not numeric):
+        places = [float(value) for value in listed] if numeric else range(len(listed))
+        panel.set_xticks([], minor=True)
+        crowded = sum(map(len, listed)) > _CROWDED
+        turned = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+        panel.set_xticks(places, listed, **turned)
     if spans([job.result or 0.0 for job in ranked]):
         panel.set_yscale("log")
-    panel.set(xlabel=axis.key, ylabel=f"{objective} ({'higher' if higher else 'lower'} is better)")
+    panel.set_xlabel(axis.key)
     panel.grid(alpha=0.3)
 
 
-def _draw_progress(panel: Any, record: Record, objective: str, *, higher: bool) -> None:
+def _draw_progress(panel: Any, record: Record, *, higher: bool) -> None:
     done = [job for job in record.jobs if job.result is not None]
     better = max if higher else min
     best = [better(job.result or 0.0 for job in done[: k + 1]) for k in range(len(done))]
@@ -118,7 +128,7 @@ def _draw_progress(panel: Any, record: Record, objective: str, *, higher: bool) 
     if spans([job.result or 0.0 for job in done]):
         panel.set_yscale("log")
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.set(xlabel="job", ylabel=objective)
+    panel.set_xlabel("job")
     panel.legend(fontsize="small")
     panel.grid(alpha=0.3)
 
@@ -148,7 +158,7 @@ def _draw_map(panel: Any, record: Record, axes: Sequence[Axis], objective: str, 
         norm=LogNorm() if spans(known) else None,
         aspect="auto",
     )
-    panel.figure.colorbar(shown, ax=panel, label=f"{objective} ({'higher' if higher else 'lower'} is better)")
+    panel.figure.colorbar(shown, ax=panel, label=_goal(objective, higher=higher))
     panel.set_yticks(range(len(down.values)), down.values)
     panel.set_xticks(range(len(across.values)), across.values)
     panel.set(ylabel=down.key, xlabel=across.key)
