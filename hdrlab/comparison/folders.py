@@ -107,13 +107,20 @@ class FolderTones:
         num: How many, spread evenly; None takes all.
         model: NIQE's, where it is to be computed.
         progress: Told (done, all, file) while they are checked.
+        rounded: Whether results are rounded to 8 bits before they are scored.
 
     Raises:
         DataError: With everything that is wrong with any of them.
     """
 
     def __init__(
-        self, data: FolderConfig, num: int | None, model: NiqeModel | None, progress: Progress
+        self,
+        data: FolderConfig,
+        num: int | None,
+        model: NiqeModel | None,
+        progress: Progress,
+        *,
+        rounded: bool = False,
     ) -> None:
         assert data.hdr
         if data.sdr:
@@ -128,7 +135,7 @@ class FolderTones:
             bad = [Bad(str(f), SEVERAL) for files in groups.values() if len(files) > 1 for f in files]
         listed = _checked(items, bad, data, _read_tone, num, progress)
         self.items, self.fingerprint, self.left_out = listed
-        self.all_labelled, self.model = data.sdr is not None, model
+        self.all_labelled, self.model, self.rounded = data.sdr is not None, model, rounded
         self.stems = [item.stem for item in self.items]
 
     def __len__(self) -> int:
@@ -138,7 +145,8 @@ class FolderTones:
         item = self.items[number]
         sdr, hdr = _read_tone(item)
         label = None if sdr is None else _batch(sdr) / 255
-        return ToneCase(item.stem, item.scene, _batch(np.maximum(hdr, 0)), label, self.model)
+        light = _batch(np.maximum(hdr, 0))
+        return ToneCase(item.stem, item.scene, light, label, self.model, rounded=self.rounded)
 
 
 # ------------------------------------------------------------------------------------------ pairing
@@ -233,7 +241,11 @@ def _column(path: Path, name: str, stems: Collection[str]) -> dict[str, str]:
     Raises:
         DataError: The columns are missing, or pictures are.
     """
-    rows = list(csv.DictReader(io.StringIO(read_text(path), newline=""), restval="", skipinitialspace=True))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="", skipinitialspace=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise DataError([f"{path}: no table of comma-separated values ({error})"]) from error
     if not rows or not {"file", name} <= rows[0].keys():
         raise DataError([f"{path}: needs the columns file and {name}"])
     found = {row["file"].strip(): row[name].strip() for row in rows}

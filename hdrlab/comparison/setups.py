@@ -161,6 +161,7 @@ def _tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> S
     if isinstance(data, FolderConfig) and (data.masks or data.keep):
         raise ComparisonError("data.masks, data.keep: for reconstructions only; leave them out")
     model = load_niqe_model(config.niqe) if config.niqe else None
+    rounded = bool(config.results)  # what is compared with files must have lost as much as they
     learned = [
         tones.learned(
             candidate.name,
@@ -176,12 +177,12 @@ def _tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> S
         said: Mapping[str, str] = {}
         cases: FolderTones | tones.ToneCases
         if isinstance(data, FolderConfig):
-            cases = FolderTones(data, config.pictures, model, progress)
+            cases = FolderTones(data, config.pictures, model, progress, rounded=rounded)
             fingerprint, said = cases.fingerprint, said_of(data, cases.left_out)
         else:
             assert isinstance(data, (TinyConfig, TmoPairsConfig))
             index = _open_index(config, TONE_KEYS, progress)
-            cases = tones.ToneCases(data, index, config.split, config.pictures, model)
+            cases = tones.ToneCases(data, index, config.split, config.pictures, model, rounded=rounded)
             fingerprint = index.fingerprint
         more = foreign.tone_mappings(config.results, cases.stems)
         more += [tones.label()] if cases.all_labelled else []
@@ -195,7 +196,7 @@ def _tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> S
         tones.BASELINE,
         tones.check_figures,
         open_pictures,
-        {"results": "scored before rounding to 8 bits; those of other programs as their files hold them"},
+        {"results": "rounded to 8 bits, as files are" if rounded else "scored before rounding to 8 bits"},
     )
 
 

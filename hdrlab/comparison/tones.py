@@ -62,6 +62,7 @@ class ToneCase:
         sdr: Display-encoded SDR picture, same shape, in [0, 1]; None where there is none.
         model: NIQE's, which is computed with one only.
         whole: Height and width of the picture before it was cut to multiples of 8.
+        rounded: Whether results are rounded to 8 bits before they are scored, as files of others are.
     """
 
     usable = True
@@ -75,8 +76,11 @@ class ToneCase:
         sdr: Tensor | None,
         model: NiqeModel | None = None,
         whole: tuple[int, int] | None = None,
+        *,
+        rounded: bool = False,
     ) -> None:
         self.name, self.scene, self.hdr, self.sdr, self.model = name, scene, hdr, sdr, model
+        self.rounded = rounded
         self.whole = whole or (hdr.shape[-2], hdr.shape[-1])
         self.reference: Floats = hdr[0].permute(1, 2, 0).contiguous().numpy()
         self.facts: Mapping[str, float] = {}
@@ -93,6 +97,7 @@ class ToneCase:
         if not reason:
             rows = np.ascontiguousarray(pixels, np.float32)
             shown = torch.from_numpy(rows).permute(2, 0, 1)[None].clamp(0, 1)
+            shown = (255 * shown).round() / 255 if self.rounded else shown
         hdr = self.hdr[..., : shown.shape[-2], : shown.shape[-1]]
         quality, phase = tmqi(hdr, shown), fsitm(hdr, shown).mean
         figures = {
@@ -136,6 +141,7 @@ class ToneCases:
         split: train, val, test or all.
         num: How many, spread evenly; None takes all.
         model: NIQE's, where it is to be computed.
+        rounded: Whether results are rounded to 8 bits before they are scored.
 
     Raises:
         ComparisonError: Pictures are smaller than the metrics need.
@@ -149,10 +155,12 @@ class ToneCases:
         split: str,
         num: int | None = None,
         model: NiqeModel | None = None,
+        *,
+        rounded: bool = False,
     ) -> None:
         tone = replace(data.tone, domain="gamma", sdr_range="full")
         self.taken = ToneValidation(index, tone, split, num=num, keys=KEYS)
-        self.model = model
+        self.model, self.rounded = model, rounded
         small = [p.file for p in usable(index, split, KEYS) if min(p.width, p.height) < TMQI_MIN_SIDE]
         if small:
             said = f"TMQI needs pictures of at least {TMQI_MIN_SIDE} pixels a side"
@@ -173,8 +181,15 @@ class ToneCases:
     def __getitem__(self, number: int, /) -> ToneCase:
         picture, sample = self.taken.picture(number), self.taken[number]
         sdr = sample["sdr"][None] if sample["labelled"].any() else None
-        whole = picture.height, picture.width
-        return ToneCase(self.stems[number], picture.scene, sample["hdr"][None], sdr, self.model, whole)
+        return ToneCase(
+            self.stems[number],
+            picture.scene,
+            sample["hdr"][None],
+            sdr,
+            self.model,
+            (picture.height, picture.width),
+            rounded=self.rounded,
+        )
 
 
 def classical(names: Sequence[str]) -> list[Contender]:

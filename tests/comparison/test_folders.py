@@ -144,6 +144,7 @@ def test_lists_tell_scenes_and_what_counts(tmp_path: Path) -> None:
         ("0,1\n2,1\n1,1\n", "running number"),
         ("0,1\n1,2\n2,1\n", "'2' is neither 0 nor 1"),
         ("file,scene\n1,x\n", "needs the columns file and keep"),
+        ("file,keep\n" + 200_000 * "1", "no table of comma-separated values"),
     ):
         keep.write_text(text)
         assert problem in refusal(replace(data, keep=str(keep)))
