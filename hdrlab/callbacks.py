@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from hdrlab.loggers import log_picture
+from hdrlab.loggers import log_picture, panel_name
 from hdrlab.stages.base import Stage
 from hdrlab.stages.panels import PanelSample, draw_panel
 
@@ -23,7 +23,7 @@ class Panels(pl.Callback):
     """
 
     def __init__(self, folder: Path, num: int) -> None:
-        self.folder, self.num = folder / "panels", num
+        self.folder, self.num = folder, num
         self.samples: list[PanelSample] = []
 
     def on_validation_batch_end(
@@ -45,7 +45,7 @@ class Panels(pl.Callback):
         if not self.samples:
             return
         assert isinstance(pl_module, Stage)
-        path = self.folder / f"step_{trainer.global_step:07d}.png"
+        path = self.folder / panel_name(trainer.global_step)
         draw_panel(self.samples, path, f"{pl_module.name}, step {trainer.global_step}")
         self.samples = []
         log_picture(trainer.loggers, trainer.global_step, path)

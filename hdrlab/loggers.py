@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -28,9 +29,6 @@ PANEL = "panel"
 """What dashboards call a run's panels."""
 
 
-_PANELS = "panels/step_" + "[0-9]" * 7 + ".png"
-
-
 class LoggerError(ValueError):
     """A dashboard that cannot be written to."""
 
@@ -48,14 +46,18 @@ def build_loggers(config: TrainConfig, run: Run) -> list[Logger]:
         return []
     stored = read_checkpoint(run.resume_from) if run.resume_from else None
     step = stored["global_step"] if stored else -1
-    metrics = MetricsFile(
-        run.folder / "metrics.csv", step, validated=stored is not None and not owes_validation(stored)
-    )
+    validated = stored is not None and not owes_validation(stored)
+    metrics = MetricsFile(run.folder / "metrics.csv", step, validated=validated)
     if chosen.name == "tensorboard":
-        return [metrics, TensorBoard(run.folder, step)]
+        return [metrics, TensorBoard(run.folder, step, validated=validated)]
     if isinstance(chosen, WandbConfig):
         return [metrics, Wandb(chosen, config, run, step)]
     return [metrics]
+
+
+def panel_name(step: int) -> str:
+    """Return where a run folder keeps the panel of a step."""
+    return f"panels/step_{step:07d}.png"
 
 
 def log_picture(loggers: list[Logger], step: int, path: Path) -> None:
@@ -66,57 +68,58 @@ def log_picture(loggers: list[Logger], step: int, path: Path) -> None:
 
 
 class TensorBoard(RunLogger):
-    """Event files in ``tensorboard/``; TensorBoard leaves out what an earlier try logged behind the step.
+    """Event files in ``tensorboard/``, where TensorBoard leaves out what earlier tries logged too far.
+
+    It can do so for whole steps only; what the run folder keeps of the step gone on from is told again.
 
     Args:
         folder: The run folder.
         step: Step the run starts from; below 0 for a new one.
+        validated: Whether that step's validation is over; else it comes again, and its panel with it.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, *, validated: bool = True) -> None:
         super().__init__(folder)
-        self.step = step
         self._writer: Any = None
+        self._start(step, validated=validated)
 
-    @property
-    def writer(self) -> Any:
-        """The event file, made when it is first needed."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+    @rank_zero_only
+    def _start(self, step: int, *, validated: bool) -> None:
+        from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
-        return self._writer
+        self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=max(0, step))
+        self.write(step, read_metrics(self.folder / "metrics.csv").get(step, {}))
+        panel = self.folder / panel_name(step)
+        if validated and panel.is_file():
+            self.log_picture(step, panel)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         """Log numbers."""
         for name, value in figures.items():
-            self.writer.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     @rank_zero_only
     def log_picture(self, step: int, path: Path) -> None:
         """Log a panel."""
         from hdrlab.io import read_image
 
-        self.writer.add_image(PANEL, read_image(path).pixels, step, dataformats="HWC")
+        self._writer.add_image(PANEL, read_image(path).pixels, step, dataformats="HWC")
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Show what the run says of itself as text."""
         text = json.dumps(_plain(params), indent=2)
-        self.writer.add_text("run", "\n".join("    " + line for line in text.splitlines()))
+        self._writer.add_text("run", "\n".join("    " + line for line in text.splitlines()))
 
     @rank_zero_only
     def save(self) -> None:
         """Write what is held back."""
-        if self._writer is not None:
-            self._writer.flush()
+        self._writer.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the event file; what comes later opens another."""
+        self._writer.close()
 
 
 class Wandb(RunLogger):
@@ -192,12 +195,12 @@ class Wandb(RunLogger):
     def _tell_again(self, step: int) -> None:
         """Log what was logged up to a step, as the run folder has it."""
         figures = read_metrics(self.folder / "metrics.csv")
-        panels = {int(path.stem.removeprefix("step_")): path for path in self.folder.glob(_PANELS)}
-        for told in sorted(one for one in figures.keys() | panels.keys() if one <= step):
+        drawn = set(self.folder.glob("panels/*.png"))
+        for told in range(step + 1):
             if told in figures:
                 self.write(told, figures[told])
-            if told in panels:
-                self.log_picture(told, panels[told])
+            if (panel := self.folder / panel_name(told)) in drawn:
+                self.log_picture(told, panel)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         """Log numbers, but not again what the server has of an online run that was resumed."""
@@ -242,9 +245,11 @@ class Wandb(RunLogger):
 
 def _kept_id(path: Path, run: Run) -> str:
     """Return the id of a run, the same at every start; two people's runs of one name have two."""
-    if not path.is_file():
-        path.write_text(f"{run.name.replace('/', '-')}-{secrets.token_hex(3)}", encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+    kept = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if not re.fullmatch(r"[a-z0-9_-]+", kept):
+        kept = f"{run.name.replace('/', '-')}-{secrets.token_hex(3)}"
+        path.write_text(kept, encoding="utf-8")
+    return kept
 
 
 def _plain(params: dict[str, Any] | Namespace) -> dict[str, Any]:

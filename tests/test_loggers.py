@@ -17,7 +17,7 @@ from wandb_files import history, of_kind, served
 
 from hdrlab.loggers import LoggerError, TensorBoard
 from hdrlab.metrics.names import METRICS, better
-from hdrlab.metrics_file import MetricsFile, read_metrics
+from hdrlab.metrics_file import MetricsFile, RunLogger, read_metrics
 
 SHOWN = ("callbacks.panels=1", "trainer.val_every=1", "trainer.log_every=1")
 
@@ -108,23 +108,33 @@ def test_tensorboard_shows_the_numbers_and_panels_of_the_run_folder(lab: Lab, ap
     assert not list((apart / "cwd").iterdir())
 
 
-def test_tensorboard_leaves_out_what_a_killed_run_logged_too_far(tmp_path: Path) -> None:
+@pytest.mark.parametrize("validated", [True, False])
+def test_tensorboard_leaves_out_what_a_killed_run_logged_too_far(tmp_path: Path, validated: bool) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    killed = TensorBoard(tmp_path, -1)
-    for step in range(5):
-        killed.log_metrics({"val/loss": 1.0}, step - 1)
-    killed.save()  # and never closed
-    resumed = TensorBoard(tmp_path, 2)
-    for step in (3, 4, 5):
-        resumed.log_metrics({"val/loss": 2.0}, step - 1)
-    resumed.finalize("success")
+    def log(folder: Path, start: int, value: float, *, again: bool) -> list[RunLogger]:
+        """Train three steps from a checkpoint that was saved before or after its validation."""
+        loggers = [MetricsFile(folder / "metrics.csv", start, validated=validated)]
+        loggers += [TensorBoard(folder, start, validated=validated)]
+        for step in range(max(0, start), start + 4):
+            for logger in loggers:
+                if step > start:
+                    logger.log_metrics({"train/loss": value}, step - 1)
+                if step > start or again:
+                    logger.log_metrics({"val/loss": value}, step - 1)
+        return loggers
+
+    log(tmp_path, -1, 1.0, again=True)[1].save()  # killed: never closed
+    for logger in log(tmp_path, 1, 2.0, again=not validated):
+        logger.finalize("success")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    assert [(one.step, one.value) for one in events.Scalars("val/loss")] == [
-        *((0, 1.0), (1, 1.0), (2, 1.0)),
-        *((3, 2.0), (4, 2.0), (5, 2.0)),
-    ]
+    trained, judged = ([(e.step, e.value) for e in events.Scalars(f"{k}/loss")] for k in ("train", "val"))
+    assert trained == [(0, 1.0), (1, 1.0), (2, 2.0), (3, 2.0), (4, 2.0)]
+    assert judged == [(0, 1.0), (1, 1.0 if validated else 2.0), (2, 2.0), (3, 2.0), (4, 2.0)]
+    assert read_metrics(tmp_path / "metrics.csv") == {
+        step: {"train/loss": trained[step][1], "val/loss": judged[step][1]} for step in range(5)
+    }
 
 
 # ------------------------------------------------------------------------------------------------ wandb
