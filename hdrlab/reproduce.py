@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,9 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> Journal:
         """Read it, or begin a new one."""
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return cls(path, **stored)
+        stored = read_json(path) if path.is_file() else {}
+        kept = {one.name: stored.get(one.name) for one in fields(cls) if one.name != "path"}
+        return cls(path, **{name: value for name, value in kept.items() if isinstance(value, dict)})
 
     def save(self) -> None:
         """Write it; a kill leaves the former one whole."""
@@ -192,21 +193,37 @@ def _train(job: Job, journal: Journal, lock: int) -> None:
 def _score(job: Job, journal: Journal, folder: Path, lock: int) -> claims.Figures:
     """Score a training's result on the test split, unless that was done, and return its figures."""
     stage, summary = job.step.stage, folder / job.step.stage / "summary.json"
-    manifest = json.loads(job.slot.with_suffix(".json").read_text(encoding="utf-8"))
+    manifest = read_json(job.slot.with_suffix(".json"))
     made_of = shlex.join([manifest["sha256"], manifest["data_fingerprint"], *job.scoring])
     if journal.scored.get(stage) != made_of or not summary.is_file():
         words = (f"checkpoint={job.slot}", *job.scoring, f"output={summary.parent}")
         _call("evaluate", words, lock)
         journal.scored[stage] = made_of
         journal.save()
-    return claims.figures_of(json.loads(summary.read_text(encoding="utf-8")))
+    return claims.figures_of(read_json(summary))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that a command of the project wrote.
+
+    Raises:
+        PlanError: It is damaged.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(stored, dict):
+            return stored
+        reason = "not what was written"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+    raise PlanError([f"{path}: damaged ({reason}); delete it, and the same command makes it again"])
 
 
 def report(task: Task, journal: Journal, scores: Mapping[str, claims.Figures], inputs: Sequence[str]) -> None:
     """Write ``report.md`` and ``report.html``."""
     steps = []
     for job in task.jobs:
-        manifest: Mapping[str, Any] = json.loads(job.slot.with_suffix(".json").read_text(encoding="utf-8"))
+        manifest: Mapping[str, Any] = read_json(job.slot.with_suffix(".json"))
         minutes = f"{journal.seconds.get(job.step.stage, 0) / 60:.1f}"
         words = shlex.join(["python", "-m", "hdrlab.train", *job.words])
         steps.append([job.step.stage, words, manifest["run"], str(manifest["step"]), minutes])

@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]  # comes with omegaconf
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from hdrlab.config.schema import StageConfig, TrainConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
@@ -57,6 +57,9 @@ _FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "publish", "experime
 
 OWNER = "run.lock.txt"
 """Who trains in a run folder, for a message to the next."""
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError)
+"""What reading a damaged file of ours raises."""
 
 
 class RunError(ValueError):
@@ -153,7 +156,7 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     remove_parts(folder)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
+    write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
     last: Path | None = Path(config.resume)
     if config.resume in ("auto", "never"):
         last, problems = find_last(folder)
@@ -172,8 +175,24 @@ def run_folders(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]
 
 def finished_step(folder: Path) -> int | None:
     """Return the step at which a run finished, or None."""
-    marker = folder / "finished.json"
-    return json.loads(marker.read_text(encoding="utf-8"))["step"] if marker.is_file() else None
+    return read_finished(folder)["step"] if (folder / "finished.json").is_file() else None
+
+
+def read_finished(folder: Path) -> dict[str, Any]:
+    """Read what a run wrote at its end.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    path = folder / "finished.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(stored["step"], int) and isinstance(stored["figures"], dict):
+            return {"step": stored["step"], "figures": stored["figures"]}
+        reason = "a value of the wrong type"
+    except UNREADABLE as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    raise RunError(f"{path}: damaged ({reason}); delete it, and the same command finishes the run again")
 
 
 def join_run(run: Announced) -> Run:
@@ -266,7 +285,7 @@ def publish(run: Run, checkpoint: Path, config: TrainConfig, fingerprint: str) -
     part = slot.with_suffix(".part")
     shutil.copyfile(checkpoint, part)
     part.replace(slot)
-    reached = json.loads((run.folder / "finished.json").read_text(encoding="utf-8"))
+    reached = read_finished(run.folder)
     origin = {"run": run.name, "data_fingerprint": fingerprint, "sha256": digest(slot)}
     _write_json(slot.with_suffix(".json"), {**reached, **origin})
     return slot
@@ -288,18 +307,33 @@ def _table(runs: Path) -> None:
 
     table = Table("run", "data", "steps", "state", title=escape(str(runs)))
     for path in sorted(runs.glob("*/*/config.yaml"), key=lambda p: p.stat().st_mtime):
-        stored = OmegaConf.load(path)
         finished = path.with_name("finished.json")
         started = path.with_name("last.ckpt").is_file()
         state = "finished" if finished.is_file() else "can be resumed" if started else "no checkpoint yet"
         run = f"{path.parent.parent.name}/{path.parent.name}"
-        table.add_row(run, stored.data.name, str(stored.stage.max_steps), state)
+        table.add_row(escape(run), *map(escape, _data_and_steps(path)), state)
     slots = Table("slot", "from run", "step", "data fingerprint", title="slots")
     for path in sorted(runs.glob("slots/*/*.json")):
-        stored = json.loads(path.read_text(encoding="utf-8"))
         name = f"{path.parent.name}/{path.stem}"
-        slots.add_row(name, stored["run"], str(stored["step"]), stored["data_fingerprint"][:8])
+        slots.add_row(*map(escape, (name, *_origin(path))))
     Console().print(table, slots, sep="\n")
+
+
+def _data_and_steps(path: Path) -> tuple[str, str]:
+    """Read a run's stored configuration as plain text: nothing in it is filled in or made."""
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return str(stored["data"]["name"]), str(stored["stage"]["max_steps"])
+    except UNREADABLE:
+        return "config.yaml is damaged", ""
+
+
+def _origin(path: Path) -> tuple[str, str, str]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return str(stored["run"]), str(stored["step"]), str(stored["data_fingerprint"])[:8]
+    except UNREADABLE:
+        return "manifest is damaged", "", ""
 
 
 def main() -> None:
