@@ -12,8 +12,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # comes with omegaconf
 
 from hdrlab.config.folder import CONF
+from hdrlab.config.stages import STAGES
+from hdrlab.config.trust import value_problems
 
 PLANS = CONF.parent / "experiments"
+_DAMAGE = (OmegaConfBaseException, YAMLError, OSError, LookupError, TypeError, AttributeError, ValueError)
+"""What reading a file that is no plan raises."""
 
 
 class PlanError(ValueError):
@@ -126,6 +130,8 @@ def read_plan(path: Path) -> Plan:
         raise PlanError([f"plan={path}: no such file; the project's own plans are {own}"])
     try:
         values: Any = OmegaConf.to_container(OmegaConf.load(path))
+        if problems := [f"{path}: {problem}" for problem in value_problems(values)]:
+            raise PlanError(problems)
         return Plan(
             values["title"],
             values["paper"],
@@ -134,12 +140,16 @@ def read_plan(path: Path) -> Plan:
             tuple(Claim(**said) for said in values["claims"]),
             tuple(values.get("remarks") or ()),
         )
-    except (OmegaConfBaseException, YAMLError, OSError, LookupError, TypeError, AttributeError) as error:
+    except PlanError:
+        raise
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0]
         raise PlanError([f"{path}: not a plan ({type(error).__name__}: {reason})"]) from error
 
 
 def _scale(said: Mapping[str, Any]) -> Scale:
+    if unknown := [one["stage"] for one in said["steps"] if one["stage"] not in STAGES]:
+        raise ValueError(f"no such stage: {', '.join(map(str, unknown))}")  # folders are named by it
     steps = tuple(
         Step(
             one["stage"],

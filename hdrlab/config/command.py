@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hdrlab.config.check import ConfigError, find_key, nearest
 from hdrlab.config.folder import CONF, choices
 from hdrlab.config.menu import key_lines
+from hdrlab.config.trust import value_problems, word_problems
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,6 +63,7 @@ class Command(Generic[Config]):
         """Carry out the command line and exit: 0 done, 1 failed, 2 wrong use, or what ``run`` says."""
         words = [_at_home(word) for word in (sys.argv[1:] if argv is None else argv)]
         try:
+            _check_trust(words)
             if _asks_help(words):
                 print(self._help(words))
                 raise SystemExit(0)
@@ -95,7 +97,12 @@ class Command(Generic[Config]):
         Raises:
             ConfigError: With every problem found.
         """
-        return self.check(_plain(_compose(self.config_name, overrides)))
+        if problems := [*word_problems(overrides), *_renamed(overrides)]:
+            raise ConfigError(problems)
+        values = _plain(_compose(self.config_name, overrides))
+        if problems := list(value_problems(values)):
+            raise ConfigError(problems)
+        return self.check(values)
 
     def _help(self, words: Sequence[str]) -> str:
         """The menu; with a choice made, every key of it and its meaning."""
@@ -187,6 +194,22 @@ class Command(Generic[Config]):
         return 0
 
 
+def _check_trust(words: Sequence[str]) -> None:
+    """Refuse secrets, and what would bring in configuration or code from elsewhere.
+
+    Raises:
+        ConfigError: With every such word.
+    """
+    if problems := list(word_problems(words)):
+        raise ConfigError(problems)
+    options = get_args_parser().parse_args(words)
+    foreign = ("config_path", "config_name", "config_dir", "experimental_rerun")
+    if named := [f"--{name.replace('_', '-')}" for name in foreign if getattr(options, name)]:
+        raise ConfigError(
+            f"{name}: not an option of hdrlab, whose configuration lies in conf/" for name in named
+        )
+
+
 def _asks_help(words: Sequence[str]) -> bool:
     return not words or any(word in ("-h", "--help") for word in words)
 
@@ -253,6 +276,15 @@ def elements(override: Override) -> list[str]:
 
 def _first(override: Override) -> str:
     return f"{override.key_or_group}={elements(override)[0]}"
+
+
+def _renamed(overrides: Sequence[str]) -> Iterator[str]:
+    """Refuse another name for a choice: names lead to tables, files and folders."""
+    for word in overrides:
+        key = word.lstrip("+").partition("=")[0]
+        group, dot, last = key.rpartition(".")
+        if last == "name" and dot and (CONF / group).is_dir():
+            yield f"{key}: cannot be set; {group}=NAME chooses {' | '.join(choices(group))}"
 
 
 def _unknown_choices(override: Override) -> list[str]:
