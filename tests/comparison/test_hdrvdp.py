@@ -98,7 +98,15 @@ def test_octave_is_given_the_pair_by_the_protocol(toolbox: Path) -> None:
         pytest.approx([0.005, 1000, 0.005, 1000]),
         pytest.approx([0.005, 10000, 0.005, 10000]),
     ]
-    assert all(passed for _, passed, _ in gates.check_figures([two, three]))
+    assert all(passed for _, passed, _ in gates.check_figures([two]))
+
+
+def test_matlab_is_called_in_its_own_way(toolbox: Path, tmp_path: Path) -> None:
+    matlab = tmp_path / "bin" / "matlab"
+    matlab.write_text(FAKE.replace('"--eval"', '"-batch"'))
+    matlab.chmod(0o755)
+    _, _, said = open_hdrvdp("hdrvdp3", ToolboxConfig(None, str(toolbox), str(matlab)))
+    assert "task quality" in said
 
 
 def test_a_metric_that_sees_no_difference_stops_the_comparison(
