@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce-tiny reproduce-paper check test test-slow test-kills audit clean
+.PHONY: help setup demo reproduce-tiny reproduce-paper check test test-slow test-gpu test-kills audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ test-slow: setup  ## the long tests
 
 test-kills: setup  ## kill trainings 40 times at random moments; each must end as if nothing had happened
 	$(RUN) pytest -n 0 -m kills
+
+test-gpu: setup  ## the tests that need a GPU
+	$(RUN) pytest -m gpu
 
 # Advisory: what it finds ends nothing. "Could not be audited" means that the index gave no answer.
 audit:  ## ask the package index for known holes in the versions of constraints.txt

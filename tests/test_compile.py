@@ -66,6 +66,7 @@ def test_training_is_compiled_and_validation_is_not(lab: Lab, monkeypatch: pytes
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for the CPU with g++")
 @pytest.mark.parametrize("extra", ["trainer.precision=32", "trainer.precision=bf16", "trainer.ema=0.9"])
 def test_compiled_training_on_the_cpu(lab: Lab, extra: str) -> None:
