@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hdrlab.comparison.candidates import Candidate
     from hdrlab.comparison.setups import Setup
+    from hdrlab.comparison.summaries import Results
     from hdrlab.metrics.statistics import Summary
 
 TABLE_WIDTH = 120
@@ -66,7 +67,7 @@ def evaluate(config: EvaluateConfig) -> int:
 def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], setup: Setup) -> int:
     """Compare methods; print the table, write CSV, JSON, Markdown and a page."""
     from hdrlab.comparison import outputs, setups
-    from hdrlab.comparison.contest import ComparisonError, Gallery, compare
+    from hdrlab.comparison.contest import Gallery, compare
     from hdrlab.comparison.plots import plot_scores
     from hdrlab.comparison.summaries import LEAST_SCENES, against, failures_of, pairs_of, summarise_rows
     from hdrlab.datasets.progress import reading
@@ -75,17 +76,10 @@ def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], set
     where = setups.where(config)
     with reading(f"data={config.data.name}") as progress:
         opened = setup.open(progress)
-    contenders = [*setup.contenders, *opened.contenders]
+    contenders = setups.all_contenders(setup, opened)
     methods = [contender.about for contender in contenders]
-    if len(methods) < 2:
-        key = "methods" if setup.baseline == "srgb" else "operators"
-        raise ComparisonError(
-            f"nothing to compare {methods[0].name} with: give a checkpoint, results or {key}"
-        )
-    names = [method.name for method in methods]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ComparisonError(f"results.{twice[0]}: a checkpoint is called so; choose another name")
-    print(f"{setup.title}, {where}: {len(opened.cases)} pictures by {', '.join(names)}", flush=True)
+    names = ", ".join(method.name for method in methods)
+    print(f"{setup.title}, {where}: {len(opened.cases)} pictures by {names}", flush=True)
     gates = setup.check()
     output = setups.output_folder(config)
     output.mkdir(parents=True, exist_ok=True)
@@ -95,17 +89,12 @@ def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], set
             num_shown = min(config.report_pictures, len(opened.cases)) if config.report else 0
             rows = compare(opened.cases, contenders, gallery, num_shown, progress)
         failed = failures_of(rows)
-        counted = any(row["usable"] for row in rows)
-        results = summarise_rows(
-            rows, setup.columns, pairs_of(methods, setup.baseline), everything=not counted
-        )
         every = summarise_rows(rows, setup.columns, everything=True)
-        listed = getattr(config.data, "keep", None)
-        apart = f"are left out by {listed}" if listed else "are mostly black or white and left out"
+        nothing_left = not any(row["usable"] for row in rows)
+        pairs = pairs_of(methods, setup.baseline)
+        results = summarise_rows(rows, setup.columns, pairs, everything=nothing_left)
         said = {
-            "pictures": f"{results.num}; {results.left_out} more {apart}"
-            if counted
-            else f"{results.num}, all mostly black or white",
+            "pictures": _counted(config, results, nothing_left=nothing_left),
             "data": f"{where}, fingerprint {opened.fingerprint[:16]}",
             **opened.said,
             **setup.said,
@@ -145,6 +134,15 @@ def compare_methods(config: EvaluateConfig, candidates: Sequence[Candidate], set
         print(f"failures, scored as black: {line}")
     print(f"comparison: {output}")
     return 0
+
+
+def _counted(config: EvaluateConfig, results: Results, *, nothing_left: bool) -> str:
+    """Say how many pictures count, and what became of the others."""
+    if nothing_left:
+        return f"{results.num}, all mostly black or white"
+    listed = getattr(config.data, "keep", None)
+    apart = f"are left out by {listed}" if listed else "are mostly black or white and left out"
+    return f"{results.num}; {results.left_out} more {apart}"
 
 
 def score(config: EvaluateConfig, checkpoint: Path) -> int:

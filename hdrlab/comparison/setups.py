@@ -200,6 +200,22 @@ def _tone_mappings(config: EvaluateConfig, candidates: Sequence[Candidate]) -> S
     )
 
 
+def all_contenders(setup: Setup, opened: Pictures) -> list[Contender]:
+    """Return who takes part.
+
+    Raises:
+        ComparisonError: One alone does, or two are called alike.
+    """
+    contenders = [*setup.contenders, *opened.contenders]
+    names = [one.about.name for one in contenders]
+    if len(names) < 2:
+        key = "methods" if setup.baseline == methods.BASELINE else "operators"
+        raise ComparisonError(f"nothing to compare {names[0]} with: give a checkpoint, results or {key}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ComparisonError(f"results.{twice[0]}: a checkpoint is called so; choose another name")
+    return contenders
+
+
 def where(config: EvaluateConfig) -> str:
     """Say which pictures a comparison is made on."""
     data = config.data
