@@ -49,7 +49,7 @@ _FREE_KEYS = {
     },
     "trainer": {
         *("max_steps", "accelerator", "devices", "num_nodes", "timeout", "compile", "val_every"),
-        *("save_every", "log_every", "val_pictures", "bad_steps"),
+        *("save_every", "log_every", "val_pictures", "bad_steps", "bad_samples"),
     },
 }
 _FREE_SECTIONS = {"logger", "callbacks", "paths", "resume", "publish", "experiment", "sweep"}

@@ -55,8 +55,10 @@ class OutOfMemory(MemoryError):
     """A run that did not fit into memory."""
 
 
-def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None) -> HdrData:
-    """Make the DataModule of a run."""
+def build_data(
+    config: TrainConfig, index: Index, curves: ResponseCurves | None, folder: Path | None = None
+) -> HdrData:
+    """Make the DataModule of a run; samples that cannot be made are listed in its folder."""
     data, stage = config.data, config.stage
     keys = STAGES[stage.name].batch_keys
     training = training_set(
@@ -77,6 +79,8 @@ def build_data(config: TrainConfig, index: Index, curves: ResponseCurves | None)
         steps=config.trainer.max_steps,
         workers=data.workers,
         accumulate=config.trainer.accumulate,
+        spare=config.trainer.bad_samples,
+        listed=folder and folder / "bad_samples.txt",
     )
 
 

@@ -135,7 +135,7 @@ def _fit(material: Material, run: Run, curves: ResponseCurves | None, interrupti
         runtime,
     )
 
-    data = runtime.build_data(config, index, curves)
+    data = runtime.build_data(config, index, curves, run.folder)
     stage = runtime.build_stage(config, starts)
     stage.header = checkpoints.header(config, index, material.inputs)
     trainer = runtime.build_trainer(config, run, data, interruption)

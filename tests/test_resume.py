@@ -461,6 +461,43 @@ def test_a_sample_that_cannot_be_made_is_named(lab: Lab, workers: int) -> None:
     assert last.endswith("the disk gave nothing")
 
 
+def break_samples(counters: set[int]) -> Callable[[], None]:
+    """Make some training samples fail."""
+
+    def change() -> None:
+        plain = synth.SynthTraining.__getitem__
+
+        def broken(self: synth.SynthTraining, counter: int) -> dict[str, torch.Tensor]:
+            if counter in counters:
+                raise OSError("the disk gave nothing")
+            return plain(self, counter)
+
+        synth.SynthTraining.__getitem__ = broken  # type: ignore[method-assign]
+
+    return change
+
+
+def test_a_few_bad_samples_may_be_replaced_and_are_listed(lab: Lab, elsewhere: Lab) -> None:
+    words, log = (*STEADY, "trainer.bad_samples=2"), lab.work / "log"
+    assert start(elsewhere.words("deq", *words), log, break_samples({3, 8})).wait() == 0, log.read_text()
+    change = break_samples({3, 8})
+
+    def change_and_kill() -> None:
+        change()
+        with_callback(At("on_train_batch_start", 4, kill_self))()
+
+    killed = start(lab.words("deq", *words, "data.workers=1"), log, change_and_kill)
+    assert killed.wait() == -signal.SIGKILL
+    assert start(lab.words("deq", *words, "data.workers=1"), log, change).wait() == 0, log.read_text()
+    assert_same_run(run_of(lab, "deq"), run_of(elsewhere, "deq"))
+    listed = (run_of(lab, "deq") / "bad_samples.txt").read_text().splitlines()
+    assert [line.partition(" (")[0] for line in listed] == ["sample 3", "sample 8"]
+    assert all(line.endswith("the disk gave nothing") for line in listed)
+    more = lab.words("deq", *words, "resume=never")
+    assert start(more, log, break_samples({3, 8, 9})).wait() == 1
+    assert log.read_text().splitlines()[-1].startswith("error: sample 9 (")
+
+
 @pytest.mark.parametrize("fault", ["killed", "hung"])
 def test_a_loader_process_that_dies_or_hangs_ends_the_run(lab: Lab, fault: str) -> None:
     def change() -> None:

@@ -511,6 +511,7 @@ class TrainerConfig:
     )
     compile: bool = key("compile the nets: a minute or more at first, faster steps then", absent=False)
     sync_batchnorm: bool = key("batch norms over the samples of all GPUs, not of each", absent=False)
+    bad_samples: int = key("samples that cannot be made and are replaced before a run stops", least=0)
     val_every: int | None = key("steps between validations; null: a tenth of the run", least=1)
     save_every: int | None = key("steps between checkpoints; null: at validations only", least=1)
     log_every: int = key("steps between logged training losses", least=1)

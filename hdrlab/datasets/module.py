@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,6 +16,10 @@ from hdrlab.datasets.order import CounterSampler
 
 TIMEOUT = 60
 """Seconds after which a loader process that gives nothing counts as hung."""
+
+
+ELSEWHERE = 1 << 40
+"""How far from a sample the one is that stands for it: farther than any training counts."""
 
 
 class SampleError(ValueError):
@@ -38,6 +44,8 @@ class HdrData(pl.LightningDataModule):
         steps: Steps of the whole run.
         workers: Loader processes; 0 loads in the main one.
         accumulate: Parts a step is computed in, one after the other.
+        spare: Training samples that others may stand for where they cannot be made.
+        listed: File these are written to.
     """
 
     def __init__(
@@ -49,9 +57,11 @@ class HdrData(pl.LightningDataModule):
         steps: int,
         workers: int,
         accumulate: int = 1,
+        spare: int = 0,
+        listed: Path | None = None,
     ) -> None:
         super().__init__()
-        self.training, self.validation = _Named(training), _Named(validation)
+        self.training, self.validation = _Named(training, spare, listed), _Named(validation)
         self.batch_size, self.steps, self.workers, self.accumulate = batch_size, steps, workers, accumulate
 
     def describe(self, counter: int) -> str:
@@ -86,10 +96,18 @@ class HdrData(pl.LightningDataModule):
 
 
 class _Named(Dataset[dict[str, Tensor]]):
-    """Samples that say what they are made of when they cannot be made."""
+    """Samples that say what they are made of when they cannot be made; others may stand for a few of them.
 
-    def __init__(self, samples: Dataset[dict[str, Tensor]]) -> None:
-        self.samples = samples
+    Args:
+        samples: The samples.
+        spare: How many may be replaced; each is written down, once for all loader processes and resumes.
+        listed: File they are written to.
+    """
+
+    def __init__(
+        self, samples: Dataset[dict[str, Tensor]], spare: int = 0, listed: Path | None = None
+    ) -> None:
+        self.samples, self.spare, self.listed = samples, spare, listed
 
     def __len__(self) -> int:
         return len(self.samples)  # type: ignore[arg-type]
@@ -99,7 +117,21 @@ class _Named(Dataset[dict[str, Tensor]]):
             return self.samples[counter]
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise SampleError(f"sample {counter} ({describe(self.samples, counter)}): {reason}") from error
+            said = f"sample {counter} ({describe(self.samples, counter)}): {reason}"
+            if self.listed is None or self._note(counter, said) > self.spare:
+                raise SampleError(said) from error
+        return self[counter + ELSEWHERE]
+
+    def _note(self, counter: int, said: str) -> int:
+        """Write a sample down, unless it was before; return how many there are."""
+        assert self.listed is not None
+        lines = self.listed.read_text(encoding="utf-8").splitlines() if self.listed.is_file() else []
+        if not any(line.startswith(f"sample {counter} (") for line in lines):
+            lines.append(said)
+            with self.listed.open("a", encoding="utf-8") as stream:
+                stream.write(said + "\n")
+            print(f"warning: {said}; another stands for it", file=sys.stderr, flush=True)
+        return len(lines)
 
 
 def describe(samples: Any, counter: int) -> str:
