@@ -30,7 +30,8 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "elsewhere" / "home"))
     monkeypatch.chdir(tmp_path / "elsewhere" / "cwd")
     for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ERROR_REPORTING"):
-        monkeypatch.setenv(name, "")  # what the logger sets goes with the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # so what the logger sets goes with the test
     return tmp_path / "elsewhere"
 
 

@@ -175,7 +175,8 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CANARIES.items():
         monkeypatch.setenv(name, value)
     for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ERROR_REPORTING"):
-        monkeypatch.setenv(name, "")  # what the logger sets goes with the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # so what the logger sets goes with the test
 
 
 def test_a_wandb_run_stores_no_secret_of_the_environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
