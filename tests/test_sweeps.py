@@ -336,11 +336,13 @@ def test_axes_are_what_the_words_say() -> None:
     assert "demo_hal" in make_axis(parse("experiment=glob(demo_*)"), whole=False).values
 
 
-def search(result: Callable[[float], float | None], jobs: int, seed: int = 0) -> list[float]:
+def search(
+    result: Callable[[float], float | None], jobs: int, seed: int = 0, startup: int = 4
+) -> list[float]:
     pytest.importorskip("optuna")
     done: list[tuple[Any, float | None]] = []
     for _ in range(jobs):
-        values = suggest([lr_axis()], done, higher=False, startup=4, seed=seed)
+        values = suggest([lr_axis()], done, higher=False, startup=startup, seed=seed)
         assert values is not None
         done.append((values, result(float(values["stage.lr"]))))
     return [float(values["stage.lr"]) for values, _ in done]
@@ -358,6 +360,16 @@ def test_tpe_looks_where_it_was_good_and_repeats_itself() -> None:
     early = [result(lr) for rates in tries for lr in rates[:4]]
     late = [result(lr) for rates in tries for lr in rates[-4:]]
     assert sum(late) < 0.6 * sum(early)
+
+
+def test_tpe_is_better_than_chance_with_eight_jobs() -> None:
+    def miss(startup: int, seed: int) -> float:
+        best = 10 ** (-4.5 + 2 * (seed % 20) / 20)
+        found = search(lambda lr: math.log10(lr / best) ** 2, 8, seed, startup)
+        return min(abs(math.log10(lr / best)) for lr in found)
+
+    searched, drawn = (sum(miss(startup, seed) for seed in range(60)) for startup in (3, 8))
+    assert searched < 0.85 * drawn
 
 
 def test_tpe_keeps_away_from_where_jobs_failed() -> None:
@@ -515,14 +527,14 @@ def test_places_are_given_again_when_a_job_has_ended(
     lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
     launcher = Local(lock, 2, ["a", "b"])
     logs = [tmp_path / f"{number}.txt" for number in range(3)]
-    long, short = launcher.start("x", ["60"], logs[0], trainer), launcher.start("y", ["0"], logs[1], trainer)
+    short, long = launcher.start("x", ["1"], logs[0], trainer), launcher.start("y", ["60"], logs[1], trainer)
     wait_for(lambda: short.poll() is not None)
     again = launcher.start("z", ["0"], logs[2], trainer)
     wait_for(lambda: again.poll() is not None)
     long.stop(signal.SIGKILL)
     wait_for(lambda: long.poll() is not None)
     os.close(lock)
-    assert [log.read_text().strip() for log in logs] == ["a", "b", "b"]
+    assert [log.read_text().strip() for log in logs] == ["a", "b", "a"]
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ def suggest(
     for attempt, drawn_by in enumerate(seeds.tolist()):
         # What is left of a small space may lie where TPE does not look any more: then by chance.
         random_until = startup if attempt < ATTEMPTS // 2 else len(earlier) + 1
-        # Of few jobs a quarter are good ones: with Optuna's tenth, eight jobs ended worse than random ones.
+        # Of few jobs a quarter are good ones: with Optuna's tenth, eight were no better than random ones.
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # gamma goes with Optuna 6
             sampler = optuna.samplers.TPESampler(
                 n_startup_trials=random_until, seed=drawn_by, gamma=lambda known: math.ceil(known / 4)
