@@ -163,6 +163,7 @@ def test_a_mistake_is_named_before_any_work(
 
 
 def test_all_mistakes_come_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
     with pytest.raises(SystemExit):
         COMMAND.main(["sweep=tpe", "stage=deq", "stage.lr=interval(2,1)", "stage.patch=40", "stage.wdth=1,2"])
     said = capsys.readouterr().err.splitlines()

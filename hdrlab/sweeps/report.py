@@ -32,7 +32,7 @@ def report(record: Record, axes: Sequence[Axis], objective: str, *, higher: bool
     keys = [axis.key for axis in axes]
     write_table(record, keys, objective)
     rows = _rows(record, keys, higher=higher)
-    header = ["", "job", *keys, objective, "step", "time", "run"]
+    header = ["", "job", *keys, objective, "step", "time", "run or reason"]
     (record.folder / "summary.md").write_text(_markdown(record, header, rows), encoding="utf-8")
     _print(header, rows, record)
     if record.ranked(higher=higher):
