@@ -497,7 +497,10 @@ class TrainerConfig:
     devices: int = key("devices on this machine", least=1)
     num_nodes: int = key("machines; start one process a device with torchrun or srun then", least=1)
     timeout: int = key("seconds after which a process that is not heard of ends a run of several", least=1)
-    precision: str = key("arithmetic of the nets; losses stay in 32 bits", choices=("64", "32", "bf16", "16"))
+    precision: str = key(
+        "arithmetic of the nets, losses stay in 32 bits; bf16 is slow on CPUs without AVX512-BF16 or AMX",
+        choices=("64", "32", "bf16", "16"),
+    )
     accumulate: int = key(
         "parts a step is computed in, one after the other, to save memory", least=1, absent=1
     )
