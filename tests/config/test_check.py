@@ -43,7 +43,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("stage=hall", "did you mean hal?"),
         ("stage=hal data=tinny", "did you mean tiny?"),
         ("stage=hal logger=wandbb", "did you mean wandb?"),
-        ("stage=hal trainer=null", "trainer=null: must be fit | smoke"),
+        ("stage=hal trainer=null", "trainer=null: must be ddp | fit | smoke"),
         ("stage=null", "stage=null: must be"),
         ("trainer=smoke", "stage: not set"),
         ("stage", "stage: not understood"),
