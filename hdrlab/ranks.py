@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,35 +50,32 @@ def started_together() -> bool:
     return by_torchrun or ("SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1)
 
 
-def announce(run: Announced) -> Any:
-    """Tell the other processes which run it is.
-
-    Returns:
-        What must be kept while they listen.
-    """
+def announce(run: Announced) -> None:
+    """Tell the other processes which run it is."""
     told = {
         "folder": str(run.folder),
         "resume_from": run.resume_from and str(run.resume_from),
         "finished_step": run.finished_step,
     }
     os.environ[RUN] = json.dumps(told)
-    if not started_together():
-        return None
-    store = _store()
-    store.set(_KEY, os.environ[RUN])
-    return store
+    if started_together():
+        shared_store().set(_KEY, os.environ[RUN])
 
 
 def listen() -> Announced:
     """Wait until the first process has opened the run."""
-    told = os.environ.get(RUN) or _store().get(_KEY).decode()
+    told = os.environ.get(RUN) or shared_store().get(_KEY).decode()
     said = json.loads(told)
     resume_from = said["resume_from"]
     return Announced(Path(said["folder"]), resume_from and Path(resume_from), said["finished_step"])
 
 
-def _store() -> Any:
-    """Connect to the key-value store that the processes share."""
+@cache
+def shared_store() -> Any:
+    """Connect to the key-value store that processes which were started together share; once, and to the end.
+
+    Its keys are those of this try: what torchrun's earlier tries have left there would mislead.
+    """
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
     first = own_rank() == 0

@@ -40,6 +40,7 @@ from hdrlab.guards import Guard, TrainingFailed
 from hdrlab.interruption import Interruption
 from hdrlab.loggers import build_loggers
 from hdrlab.precision import precision_plugin
+from hdrlab.ranks import own_rank, shared_store, started_together
 from hdrlab.resuming import Checkpoints, Reseeding
 from hdrlab.runs import Run
 from hdrlab.stages.base import Stage
@@ -151,11 +152,27 @@ def build_trainer(config: TrainConfig, run: Run, data: HdrData, interruption: In
     )
 
 
+class _Processes(DDPStrategy):
+    """Several processes that meet afresh when torchrun starts them again."""
+
+    def setup_distributed(self) -> None:
+        """Connect. torch would take addresses of an earlier try for those of this one; Lightning joins in."""
+        if started_together():
+            torch.distributed.init_process_group(
+                self._get_process_group_backend(),
+                store=shared_store(),
+                rank=own_rank(),
+                world_size=self.num_processes * self.num_nodes,
+                timeout=self._timeout,
+            )
+        super().setup_distributed()
+
+
 def _strategy(config: TrainConfig) -> str | DDPStrategy:
     """Choose how several processes work together; a rank that is not heard of for a while ends all."""
     if config.trainer.devices * config.trainer.num_nodes == 1:
         return "auto"
-    return DDPStrategy(timeout=timedelta(seconds=config.trainer.timeout))
+    return _Processes(timeout=timedelta(seconds=config.trainer.timeout))
 
 
 def _environment() -> list[SLURMEnvironment]:
@@ -210,7 +227,7 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HdrData, resume_from: Path | No
                 f"{where}: a loader process died or hung ({said}); memory or a slow disk may be the reason: "
                 "lower data.workers; the same command goes on from the last checkpoint"
             ) from error
-        if isinstance(error, torch.distributed.DistBackendError) or any(w in said for w in _OTHERS_GONE):
+        if isinstance(error, torch.distributed.DistError) or any(w in said for w in _OTHERS_GONE):
             raise TrainingFailed(
                 f"{where}: another process of this training died or hung ({said}); what it said is above; "
                 "the same command goes on from the last checkpoint"
@@ -228,3 +245,4 @@ def _end_others(trainer: pl.Trainer) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE)
             process.kill()
+            process.wait()

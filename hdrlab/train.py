@@ -84,10 +84,9 @@ def _train(config: TrainConfig, interruption: Interruption) -> int:
     curves = open_curves(config.data)
     run = open_run(material.config, material.index.fingerprint, material.inputs)
     try:
-        store = announce(run.announced)
+        announce(run.announced)
         _fit(material, run, curves, interruption)
         _publish(material, run)
-        del store  # the other processes may have asked it until now
     finally:
         run.release()
     return 0

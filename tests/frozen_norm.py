@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
+from hdrlab.nets.layers import BiasedBatchNorm2d
 from hdrlab.train import COMMAND
 
+
+def freeze(cls: Any) -> None:
+    plain = cls.forward
+
+    def frozen(self: Any, x: Any) -> Any:
+        self.training = False
+        return plain(self, x)
+
+    cls.forward = frozen
+
+
 if __name__ == "__main__":
-    plain = _BatchNorm.train
-
-    def frozen(self: Any, mode: bool = True) -> Any:
-        return plain(self, False)
-
-    _BatchNorm.train = frozen  # type: ignore[method-assign]
+    freeze(nn.BatchNorm2d)
+    freeze(BiasedBatchNorm2d)
     COMMAND.main()

@@ -151,23 +151,23 @@ def test_a_signal_to_the_first_process_stops_both_at_one_step(lab: Lab, number: 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_process_that_dies_or_hangs_ends_the_training(lab: Lab, number: int) -> None:
-    process = begin(words_of(lab, "deq", *TWO, "trainer.timeout=10", steps=100_000))
+    process = begin(words_of(lab, "deq", *TWO, "trainer.timeout=30", steps=100_000))
     until((bool(list(lab.runs.glob("deq/*/last.ckpt"))) for _ in iter(int, 1)), process)
     (other,) = children(process.pid)
     os.kill(other, number)
     begun = time.monotonic()
-    code, said = finish(process, 100)
+    code, said = finish(process, 150)
     assert code in (1, 75), said
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 90
     assert not Path(f"/proc/{other}").exists()
     assert "Traceback" not in said.splitlines()[-1]
 
 
 @pytest.mark.slow
 def test_torchrun_starts_again_where_a_killed_process_left(lab: Lab) -> None:
-    words = words_of(lab, "deq", *TWO, "trainer.precision=64", "trainer.save_every=1", steps=40)
+    words = words_of(lab, "deq", *TWO, "trainer.precision=64", "trainer.save_every=1", steps=100)
     program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=2"]
-    process = begin(["-m", "hdrlab.train", *words], [*program, f"--master-port={free_port()}"])
+    process = begin(["-m", "hdrlab.train", *words], [*program, "--standalone"])
     until((bool(list(lab.runs.glob("deq/*/previous.ckpt"))) for _ in iter(int, 1)), process)
     os.kill(children(process.pid)[-1], signal.SIGKILL)
     code, said = finish(process)
@@ -175,7 +175,7 @@ def test_torchrun_starts_again_where_a_killed_process_left(lab: Lab) -> None:
     assert "a new run" in said
     assert "resuming" in said
     whole = Lab(lab.prepared, lab.work / "whole").train(
-        "deq", *words_of(Lab(lab.prepared, lab.work / "whole"), "deq", "trainer.precision=64", steps=40)
+        "deq", *words_of(Lab(lab.prepared, lab.work / "whole"), "deq", "trainer.precision=64", steps=100)
     )
     assert largest_difference(run_in(lab, "deq"), whole) < 1e-12
 
