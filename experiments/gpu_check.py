@@ -34,14 +34,15 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.utils.data import Dataset
 
-from hdrlab import __version__, checkpoints, runtime
+from hdrlab import __version__
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.progress import reading
 from hdrlab.datasets.sources import open_curves, open_data
-from hdrlab.interruption import interruptible
 from hdrlab.nets import NETS, Net, build_net
 from hdrlab.runs import Run
 from hdrlab.train import COMMAND
+from hdrlab.training import checkpoints, runtime
+from hdrlab.training.interruption import interruptible
 
 LEAST_TORCH = (2, 11)
 WARM_UP = 5
@@ -66,7 +67,7 @@ TRAINING = """
 import os, signal, sys
 import pytorch_lightning as pl
 import torch
-from hdrlab import runtime
+from hdrlab.training import runtime
 from hdrlab.train import COMMAND
 
 class Killed(pl.Callback):

@@ -26,17 +26,17 @@ from gpu_check import Cached
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hdrlab import checkpoints, runtime
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.module import HdrData
 from hdrlab.datasets.order import CounterSampler
 from hdrlab.datasets.progress import reading
 from hdrlab.datasets.sources import open_curves, open_data
-from hdrlab.interruption import interruptible
-from hdrlab.manifest import LAST
 from hdrlab.runs import Run
 from hdrlab.train import COMMAND
+from hdrlab.training import checkpoints, runtime
+from hdrlab.training.interruption import interruptible
+from hdrlab.training.manifest import LAST
 
 DRIFT = 1.15
 BLOCK = 2

@@ -219,7 +219,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _stage_nets(path: Path) -> Iterator[Net]:
-    from hdrlab.checkpoints import load_stage  # brings Lightning, which a net file does not need
+    from hdrlab.training.checkpoints import load_stage  # brings Lightning, which a net file does not need
 
     stage = load_stage(path)
     for module in stage.modules():

@@ -28,8 +28,8 @@ from filelock import FileLock, Timeout
 
 from hdrlab.config.schema import StageConfig, TrainConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
-from hdrlab.manifest import check_listed, digest, find_last, remove_parts, write_text
-from hdrlab.ranks import Announced
+from hdrlab.training.manifest import check_listed, digest, find_last, remove_parts, write_text
+from hdrlab.training.ranks import Announced
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {

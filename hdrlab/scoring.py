@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from hdrlab.camera import ResponseCurves
-from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.config.schema import EvaluateConfig, TinyConfig, TmoPairsConfig
 from hdrlab.config.stages import DATA, STAGES, reads_tones
 from hdrlab.datasets.index import Index, Progress
@@ -17,8 +16,9 @@ from hdrlab.datasets.splits import DataError
 from hdrlab.metrics import PSNR_CAP
 from hdrlab.metrics.names import HIGHER_IS_BETTER
 from hdrlab.metrics.statistics import Summary, summarise
-from hdrlab.precision import device_type
 from hdrlab.stages.base import Stage
+from hdrlab.training.checkpoints import CheckpointError, load_stage
+from hdrlab.training.precision import device_type
 
 Row = dict[str, str | float]
 

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from hdrlab.chain import ChainError, lacks_memory, pick_device
-from hdrlab.checkpoints import CheckpointError, read_checkpoint
 from hdrlab.net_files import fingerprint, load_nets
 from hdrlab.nets import SYSTEMS, Net
 from hdrlab.operators import OperatorError
 from hdrlab.procedure import ProcedureName
 from hdrlab.runs import slot_of
 from hdrlab.tone_mapping import Normalization, ToneInput, ToneMappingError, tone_map
+from hdrlab.training.checkpoints import CheckpointError, read_checkpoint
 
 STAGE = "tmo_ft"
 REMEDY = "and the nets see a picture as a whole; take a classical operator or make it smaller"

@@ -13,8 +13,8 @@ from hdrlab.config.command import Command
 from hdrlab.config.menu import train_menu
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
-from hdrlab.interruption import Interruption, interruptible
-from hdrlab.ranks import announce, listen, own_rank, started_together
+from hdrlab.training.interruption import Interruption, interruptible
+from hdrlab.training.ranks import announce, listen, own_rank, started_together
 
 if TYPE_CHECKING:
     from hdrlab.camera import ResponseCurves
@@ -43,8 +43,8 @@ def gather(config: TrainConfig) -> Material:
     """Find what a training starts from; what is wrong with it is said before torch is imported."""
     from hdrlab.datasets.progress import reading
     from hdrlab.datasets.sources import open_data
-    from hdrlab.manifest import digest
     from hdrlab.runs import starting_points
+    from hdrlab.training.manifest import digest
 
     starts = starting_points(config)
     with reading(f"data={config.data.name}") as progress:
@@ -70,7 +70,7 @@ def _train(config: TrainConfig, interruption: Interruption) -> int:
     from hdrlab.runs import RunError, join_run, open_run
 
     if config.trainer.precision == "16" or config.trainer.accelerator in ("gpu", "mps"):
-        from hdrlab.precision import require_device  # this needs torch, as nothing else here does
+        from hdrlab.training.precision import require_device  # this needs torch, as nothing else here does
 
         require_device(config.trainer)
     if config.trainer.num_nodes > 1 and not started_together():
@@ -129,7 +129,7 @@ def _fit(material: Material, run: Run, curves: ResponseCurves | None, interrupti
             said = f"finished at step {run.finished_step}; raise stage.max_steps or resume=never"
             print(f"{run.folder}: {said}")
         return
-    from hdrlab import (  # torch comes in here, seconds after the first mistakes were found
+    from hdrlab.training import (  # torch comes in here, after the first mistakes were found
         checkpoints,
         runtime,
     )

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from hdrlab import runtime
 from hdrlab.train import COMMAND
+from hdrlab.training import runtime
 
 Change = Callable[[], None]
 

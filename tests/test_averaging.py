@@ -12,11 +12,11 @@ from forked import kill_self, start, with_callback
 from torch import Tensor
 from training import Lab, assert_same, checkpoint, numbers
 
-from hdrlab import runtime
-from hdrlab.averaging import moving_average
-from hdrlab.checkpoints import load_stage
 from hdrlab.config.check import ConfigError
 from hdrlab.runs import slot_of
+from hdrlab.training import runtime
+from hdrlab.training.averaging import moving_average
+from hdrlab.training.checkpoints import load_stage
 
 LONG = ("stage.max_steps=6", "trainer.val_every=3", "trainer.log_every=1", "stage.lr=1e-2")
 EMA = ("trainer.ema=0.5", *LONG)  # above what the first steps are limited to: 0.1 to 0.4

@@ -529,7 +529,7 @@ def test_nothing_to_load_is_said(tmp_path: Path) -> None:
 def test_checkpoints_of_trainings_are_loaded_with_the_mask_they_were_trained_with(
     lab: Lab, tmp_path: Path
 ) -> None:
-    from hdrlab.runtime import build_stage
+    from hdrlab.training.runtime import build_stage
 
     config = lab.config("hal", "stage.mask_width=0.3")
     stage = build_stage(config)

@@ -45,11 +45,15 @@ OWN = {
             "net_files",
             "pipeline",
             "procedure",
-            "checkpoints",
+            "training",
             "tiles",
         ),
     },
-    "sweeps": {"sweeps", "config", "runs", "manifest", "interruption", "processes", "train", "metrics"},
+    "sweeps": {"sweeps", "config", "runs", "training", "processes", "train", "metrics"},
+    "training": {
+        *("training", "stages", "datasets", "nets", "metrics", "camera", "io", "config"),
+        *("runs", "net_files"),
+    },
     "stages": {
         *("stages", "nets", "losses", "metrics", "ops", "config", "optim"),
         *("pipeline", "tone_mapping", "weights"),
@@ -73,6 +77,7 @@ FOREIGN = {
     "datasets": {"hydra", "omegaconf", "wandb"},
     "comparison": FRAME,
     "sweeps": TORCH | {"wandb"},
+    "training": {"hydra", "omegaconf"},
     "stages": {"hydra", "omegaconf", "wandb"},
 }
 """What of other packages it may not."""

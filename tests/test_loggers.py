@@ -15,9 +15,9 @@ from PIL import Image
 from training import Lab, numbers
 from wandb_files import history, of_kind, served
 
-from hdrlab.loggers import LoggerError, TensorBoard
 from hdrlab.metrics.names import METRICS, better
-from hdrlab.metrics_file import MetricsFile, RunLogger, read_metrics
+from hdrlab.training.loggers import LoggerError, TensorBoard
+from hdrlab.training.metrics_file import MetricsFile, RunLogger, read_metrics
 
 SHOWN = ("callbacks.panels=1", "trainer.val_every=1", "trainer.log_every=1")
 

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from training import TONE_STAGES, Lab
 
-from hdrlab import precision, runtime
 from hdrlab.camera.curves import load_response_curves
-from hdrlab.checkpoints import stage_class
 from hdrlab.config.check import ConfigError
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
@@ -21,8 +19,10 @@ from hdrlab.datasets.index import open_index
 from hdrlab.nets import build_net
 from hdrlab.nets.linearization import LinearizationNet
 from hdrlab.nets.vgg16 import VGG16Features
-from hdrlab.precision import DeviceError, HalfPrecisionNets, precision_plugin, require_device
 from hdrlab.train import train
+from hdrlab.training import precision, runtime
+from hdrlab.training.checkpoints import stage_class
+from hdrlab.training.precision import DeviceError, HalfPrecisionNets, precision_plugin, require_device
 
 PERCEPTUAL = ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")
 VGG = dict.fromkeys(("hal", "joint", "real_finetune", "tmo_bottom"), PERCEPTUAL)

@@ -11,8 +11,8 @@ from training import Lab, formula
 
 from hdrlab.datasets.index import Source, open_index
 from hdrlab.io import write_image
-from hdrlab.manifest import digest
 from hdrlab.prepare import COMMAND
+from hdrlab.training.manifest import digest
 
 Prepare = Callable[..., tuple[int, str, str]]
 

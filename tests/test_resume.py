@@ -16,12 +16,12 @@ import torch
 from forked import Training, kill_self, start, with_callback
 from training import Lab, assert_same, checkpoint, numbers
 
-from hdrlab import checkpoints, manifest
-from hdrlab.checkpoints import read_checkpoint
 from hdrlab.datasets import synth
-from hdrlab.manifest import digest, find_last, read_manifest
-from hdrlab.metrics_file import MetricsFile
 from hdrlab.train import COMMAND
+from hdrlab.training import checkpoints, manifest
+from hdrlab.training.checkpoints import read_checkpoint
+from hdrlab.training.manifest import digest, find_last, read_manifest
+from hdrlab.training.metrics_file import MetricsFile
 
 STEPS = 6
 STEADY = (f"stage.max_steps={STEPS}", "trainer.val_every=3", "trainer.log_every=1")

@@ -8,9 +8,9 @@ import pytest
 from training import Lab
 
 from hdrlab.config.schema import TrainConfig
-from hdrlab.manifest import ManifestError
 from hdrlab.runs import Run, main, open_run, run_hash
 from hdrlab.train import COMMAND
+from hdrlab.training.manifest import ManifestError
 
 
 def opened(config: TrainConfig) -> Run:

@@ -25,18 +25,18 @@ from wandb_files import of_kind, records
 
 from hdrlab import evaluate, import_weights, photograph, reconstruct, reproduce, tonemap, train
 from hdrlab.batch_files import plan_jobs
-from hdrlab.checkpoints import CheckpointError, load_stage, read_checkpoint
 from hdrlab.config.check import ConfigError
 from hdrlab.datasets.index import open_index
 from hdrlab.io import read_image, write_image
-from hdrlab.manifest import Entry, ManifestError, read_manifest
 from hdrlab.metrics import NiqeModelError, load_niqe_model
-from hdrlab.metrics_file import read_metrics
 from hdrlab.net_files import load_nets
 from hdrlab.plans import PlanError, read_plan
 from hdrlab.runs import RunError, read_finished
 from hdrlab.runs import main as list_runs
 from hdrlab.sweeps.record import Record, SweepError
+from hdrlab.training.checkpoints import CheckpointError, load_stage, read_checkpoint
+from hdrlab.training.manifest import Entry, ManifestError, read_manifest
+from hdrlab.training.metrics_file import read_metrics
 from hdrlab.weights import WeightsError, load_vgg16
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hdrlab"

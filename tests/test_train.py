@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 import torch
 from training import Lab, assert_same, checkpoint, formula, numbers
 
-from hdrlab import runtime
-from hdrlab.checkpoints import CheckpointError, read_checkpoint
 from hdrlab.io import Image, write_image
-from hdrlab.manifest import digest
 from hdrlab.stages.deq import DeqStage
 from hdrlab.train import COMMAND
+from hdrlab.training import runtime
+from hdrlab.training.checkpoints import CheckpointError, read_checkpoint
+from hdrlab.training.manifest import digest
 
 STEADY = ("trainer.val_every=3", "trainer.log_every=1")
 

@@ -45,8 +45,8 @@ def test_the_page_has_every_stage_loss_and_figure(script: ModuleType) -> None:
 
 
 def test_the_names_are_those_that_runs_log(script: ModuleType) -> None:
-    from hdrlab.loggers import PANEL
     from hdrlab.metrics.names import METRICS
+    from hdrlab.training.loggers import PANEL
 
     assert PANEL == "panel"
     assert {name for stage in STAGES for pair in script.figures_of(stage) for name in pair} <= set(METRICS)

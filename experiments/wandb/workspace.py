@@ -69,7 +69,7 @@ def build_workspace(entity: str, project: str = "hdrlab", name: str = "hdrlab") 
 
 def figures_of(stage: str) -> tuple[tuple[str, str], ...]:
     """Return the figures of a stage, each with the one of doing nothing or of a plain guess."""
-    from hdrlab.checkpoints import stage_class
+    from hdrlab.training.checkpoints import stage_class
 
     pairs: tuple[tuple[str, str], ...] = stage_class(stage).COMPARED
     return pairs

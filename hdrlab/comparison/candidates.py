@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hdrlab.checkpoints import CheckpointError, read_checkpoint
 from hdrlab.comparison.contest import ComparisonError
 from hdrlab.net_files import SUFFIXES, read_header
 from hdrlab.nets import SYSTEMS
 from hdrlab.nets.layers import WeightsError
 from hdrlab.pipeline import REQUIRED
+from hdrlab.training.checkpoints import CheckpointError, read_checkpoint
 
 Kind = Literal["stage", "reconstruct", "tonemap"]
 

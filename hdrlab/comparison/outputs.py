@@ -129,7 +129,7 @@ def _score(score: Score | None, column: Column) -> str:
         return "–"
     digits = _digits(score.mean, column)
     mean, low, high = (f"{value:.{digits}f}" for value in (score.mean, score.low, score.high))
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low}, {high}]" if score.scenes > 1 else f"{mean} [one scene]"
 
 
 def _counted(score: Score | None, column: Column) -> str:
@@ -143,7 +143,9 @@ def _verdict(difference: Difference | None, column: Column) -> str:
     mean, low, high = (f"{value:+.{digits}f}" for value in (difference.mean, difference.low, difference.high))
     better = (difference.mean > 0) == column.higher_is_better
     word = ("better" if better else "worse") if difference.significant else "not significant"
-    return f"{mean} [{low}, {high}], {difference.wins:.0%}, {word}"
+    # Pictures of a single scene give an interval without a width, which would look like certainty.
+    sure = f"[{low}, {high}]" if difference.low < difference.high else "[one scene]"
+    return f"{mean} {sure}, {difference.wins:.0%}, {word}"
 
 
 def _digits(value: float, column: Column) -> int:

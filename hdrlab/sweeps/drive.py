@@ -20,7 +20,6 @@ from typing import Any
 from hdrlab.config.check import ConfigError, nearest
 from hdrlab.config.command import Command, elements
 from hdrlab.config.schema import SweepConfig, TrainConfig, WandbConfig
-from hdrlab.interruption import CODES, interruptible
 from hdrlab.processes import alone
 from hdrlab.runs import finished_step, run_folders, run_hash, what_counts
 from hdrlab.sweeps.launchers import Launcher, Local, Slurm, Task
@@ -37,6 +36,7 @@ from hdrlab.sweeps.record import (
 from hdrlab.sweeps.report import report, told
 from hdrlab.sweeps.space import Axis, Values, grid, grid_size, make_axis, split, suggest
 from hdrlab.train import Material, gather, in_steps
+from hdrlab.training.interruption import CODES, interruptible
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10

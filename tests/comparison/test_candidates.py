@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hdrlab.checkpoints import CheckpointError
 from hdrlab.comparison.candidates import HELD, sort_candidates
 from hdrlab.comparison.contest import ComparisonError
 from hdrlab.config.stages import STAGES
 from hdrlab.net_files import save_net
 from hdrlab.nets import SYSTEMS, build_net
+from hdrlab.training.checkpoints import CheckpointError
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from iqatm import NET_SCOPES, vgg16_of_the_reference
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab import runtime
 from hdrlab.stages.base import Batch, Frozen, Stage
 from hdrlab.train import COMMAND
+from hdrlab.training import runtime
 from hdrlab.weights import load_variables
 
 pytestmark = pytest.mark.golden

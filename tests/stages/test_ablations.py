@@ -11,8 +11,6 @@ import torch
 from torch import nn
 from training import Lab, assert_same, checkpoint
 
-from hdrlab import runtime
-from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.net_files import load_nets
 from hdrlab.nets import build_net
 from hdrlab.nets.hallucination import HallucinationNet
@@ -21,6 +19,8 @@ from hdrlab.pipeline import hallucinate
 from hdrlab.runs import RunError, run_hash, starting_points
 from hdrlab.stages.tmo_ft import TmoFtStage
 from hdrlab.tone_mapping import merge_layers, tone_map
+from hdrlab.training import runtime
+from hdrlab.training.checkpoints import CheckpointError, load_stage
 
 CASES = [
     ("lin", "ablation_lin_no_edges"),

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from training import Lab, checkpoint
 
-from hdrlab import runtime
-from hdrlab.checkpoints import CheckpointError, load_stage
-from hdrlab.manifest import digest
 from hdrlab.metrics import alignment_mask
 from hdrlab.runs import RunError, starting_points
 from hdrlab.stages.base import StageError
 from hdrlab.stages.joint import JointStage
 from hdrlab.stages.real_finetune import PATIENCE, RealFinetuneStage, clipping_point
+from hdrlab.training import runtime
+from hdrlab.training.checkpoints import CheckpointError, load_stage
+from hdrlab.training.manifest import digest
 
 SIDE = 32
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from training import Lab, checkpoint, numbers
 
-from hdrlab import runtime
 from hdrlab.camera.curves import load_response_curves
-from hdrlab.checkpoints import CheckpointError, load_stage
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import DATA, STAGES
 from hdrlab.datasets.index import open_index
 from hdrlab.stages.base import Batch, Stage
+from hdrlab.training import runtime
+from hdrlab.training.checkpoints import CheckpointError, load_stage
 
 TRACES = Path(__file__).with_name("traces.json")
 PERCEPTUAL = ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")

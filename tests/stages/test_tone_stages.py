@@ -8,11 +8,11 @@ import pytest
 import torch
 from training import Lab, checkpoint, numbers
 
-from hdrlab import runtime
 from hdrlab.camera import load_response_curves
 from hdrlab.datasets.index import open_index
 from hdrlab.runs import RunError
 from hdrlab.stages.base import Batch, Stage
+from hdrlab.training import runtime
 
 LABEL_FREE = {"tmo_bottom": {"hue", "structure"}, "tmo_high": {"structure"}, "tmo_ft": {"hue", "structure"}}
 

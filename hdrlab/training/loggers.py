@@ -17,13 +17,13 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from hdrlab.checkpoints import read_checkpoint
 from hdrlab.config.schema import TrainConfig, WandbConfig
-from hdrlab.manifest import BEST, LAST
 from hdrlab.metrics.names import METRICS, better
-from hdrlab.metrics_file import MetricsFile, RunLogger, read_metrics
-from hdrlab.resuming import owes_validation
 from hdrlab.runs import Run
+from hdrlab.training.checkpoints import read_checkpoint
+from hdrlab.training.manifest import BEST, LAST
+from hdrlab.training.metrics_file import MetricsFile, RunLogger, read_metrics
+from hdrlab.training.resuming import owes_validation
 
 PANEL = "panel"
 """What dashboards call a run's panels."""

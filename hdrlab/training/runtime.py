@@ -18,10 +18,17 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from hdrlab.averaging import Averages
-from hdrlab.callbacks import Lines, Panels
 from hdrlab.camera import ResponseCurves
-from hdrlab.checkpoints import (
+from hdrlab.config.schema import TrainConfig
+from hdrlab.config.stages import STAGES
+from hdrlab.datasets.index import Index
+from hdrlab.datasets.module import HdrData
+from hdrlab.datasets.sets import training_set, validation_set
+from hdrlab.runs import Run
+from hdrlab.stages.base import Stage
+from hdrlab.training.averaging import Averages
+from hdrlab.training.callbacks import Lines, Panels
+from hdrlab.training.checkpoints import (
     CheckpointFiles,
     check_fits,
     check_resumes,
@@ -30,20 +37,13 @@ from hdrlab.checkpoints import (
     read_checkpoint,
     stage_class,
 )
-from hdrlab.compilation import Compiled
-from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import STAGES
-from hdrlab.datasets.index import Index
-from hdrlab.datasets.module import HdrData
-from hdrlab.datasets.sets import training_set, validation_set
-from hdrlab.guards import Guard, TrainingFailed
-from hdrlab.interruption import Interruption
-from hdrlab.loggers import build_loggers
-from hdrlab.precision import precision_plugin
-from hdrlab.ranks import own_rank, shared_store, started_together
-from hdrlab.resuming import Checkpoints, Reseeding
-from hdrlab.runs import Run
-from hdrlab.stages.base import Stage
+from hdrlab.training.compilation import Compiled
+from hdrlab.training.guards import Guard, TrainingFailed
+from hdrlab.training.interruption import Interruption
+from hdrlab.training.loggers import build_loggers
+from hdrlab.training.precision import precision_plugin
+from hdrlab.training.ranks import own_rank, shared_store, started_together
+from hdrlab.training.resuming import Checkpoints, Reseeding
 
 _OTHERS_GONE = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "[gloo")
 """What torch says where another process is gone."""

@@ -12,10 +12,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hdrlab.checkpoints import CheckpointFiles
-from hdrlab.guards import TrainingFailed
-from hdrlab.interruption import Interrupted, Interruption
-from hdrlab.manifest import BEST, LAST
+from hdrlab.training.checkpoints import CheckpointFiles
+from hdrlab.training.guards import TrainingFailed
+from hdrlab.training.interruption import Interrupted, Interruption
+from hdrlab.training.manifest import BEST, LAST
 
 SAVE_ATTEMPTS = 3
 

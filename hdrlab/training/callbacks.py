@@ -9,9 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from hdrlab.loggers import log_picture, panel_name
 from hdrlab.stages.base import Stage
 from hdrlab.stages.panels import PanelSample, draw_panel
+from hdrlab.training.loggers import log_picture, panel_name
 
 
 class Panels(pl.Callback):

@@ -21,7 +21,9 @@ from hdrlab.config.check import build, perceptual_weights
 from hdrlab.config.schema import TrainConfig
 from hdrlab.config.stages import STAGES
 from hdrlab.datasets.index import Index
-from hdrlab.manifest import (
+from hdrlab.net_files import DAMAGE, check_records
+from hdrlab.stages.base import SCHEMA_VERSION, Stage
+from hdrlab.training.manifest import (
     BEST,
     LAST,
     PART,
@@ -33,8 +35,6 @@ from hdrlab.manifest import (
     sync_folder,
     write_manifest,
 )
-from hdrlab.net_files import DAMAGE, check_records
-from hdrlab.stages.base import SCHEMA_VERSION, Stage
 
 _NET_KEYS = {"features", "monotone", "upsampling", "residual"}
 """Keys that change what a net computes and, unlike the width, not always the shape of its weights."""
@@ -73,7 +73,7 @@ def header(config: TrainConfig, index: Index, inputs: Mapping[str, str]) -> dict
 
 
 def _git_commit() -> str | None:
-    folder = Path(__file__).resolve().parents[1]
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     asked = subprocess.run(
@@ -211,7 +211,7 @@ class CheckpointFiles(TorchCheckpointIO):
     """Writes checkpoints such that a kill or a full disk at any moment leaves a whole one behind.
 
     The new one is written beside its place, brought to the disk, read again, and only then moved there; the
-    one before is kept as ``previous.ckpt``; then the run's list is renewed, see `hdrlab.manifest`.
+    one before is kept as ``previous.ckpt``; then the run's list is renewed, see `hdrlab.training.manifest`.
 
     Attributes:
         error: Why the last one could not be saved, on the rank that saves; None if it was. It is not raised:

@@ -1,0 +1,1 @@
+"""How a training is carried out: trainer, checkpoints, exact resume, guards, processes, loggers."""
