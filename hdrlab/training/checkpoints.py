@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from importlib.metadata import version
@@ -212,31 +213,56 @@ class CheckpointFiles(TorchCheckpointIO):
 
     The new one is written beside its place, brought to the disk, read again, and only then moved there; the
     one before is kept as ``previous.ckpt``; then the run's list is renewed, see `hdrlab.training.manifest`.
-
-    Attributes:
-        error: Why the last one could not be saved, on the rank that saves; None if it was. It is not raised:
-            the other ranks wait for this one to end.
+    All that goes on beside the training, which waits only for a copy of what is to be written.
     """
 
-    error: OSError | CheckpointError | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._error: OSError | CheckpointError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save as ``path``, and with ``storage_options={"best": True}`` as ``best.ckpt`` too."""
-        self.error = None
+        """Begin to save as ``path``, and with ``storage_options={"best": True}`` as ``best.ckpt`` too.
+
+        Waits for the one before. What goes wrong is not raised, since the other ranks wait for this one:
+        see `take_error`.
+        """
+        self.finish()
+        place, best = Path(path), bool((storage_options or {}).get("best"))
         try:
-            self._save(checkpoint, Path(path), best=bool((storage_options or {}).get("best")))
+            check_finite(checkpoint, place)
+        except CheckpointError as error:
+            self._error = error
+        else:
+            self._writing = self._writer.submit(self._save, _copied(checkpoint), place, best=best)
+
+    def finish(self) -> None:
+        """Wait until all is written."""
+        if self._writing is None:
+            return
+        try:
+            self._writing.result()
         except (OSError, CheckpointError) as error:
-            self.error = error
+            self._error = error
+        self._writing = None
+
+    def take_error(self) -> OSError | CheckpointError | None:
+        """Return why a checkpoint could not be saved, on the rank that saves, and forget it."""
+        error, self._error = self._error, None
+        return error
+
+    def teardown(self) -> None:
+        """Wait until all is written."""
+        self.finish()
 
     def _save(self, checkpoint: dict[str, Any], place: Path, *, best: bool) -> None:
         """Save, or change nothing.
 
         Raises:
-            CheckpointError: The checkpoint holds values that are not finite, or the disk gave back something
-                else than was written.
+            CheckpointError: The disk gave back something else than was written.
             OSError: It cannot be written.
         """
-        check_finite(checkpoint, place)
         part = place.with_name(place.name + PART)
         try:
             with part.open("wb") as stream:
@@ -280,6 +306,15 @@ class _Digesting:
 
     def flush(self) -> None:
         self.stream.flush()
+
+
+def _copied(value: Any) -> Any:
+    """Copy nested values with all tensors, in the memory of the CPU: training goes on changing its own."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value
 
 
 def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:

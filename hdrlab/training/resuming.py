@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytorch_lightning as pl
@@ -84,7 +84,7 @@ class Checkpoints(pl.Callback):
         if (due or code is not None) and self.saved_step != trainer.global_step:
             self._save(trainer, best=False)
         if code is not None:
-            raise Interrupted(code)
+            self._stop(trainer, code)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -111,7 +111,7 @@ class Checkpoints(pl.Callback):
         if trainer.global_step and self.saved_step != trainer.global_step:
             self.owes_validation = True
             self._save(trainer, best=False)
-        raise Interrupted(code)
+        self._stop(trainer, code)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, as the best one too where it is that."""
@@ -125,24 +125,42 @@ class Checkpoints(pl.Callback):
         """Return the exit code asked for by a signal to any of the ranks."""
         return _largest(trainer, self.interruption.code or 0) or None
 
-    def _save(self, trainer: pl.Trainer, *, best: bool) -> None:
-        """Save; a disk that is full for a while costs checkpoints, not the run.
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See to it that the last checkpoint is on the disk.
 
         Raises:
-            SaveError: The run is no longer sound, or it was not possible several times in a row.
+            SaveError: It is not.
         """
+        self.files.finish()
+        self._judge(trainer, bearable=0)
+
+    def _stop(self, trainer: pl.Trainer, code: int) -> NoReturn:
+        """End the training when its last checkpoint is on the disk."""
+        self.files.finish()
+        self._judge(trainer, bearable=0)
+        raise Interrupted(code)
+
+    def _save(self, trainer: pl.Trainer, *, best: bool) -> None:
+        """Begin to save. A disk that is full for a while costs checkpoints, not the run."""
         trainer.save_checkpoint(self.folder / LAST, storage_options={"best": best})
-        error = self.files.error
+        self.saved_step = trainer.global_step
+        self._judge(trainer, bearable=SAVE_ATTEMPTS - 1)
+
+    def _judge(self, trainer: pl.Trainer, *, bearable: int) -> None:
+        """Look at what became of the checkpoints so far.
+
+        Raises:
+            SaveError: The run is no longer sound, or more could not be written, one after the other, than
+                are bearable.
+        """
+        error = self.files.take_error()
         failed = _largest(trainer, 0 if error is None else 1 if isinstance(error, OSError) else 2)
-        if not failed:
-            self.failures, self.saved_step = 0, trainer.global_step
-            return
-        self.failures += 1
-        said = f"{self.folder / LAST}: not saved at step {trainer.global_step} ({error})"
-        if failed == 2 or self.failures == SAVE_ATTEMPTS or self._asked_to_stop(trainer):
-            raise SaveError(f"{said}; the same command goes on from the one before")
-        if trainer.is_global_zero:
-            print(f"warning: {said}; the one before is kept", file=sys.stderr, flush=True)
+        self.failures = self.failures + 1 if failed else 0
+        said = f"{self.folder / LAST}: not saved ({error}); the one before is kept"
+        if failed == 2 or self.failures > bearable:
+            raise SaveError(f"{said}, and the same command goes on from it")
+        if failed and trainer.is_global_zero:
+            print(f"warning: {said}", file=sys.stderr, flush=True)
 
 
 def _largest(trainer: pl.Trainer, value: int) -> int:
