@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -522,8 +523,6 @@ def test_a_loader_process_that_dies_or_hangs_ends_the_run(lab: Lab, fault: str) 
 
 
 def pause(seconds: float) -> Callable[[], None]:
-    import time
-
     return with_callback(At("on_train_batch_start", 4, lambda: time.sleep(seconds)))
 
 
@@ -541,6 +540,26 @@ def test_a_second_process_on_a_run_is_refused_and_a_dead_one_is_no_hindrance(lab
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     assert start(lab.words("deq", *STEADY), second).wait() == 0, second.read_text()
+
+
+# ---------------------------------------------------------------------------------------------- slow disks
+
+
+def test_a_slow_disk_changes_no_checkpoint(lab: Lab, elsewhere: Lab) -> None:
+    def change() -> None:
+        plain = checkpoints.CheckpointFiles._save
+
+        def slow(*args: Any, **more: Any) -> None:
+            time.sleep(0.7)
+            plain(*args, **more)
+
+        checkpoints.CheckpointFiles._save = slow  # type: ignore[method-assign]
+
+    words = ("stage.lr=0.5", "trainer.val_every=1", "trainer.save_every=1")  # such steps only make it worse
+    whole = elsewhere.train("deq", *words)
+    assert start(lab.words("deq", *words), lab.work / "log", change).wait() == 0
+    assert_same_run(run_of(lab, "deq"), whole)
+    assert checkpoint(whole / "best.ckpt")["global_step"] < 3
 
 
 # -------------------------------------------------------------------------------------------------- the list

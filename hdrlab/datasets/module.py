@@ -115,6 +115,8 @@ class _Named(Dataset[dict[str, Tensor]]):
     def __getitem__(self, counter: int) -> dict[str, Tensor]:
         try:
             return self.samples[counter]
+        except MemoryError:
+            raise  # no fault of the sample
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             said = f"sample {counter} ({describe(self.samples, counter)}): {reason}"

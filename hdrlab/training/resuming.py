@@ -115,6 +115,7 @@ class Checkpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, as the best one too where it is that."""
+        self.files.finish()  # the best one may still be on its way
         loss = float(trainer.callback_metrics.get("val/loss", math.inf))
         improved = loss < self.best or not (self.folder / BEST).is_file()
         self.best = min(loss, self.best)
