@@ -182,6 +182,7 @@ class Interleaved(pl.Callback):
         self.begun: Clock | None = None
         self.losses: list[float] = []
         self.saving: list[float] = []
+        self.writing: list[float] = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -212,7 +213,9 @@ class Interleaved(pl.Callback):
         for _ in range(SAVES):
             begun = time.perf_counter()
             trainer.save_checkpoint(self.folder / LAST, storage_options={"best": True})
-            self.saving.append(time.perf_counter() - begun)
+            self.saving.append(time.perf_counter() - begun)  # the rest is written beside the next steps
+            trainer.strategy.checkpoint_io.teardown()  # waits until it is written
+            self.writing.append(time.perf_counter() - begun)
 
 
 # ------------------------------------------------------------------------------------------- measurements
@@ -256,10 +259,11 @@ def measure_step(stage: str, words: list[str], quads: int) -> Iterator[tuple[str
         f"steps {'bit-identical' if same else 'differ'}",
     )
     interval = max(1, config.stage.max_steps // 10)
-    saving, step = float(np.median(turns.saving)), blocks.per_step("A")
+    saving, writing = (float(np.median(times)) for times in (turns.saving, turns.writing))
+    step = blocks.per_step("A")
     told = (
-        f"{100 * saving / (interval * step):.2f} %: {saving:.2f} s every {interval} steps of {step:.3f} s; "
-        f"0.5 % from {saving / step / 0.005:.0f} steps on"
+        f"{100 * saving / (interval * step):.2f} %: {saving:.3f} s every {interval} steps of {step:.3f} s; "
+        f"0.5 % from {saving / step / 0.005:.0f} steps on; written {writing:.2f} s later beside the training"
     )
     yield f"checkpoint ÷ interval, {stage}", "≤ 0.5 %", told
 
