@@ -143,7 +143,7 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         inputs: Digests of the files it starts from.
 
     Raises:
-        RunError: Another process trains in the folder.
+        RunError: Another process trains in the folder, or it cannot be made.
         ManifestError: The folder holds checkpoints, and none can be gone on from.
     """
     earlier = run_folders(config, fingerprint, inputs)
@@ -153,7 +153,11 @@ def open_run(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
         folder = parent / f"{run_hash(config, fingerprint, inputs)}-{number}"
     else:
         folder = earlier[-1]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"paths.runs={config.paths.runs}: {folder} cannot be made ({reason})") from error
     lock = _lock(folder)
     remove_parts(folder)
     write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))

@@ -69,13 +69,14 @@ def _train(config: TrainConfig, interruption: Interruption) -> int:
     from hdrlab.datasets.sources import open_curves
     from hdrlab.runs import RunError, join_run, open_run
 
-    if config.trainer.precision == "16" or config.trainer.accelerator in ("gpu", "mps"):
+    on = config.trainer
+    if on.precision == "16" or on.sync_batchnorm or on.accelerator in ("gpu", "mps"):
         from hdrlab.training.precision import require_device  # this needs torch, as nothing else here does
 
-        require_device(config.trainer)
-    if config.trainer.num_nodes > 1 and not started_together():
+        require_device(on)
+    if on.num_nodes > 1 and not started_together():
         said = "start one process a device with torchrun or srun; experiments/several_gpus.md shows how"
-        raise RunError(f"trainer.num_nodes={config.trainer.num_nodes}: {said}")
+        raise RunError(f"trainer.num_nodes={on.num_nodes}: {said}")
     if own_rank():
         run = join_run(listen())  # which waits until the first process has prepared the data
         _fit(gather(config), run, open_curves(config.data), interruption)

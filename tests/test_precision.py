@@ -177,6 +177,10 @@ def test_a_device_that_is_not_there_is_said_before_the_data_are_read(
         train(config)
 
 
-def test_batch_norms_are_shared_by_gpus_only(lab: Lab) -> None:
+def test_batch_norms_are_shared_by_gpus_only(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"trainer.sync_batchnorm=true: needs GPUs"):
         lab.config("hal", "trainer.sync_batchnorm=true")
+    config = lab.config("hal", "trainer.sync_batchnorm=true", "trainer.accelerator=auto").trainer
+    monkeypatch.setattr(precision, "device_type", lambda name: "cpu")
+    with pytest.raises(DeviceError, match=r"^trainer.sync_batchnorm=true: needs GPUs"):
+        require_device(config)

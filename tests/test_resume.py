@@ -269,6 +269,10 @@ def test_nothing_starts_anew_over_damaged_checkpoints(
     lab: Lab, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     run = lab.train("deq")
+    best = run / "best.ckpt"
+    content = best.read_bytes()
+    best.unlink()
+    best.write_bytes(content)  # a file of its own, not the last one's second name
     flip(run / name)
     (run / "previous.ckpt").unlink()
     with pytest.raises(SystemExit) as left:
@@ -276,7 +280,16 @@ def test_nothing_starts_anew_over_damaged_checkpoints(
     assert left.value.code == 2
     said = capsys.readouterr().err
     assert str(run / name) in said
-    assert "resume=never to start anew, or resume=" in said
+    assert f"resume=never to start anew, or resume={best}" in said
+
+
+def test_a_damaged_best_checkpoint_is_not_offered(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lab.train("deq")
+    for name in ("last.ckpt", "previous.ckpt", "best.ckpt"):
+        (run / name).write_bytes(b"junk")
+    with pytest.raises(SystemExit):
+        COMMAND.main(lab.words("deq", "stage.max_steps=4"))
+    assert capsys.readouterr().err.endswith("set resume=never to start anew\n")
 
 
 def test_a_damaged_best_checkpoint_takes_no_slot(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from training import Lab
 
 from hdrlab.config.schema import TrainConfig
-from hdrlab.runs import Run, main, open_run, run_hash
+from hdrlab.runs import Run, RunError, main, open_run, run_hash
 from hdrlab.train import COMMAND
 from hdrlab.training.manifest import ManifestError
 
@@ -74,6 +74,13 @@ def test_the_tenth_run_comes_after_the_ninth(lab: Lab) -> None:
     config = replace(lab.config("deq"), resume="never")
     assert [opened(config).folder.name.rpartition("-")[2] for _ in range(11)][-2:] == ["10", "11"]
     assert opened(replace(config, resume="auto")).folder.name.endswith("-11")
+
+
+def test_a_folder_that_cannot_be_made_is_said(lab: Lab) -> None:
+    lab.runs.mkdir(parents=True, exist_ok=True)
+    (lab.runs / "deq").touch()
+    with pytest.raises(RunError, match=r"^paths\.runs=.* cannot be made \(.+\)$"):
+        opened(lab.config("deq"))
 
 
 def test_a_named_checkpoint_is_gone_on_from(lab: Lab, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from hdrlab.config.schema import (
     TrainConfig,
     WandbConfig,
 )
-from hdrlab.config.stages import DATA, STAGES
+from hdrlab.config.stages import DATA, STAGES, reads_tones
 
 Config = TypeVar("Config")
 
@@ -62,6 +62,7 @@ TOOLBOX_FILES = {"hdrvdp2": "hdrvdp.m", "hdrvdp3": "hdrvdp3.m"}
 
 
 HALF_NEEDS_GPU = "trainer.precision=16: float16 needs a GPU; take bf16, which a CPU can do, or 32"
+SYNC_NEEDS_GPU = "trainer.sync_batchnorm=true: needs GPUs; torch has it for no CPU"
 
 
 class ConfigError(ValueError):
@@ -476,6 +477,10 @@ def _stage_rules(config: TrainConfig) -> Iterable[str]:
     missing = set(row.batch_keys) - set(DATA[config.data.name].batch_keys)
     if missing:
         yield f"stage={stage.name} needs {', '.join(sorted(missing))}, which data={config.data.name} has not"
+    if isinstance(config.data, SynthConfig) and not reads_tones(row.batch_keys):
+        side = config.data.short_side
+        if stage.patch > side:
+            yield f"stage.patch={stage.patch}: must be at most data.short_side={side}"
     weights = getattr(stage, "loss", None)
     if weights is not None and not any(getattr(weights, f.name) for f in fields(weights)):
         yield "stage.loss: every weight is 0, so nothing would be learnt"
@@ -571,14 +576,15 @@ def _run_rules(config: TrainConfig) -> Iterable[str]:
     if trainer.accelerator == "cpu" and trainer.precision == "16":
         yield HALF_NEEDS_GPU
     if trainer.accelerator == "cpu" and trainer.sync_batchnorm:
-        yield "trainer.sync_batchnorm=true: needs GPUs; torch has it for no CPU"
+        yield SYNC_NEEDS_GPU
     if trainer.compile and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl"))):
         yield "trainer.compile=true: torch needs a C++ compiler for it; install g++ or clang++, or set CXX"
     ranks = trainer.devices * trainer.num_nodes
     shares = ranks * trainer.accumulate
     if config.stage.batch_size % shares:
+        devices = f"the {ranks} devices" if ranks > 1 else "1 device"
         parts = f" × trainer.accumulate={trainer.accumulate}" if shares > ranks else ""
-        yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of the {ranks} devices{parts}"
+        yield f"stage.batch_size={config.stage.batch_size}: must be a multiple of {devices}{parts}"
     positional = isinstance(config.data, SynthConfig) and config.data.jpeg_quality == "positional"
     if positional and config.stage.batch_size == 1:
         yield "data.jpeg_quality=positional: needs stage.batch_size of at least 2"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -67,7 +68,7 @@ class Command(Generic[Config]):
             if _asks_help(words):
                 print(self._help(words))
                 raise SystemExit(0)
-            arguments = get_args_parser().parse_args(words)
+            arguments = _arguments(words)
             overrides = list(arguments.overrides)
             sweep = self._sweep_of(overrides, asked=arguments.multirun)
             if arguments.cfg or arguments.info:
@@ -188,8 +189,9 @@ class Command(Generic[Config]):
         return self.sweep if asked or named else None
 
     def _print_by_hydra(self, words: Sequence[str]) -> int:
-        """Let Hydra print the configuration."""
-        sys.argv[1:] = words
+        """Let Hydra print the configuration; it wants the options in one place."""
+        overrides = _arguments(words).overrides
+        sys.argv[1:] = [word for word in words if word not in overrides] + overrides
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(lambda _: None)()
         return 0
 
@@ -202,12 +204,17 @@ def _check_trust(words: Sequence[str]) -> None:
     """
     if problems := list(word_problems(words)):
         raise ConfigError(problems)
-    options = get_args_parser().parse_args(words)
+    options = _arguments(words)
     foreign = ("config_path", "config_name", "config_dir", "experimental_rerun")
     if named := [f"--{name.replace('_', '-')}" for name in foreign if getattr(options, name)]:
         raise ConfigError(
             f"{name}: not an option of hdrlab, whose configuration lies in conf/" for name in named
         )
+
+
+def _arguments(words: Sequence[str]) -> Namespace:
+    """Sort options from the words; an option may stand between them, as in ``stage=hal -m stage.lr=1,2``."""
+    return get_args_parser().parse_intermixed_args(words)
 
 
 def _asks_help(words: Sequence[str]) -> bool:

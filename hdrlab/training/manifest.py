@@ -100,7 +100,9 @@ def find_last(folder: Path) -> tuple[Path | None, list[str]]:
     best = folder / BEST
     if files or listed or best.is_file():
         said = "; ".join(problems or [f"{folder / LAST}: is gone"])
-        choice = f", or resume={best} to go on from the best" if best.is_file() else ""
+        stored = {one.sha256 for one in listed if one.file == BEST}
+        whole = best.is_file() and (not listed or digest(best) in stored)
+        choice = f", or resume={best} to go on from the best" if whole else ""
         raise ManifestError(f"{said}; the run cannot be continued: set resume=never to start anew{choice}")
     return None, []
 

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.plugins.precision import DoublePrecision, MixedPrecision, Precision
 from torch import nn
 
-from hdrlab.config.check import HALF_NEEDS_GPU
+from hdrlab.config.check import HALF_NEEDS_GPU, SYNC_NEEDS_GPU
 from hdrlab.config.schema import TrainerConfig
 from hdrlab.nets import Net
 
@@ -70,7 +70,7 @@ def device_type(accelerator: str) -> str:
 
 
 def require_device(config: TrainerConfig) -> None:
-    """Refuse a device that this machine does not have, and float16 without a GPU.
+    """Refuse a device that this machine does not have, and float16 or shared batch norms without a GPU.
 
     Raises:
         DeviceError: Naming the keys to change.
@@ -84,3 +84,5 @@ def require_device(config: TrainerConfig) -> None:
         )
     if config.precision == "16" and device == "cpu":
         raise DeviceError(HALF_NEEDS_GPU)
+    if config.sync_batchnorm and device == "cpu":
+        raise DeviceError(SYNC_NEEDS_GPU)

@@ -72,6 +72,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             "stage=hal stage.patch=40",
             "stage.patch: got 40, must be a whole number at least 32, a multiple of 32",
         ),
+        ("stage=hal stage.patch=4096", "stage.patch=4096: must be at most data.short_side=384"),
+        ("stage=hal -m stage.lr=1e-3,0", "stage.lr: got 0.0, must be a number above 0"),
         ("stage=hal data.val_crop=512", "data.val_crop=512: must be at most data.short_side=384"),
         ("stage=hal trainer.precision=8", "trainer.precision: got '8', must be 64 | 32 | bf16 | 16"),
         ("stage=hal preset=offical", "must be default | official | tf2; did you mean official?"),

@@ -87,7 +87,7 @@ def test_a_mistake_costs_no_torch_no_traceback_and_no_file(tmp_path: Path) -> No
 
 
 def test_the_composed_configuration_can_be_printed(tmp_path: Path) -> None:
-    asked = run("hdrlab.train", "stage=hal", "stage.lr=0.5", "--cfg", "job", cwd=tmp_path)
+    asked = run("hdrlab.train", "stage=hal", "--cfg", "job", "stage.lr=0.5", cwd=tmp_path)
     assert asked.returncode == 0
     assert "  lr: 0.5\n" in asked.stdout
     assert "logger:\n  name: csv\n" in asked.stdout
