@@ -346,7 +346,7 @@ def main() -> None:
     if len(words) > 1 or any(word.startswith("-") for word in words):
         print("List run folders and slots.\n\nusage: python -m hdrlab.runs [FOLDER]")
         raise SystemExit(0 if words in (["-h"], ["--help"]) else 2)
-    folder = Path(words[0] if words else "runs")
+    folder = Path(words[0].removeprefix("paths.runs=") if words else "runs")
     if not folder.is_dir():
         print(f"error: {folder}: no such folder; train a stage first, or name another", file=sys.stderr)
         raise SystemExit(2)

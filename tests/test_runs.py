@@ -104,7 +104,7 @@ def test_the_list_names_runs_and_slots(
 ) -> None:
     done = lab.train("deq")
     opened(lab.config("deq", "seed=5"))
-    monkeypatch.setattr(sys, "argv", ["runs", str(lab.runs)])
+    monkeypatch.setattr(sys, "argv", ["runs", f"paths.runs={lab.runs}"])
     capsys.readouterr()
     main()
     said = capsys.readouterr().out

@@ -32,8 +32,8 @@ from hdrlab.config.trust import value_problems, word_problems
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a disk answers that is full, over quota, read-only or broken."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What a disk answers that is full, over quota or a limit on files, read-only or broken."""
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
