@@ -130,10 +130,9 @@ def _fit(material: Material, run: Run, curves: ResponseCurves | None, interrupti
             said = f"finished at step {run.finished_step}; raise stage.max_steps or resume=never"
             print(f"{run.folder}: {said}")
         return
-    from hdrlab.training import (  # torch comes in here, after the first mistakes were found
-        checkpoints,
-        runtime,
-    )
+    # Torch comes in here, seconds after the first mistakes were found.
+    from hdrlab.training import checkpoints, runtime
+    from hdrlab.training.resuming import Checkpoints
 
     data = runtime.build_data(config, index, curves, run.folder)
     stage = runtime.build_stage(config, starts)
@@ -148,8 +147,8 @@ def _fit(material: Material, run: Run, curves: ResponseCurves | None, interrupti
             print("perceptual loss on random VGG-16 weights: set paths.vgg16 to a file for the paper's loss")
     runtime.fit(trainer, stage, data, run.resume_from)
     if first:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run.mark_finished(trainer.global_step, figures)
+        (kept,) = (one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
+        run.mark_finished(trainer.global_step, kept.check_result())
         for panel in sorted((run.folder / "panels").glob("*.png"))[-1:]:
             print(f"panel: {panel}")
 

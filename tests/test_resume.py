@@ -432,6 +432,28 @@ def test_too_many_bad_steps_end_the_run(lab: Lab) -> None:
     assert all(bool(torch.isfinite(value).all()) for value in last["state_dict"].values())
 
 
+def test_a_training_that_ends_in_nothing_useful_publishes_nothing(lab: Lab) -> None:
+    log = lab.work / "log"
+    words = lab.words("deq", *STEADY, "stage.lr=1e30")
+    for _ in range(2):  # again: nothing is left to train, and still nothing to publish
+        assert start(words, log).wait() == 1
+        assert "trained to the end, but the validation loss is" in log.read_text().splitlines()[-1]
+    assert not (lab.runs / "slots").exists()
+    assert not (run_of(lab, "deq") / "finished.json").exists()
+
+
+def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, elsewhere: Lab) -> None:
+    def change() -> None:
+        from hdrlab.runs import Run
+
+        Run.mark_finished = lambda *args: kill_self()  # type: ignore[method-assign]
+
+    whole, log = elsewhere.train("deq", *STEADY), lab.work / "log"
+    assert start(lab.words("deq", *STEADY), log, change).wait() == -signal.SIGKILL
+    assert start(lab.words("deq", *STEADY), log).wait() == 0
+    assert (run_of(lab, "deq") / "finished.json").read_text() == (whole / "finished.json").read_text()
+
+
 def test_weights_that_are_not_finite_are_never_saved(lab: Lab) -> None:
     class Spoil(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:

@@ -110,8 +110,10 @@ class Stage(pl.LightningModule):
         assert not figures.keys() & judged.keys() - {"log_l1"}, "a term and a figure share a name"
         figures |= {name: values[kept] for name, values in judged.items()}
         for name, values in figures.items():
-            finite = [min(v, 100.0) if name.startswith("psnr") else v for v in values.flatten().tolist()]
-            self._seen.setdefault(name, []).extend(v for v in finite if not math.isnan(v))
+            capped = [min(v, 100.0) if name.startswith("psnr") else v for v in values.flatten().tolist()]
+            # A figure that is NaN does not apply; a loss that is NaN is the end of a training.
+            applies = (v for v in capped if name not in judged or not math.isnan(v))
+            self._seen.setdefault(name, []).extend(applies)
         return outputs
 
     def on_validation_epoch_end(self) -> None:

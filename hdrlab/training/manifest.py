@@ -119,7 +119,7 @@ def check_listed(path: Path) -> None:
     """
     entries = {one.file: one for one in read_manifest(path.parent)}
     if path.name not in entries or digest(path) != entries[path.name].sha256:
-        raise ManifestError(f"{_unlisted(path)}; train on with resume=never to make another")
+        raise ManifestError(f"{_unlisted(path)}; resume=never trains another")
 
 
 def digest(path: Path) -> str:

@@ -64,7 +64,7 @@ def announce(run: Announced) -> None:
 
 def listen() -> Announced:
     """Wait until the first process has opened the run."""
-    told = os.environ.get(RUN) or shared_store().get(_KEY).decode()
+    told = shared_store().get(_KEY).decode() if started_together() else os.environ[RUN]
     said = json.loads(told)
     resume_from = said["resume_from"]
     return Announced(Path(said["folder"]), resume_from and Path(resume_from), said["finished_step"])

@@ -43,17 +43,19 @@ class Checkpoints(pl.Callback):
     ) -> None:
         self.folder, self.files, self.interruption, self.every = folder, files, interruption, every
         self.best = math.inf
+        self.figures: dict[str, float] = {}
         self.owes_validation = True
         self.saved_step = -1
         self.failures = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best validation loss so far, and whether a validation of this step is missing."""
-        return {"best": self.best, "owes_validation": self.owes_validation}
+        """Return the best and the last validation, and whether that of this step is missing."""
+        return {"best": self.best, "figures": self.figures, "owes_validation": self.owes_validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best validation loss of before."""
         self.best = state_dict["best"]
+        self.figures = state_dict.get("figures", {})
         self.owes_validation = state_dict.get("owes_validation", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -116,11 +118,27 @@ class Checkpoints(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, as the best one too where it is that."""
         self.files.finish()  # the best one may still be on its way
-        loss = float(trainer.callback_metrics.get("val/loss", math.inf))
+        self.figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        loss = self.figures.get("val/loss", math.inf)
         improved = loss < self.best or not (self.folder / BEST).is_file()
-        self.best = min(loss, self.best)
+        if loss < self.best:  # which NaN is not
+            self.best = loss
         self.owes_validation = False
         self._save(trainer, best=improved)
+
+    def check_result(self) -> dict[str, float]:
+        """Return the figures of the last validation.
+
+        Raises:
+            TrainingFailed: Its loss is no finite number: what was trained is of no use.
+        """
+        loss = self.figures.get("val/loss", math.nan)
+        if not math.isfinite(loss):
+            raise TrainingFailed(
+                f"{self.folder}: trained to the end, but the validation loss is {loss}; nothing is "
+                "published. A lower stage.lr or trainer.clip=1 may help"
+            )
+        return {name: value for name, value in self.figures.items() if math.isfinite(value)}
 
     def _asked_to_stop(self, trainer: pl.Trainer) -> int | None:
         """Return the exit code asked for by a signal to any of the ranks."""
