@@ -50,7 +50,7 @@ test-slow: setup  ## the long tests
 	$(RUN) pytest -n 2 -m 'slow and not gpu'
 
 test-kills: setup  ## kill trainings 40 times at random moments; each must end as if nothing had happened
-	OMP_NUM_THREADS=1 $(RUN) pytest -n 0 -m kills  # a forked process cannot use a pool of threads
+	$(RUN) pytest -n 0 -m kills
 
 test-gpu: setup  ## the tests that need a GPU
 	$(RUN) pytest -m gpu

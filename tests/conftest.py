@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-# Test processes with a pool of threads each fight for the cores. Read when torch and NumPy are imported.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Test processes with a pool of threads each fight for the cores, and a forked one cannot use its parent's.
+# Read when torch and NumPy are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from training import Lab, prepare_formulas, prepare_tones
 
