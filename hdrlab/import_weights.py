@@ -5,33 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hdrlab.config.check import check_import
-from hdrlab.config.command import Command
-from hdrlab.config.menu import import_menu
-from hdrlab.config.schema import ImportConfig
+from hdrlab.config.cli import Command
+from hdrlab.config.schema.commands import ImportConfig
+from hdrlab.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hdrlab.weight_sources import Bundle, Imported
+    from hdrlab.weights.identify import Bundle, Imported
 
 NAMES_SHOWN = 3
 
 
 def import_weights(config: ImportConfig) -> int:
     """Read all weights of the source, then write one file per net; if anything is wrong, none."""
-    from hdrlab.ops.inverse_basis import CurveFileError
-    from hdrlab.weight_sources import ImportProblems, find_sources, read_bundle
-    from hdrlab.weights import WeightsError, load_vgg16
+    from hdrlab.weights.identify import unpacked
+
+    with unpacked(Path(config.source)) as source:
+        try:
+            return _import(config, source)
+        except WeightsError as error:
+            problems = [problem.replace(str(source), str(config.source)) for problem in error.problems]
+            raise WeightsError(problems) from error
+
+
+def _import(config: ImportConfig, source: Path) -> int:
+    from hdrlab.weights.identify import find_sources, read_bundle
+    from hdrlab.weights.vgg16 import load_vgg16
 
     console, output = Console(), Path(config.output)
-    prefixes, files = find_sources(Path(config.source))
+    prefixes, files = find_sources(source)
     bundles: list[Bundle] = []
     vgg: dict[Path, dict[str, Tensor]] = {}
     problems: list[str] = []
@@ -39,7 +48,7 @@ def import_weights(config: ImportConfig) -> int:
         for prefix in prefixes:
             try:
                 bundles.append(read_bundle(prefix, config.basis))
-            except (WeightsError, CurveFileError) as error:
+            except (WeightsError, DataError) as error:
                 problems.append(str(error))
         for file in files:
             try:
@@ -53,11 +62,11 @@ def import_weights(config: ImportConfig) -> int:
     _refuse_mixed(bundles, folders, problems)
     _report(console, bundles, list(vgg), folders, output, broken=bool(problems))
     if problems:
-        raise ImportProblems(problems)
+        raise WeightsError(problems)
     try:
-        _write(bundles, folders, vgg, output)
+        _write(bundles, folders, vgg, output, {str(source): config.source})
     except OSError as error:
-        raise ImportProblems([f"output={output}: cannot be written ({error.strerror or error})"]) from error
+        raise WeightsError([f"output={output}: cannot be written ({error.strerror or error})"]) from error
     console.print(f"written; use them with checkpoint={output}" if bundles else "written", soft_wrap=True)
     return 0
 
@@ -87,8 +96,7 @@ def _folders(bundles: Sequence[Bundle], output: Path, problems: list[str]) -> di
 
 def _refuse_mixed(bundles: Sequence[Bundle], folders: Mapping[Path, Path], problems: list[str]) -> None:
     """Refuse several presets in the source, or beside what `output` holds already."""
-    from hdrlab.net_files import read_header, require_one_preset
-    from hdrlab.weights import WeightsError
+    from hdrlab.weights.net_file import read_header, require_one_preset
 
     presets = {(net.name, bundle.prefix): net.preset for bundle in bundles for net in bundle.nets}
     new = {folders[bundle.prefix] / f"{net.name}.pt" for bundle in bundles for net in bundle.nets}
@@ -107,24 +115,32 @@ def _write(
     folders: Mapping[Path, Path],
     vgg: Mapping[Path, Mapping[str, Tensor]],
     output: Path,
+    shown: Mapping[str, str],
 ) -> None:
-    from safetensors.torch import save_file
+    """Write the files; what lay in an unpacked archive is named by the archive's path."""
+    from safetensors.torch import save
 
-    from hdrlab.net_files import save_net, versions
-    from hdrlab.weight_sources import describe
+    from hdrlab.io.atomic import write_bytes
+    from hdrlab.weights.identify import describe
+    from hdrlab.weights.net_file import save_net, versions
 
     output.mkdir(parents=True, exist_ok=True)
     for bundle in bundles:
-        source = describe(bundle.prefix)
+        source = _named_as_given(describe(bundle.prefix), shown)
         folders[bundle.prefix].mkdir(exist_ok=True)
         for imported in bundle.nets:
             assert imported.net is not None
             save_net(imported.net, folders[bundle.prefix] / f"{imported.name}.pt", source)
     for file, weights in vgg.items():
-        header = {"source": describe(file), "versions": versions()}
-        part = output / (_vgg_name(file) + ".part")
-        save_file(dict(weights), part, {"hdrlab": json.dumps(header)})
-        part.replace(output / _vgg_name(file))
+        header = {"source": _named_as_given(describe(file), shown), "versions": versions()}
+        write_bytes(output / _vgg_name(file), save(dict(weights), {"hdrlab": json.dumps(header)}))
+
+
+def _named_as_given(source: dict[str, Any], shown: Mapping[str, str]) -> dict[str, Any]:
+    path: str = source["path"]
+    for unpacked, given in shown.items():
+        path = given + path.removeprefix(unpacked) if path.startswith(unpacked) else path
+    return {**source, "path": path}
 
 
 def _vgg_name(path: Path) -> str:
@@ -185,7 +201,15 @@ def _absent(bundles: Sequence[Bundle]) -> list[str]:
 
 
 COMMAND = Command(
-    "import_weights", ImportConfig, check_import, import_weights, import_menu, required=("source", "output")
+    "import_weights",
+    ImportConfig,
+    import_weights,
+    (
+        "ckpt_deq_lin_hal_ref weights/official basis=invemor.txt",
+        "checkpoint/ftlayer weights/iqatm",
+    ),
+    ("source", "output"),
+    positional=("source", "output"),
 )
 
 if __name__ == "__main__":

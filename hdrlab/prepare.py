@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hdrlab.config.check import check_prepare
-from hdrlab.config.command import Command
-from hdrlab.config.menu import prepare_menu
-from hdrlab.config.schema import HdrRealConfig, HdrSynthConfig, PrepareConfig, TmoPairsConfig
+from hdrlab.config.cli import Command
+from hdrlab.config.schema.commands import PrepareConfig
+from hdrlab.config.schema.data import PreparableConfig
+from hdrlab.errors import DataError
 
 if TYPE_CHECKING:
     from hdrlab.datasets.index import Index
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 
 def prepare(config: PrepareConfig) -> int:
-    """Read every picture of a folder, report all that is wrong, write index and fast files."""
+    """Read every image of a folder, report all that is wrong, write index and fast files."""
+    from hdrlab.datasets.build import make_data
     from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import make_data
-    from hdrlab.datasets.splits import DataError
-    from hdrlab.datasets.tone_pairs import LABELS
+    from hdrlab.datasets.sources import LABELS
 
-    assert isinstance(config.data, (HdrSynthConfig, HdrRealConfig, TmoPairsConfig))
+    assert isinstance(config.data, PreparableConfig)
     source, root = Path(config.source), Path(config.root)
     console = Console()
     try:
@@ -40,46 +39,58 @@ def prepare(config: PrepareConfig) -> int:
     if bad:
         console.print(_table_of(bad, "left out"))
     console.print(_table_of_splits(index, escape(str(root))))
-    negative = sum(picture.negatives > 0 for picture in index.pictures)
+    negative = sum(image.negatives > 0 for image in index.images)
     if negative:
-        console.print(f"{negative} pictures held negative samples, which were set to 0")
+        console.print(f"{negative} images held negative samples, which were set to 0")
     if (root / LABELS).is_file():
-        made = f"SDR pictures were made: {root / LABELS} says by which operators"
+        made = f"SDR images were made: {root / LABELS} says by which operators"
         console.print(made, soft_wrap=True, markup=False, highlight=False)
     console.print(
-        f"train on it with {_words(config.data, config.root)}", soft_wrap=True, markup=False, highlight=False
+        f"train on it with {_arguments(config.data, config.root)}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
     )
     return 0
 
 
 def _table_of_splits(index: Index, title: str) -> Table:
-    table = Table("split", "pictures", "scenes", "stops (least, median, most)", title=title)
+    table = Table("split", "images", "scenes", "stops (least, median, most)", title=title)
     for split in ("train", "val", "test"):
-        pictures = index.split(split)
-        stops = sorted(picture.stops for picture in pictures)
+        images = index.split(split)
+        stops = sorted(image.stops for image in images)
         spread = f"{stops[0]:.1f}  {stops[len(stops) // 2]:.1f}  {stops[-1]:.1f}" if stops else ""
-        table.add_row(split, str(len(pictures)), str(len({p.scene for p in pictures})), spread)
+        table.add_row(split, str(len(images)), str(len({p.scene for p in images})), spread)
     return table
 
 
-def _words(data: HdrSynthConfig | HdrRealConfig | TmoPairsConfig, root: str) -> str:
+def _arguments(data: PreparableConfig, root: str) -> str:
     """Return what chooses the prepared set on a command line."""
-    made_with = ""
-    if isinstance(data, HdrRealConfig):
-        made_with = f" data.exposures={data.exposures}"
-    elif isinstance(data, HdrSynthConfig):
-        made_with = f" data.short_side={data.short_side} data.resize_filter={data.resize_filter}"
+    from hdrlab.datasets.build import settings_of
+
+    made_with = "".join(f" data.{name}={value}" for name, value in settings_of(data).items())
     return f"data={data.name} data.root={root}{made_with}"
 
 
 def _table_of(bad: Iterable[Bad], fate: str) -> Table:
-    table = Table("picture", "reason", title=f"pictures {fate}")
+    table = Table("image", "reason", title=f"images {fate}")
     for item in sorted(bad, key=lambda item: item.file):
         table.add_row(escape(item.file), escape(item.reason))
     return table
 
 
-COMMAND = Command("prepare", PrepareConfig, check_prepare, prepare, prepare_menu, required=("source", "root"))
+COMMAND = Command(
+    "prepare",
+    PrepareConfig,
+    prepare,
+    (
+        "~/hdr ~/prepared",
+        "~/pairs ~/prepared data=hdr_real data.skip_bad=true",
+    ),
+    ("source", "root"),
+    positional=("source", "root"),
+    data=lambda data: data.root_holds is not None,
+)
 
 if __name__ == "__main__":
     COMMAND.main()

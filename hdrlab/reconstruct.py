@@ -5,75 +5,165 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrlab import __version__
-from hdrlab.config.check import check_reconstruct, memory_bytes
-from hdrlab.config.command import Command
-from hdrlab.config.menu import reconstruct_menu
-from hdrlab.config.schema import ReconstructConfig
+from hdrlab.config.cli import Command
+from hdrlab.config.schema.commands import NETS, ReconstructConfig
+from hdrlab.errors import RunError, install
 
 if TYPE_CHECKING:
-    from hdrlab.batch_files import Advance, Job
+    from collections.abc import Callable, Sequence
 
-MANIFEST = "reconstruct.jsonl"
+    from hdrlab.inference.batch import Advance
+    from hdrlab.inference.hdr_files import Developed
+    from hdrlab.inference.jobs import Job
 
 
 def reconstruct(config: ReconstructConfig) -> int:
     """Reconstruct every photograph that is not done yet; those that fail are listed in the end."""
-    from hdrlab.batch_files import BatchError, Manifest, plan_jobs, run_batch
+    from hdrlab.inference.batch import Manifest, run_batch
+    from hdrlab.inference.hdr_files import WIDE, base_of, from_gain_map, output_files, write_outputs
+    from hdrlab.inference.jobs import folder_beside, plan_jobs
+    from hdrlab.io import read_photograph
+    from hdrlab.io.metadata import ROUND, is_round, read_metadata
+    from hdrlab.io.ultrahdr import SHRINK, has_gain_map
 
-    output = Path(os.path.abspath(config.output))
-    jobs = plan_jobs(config.input, output)
+    def files(target: Path) -> dict[str, Path]:
+        beside = {"preview": config.preview, "sheet": config.sheet, "curve": config.layers}
+        return output_files(target, config.formats, **beside)
 
-    from hdrlab.chain import open_chain
-    from hdrlab.hdr_outputs import write_outputs
-
-    chain = open_chain(
-        config.checkpoint,
-        (Path(config.paths.runs), config.slots),
-        stages=config.stages,
-        refine=config.refine,
-        procedure=config.procedure,
-        memory=memory_bytes(config.memory),
-        device=config.device,
+    if "avif" in config.formats and find_spec("imagecodecs") is None:
+        raise RunError([f"formats=avif needs an extra: {install('codecs')}"])
+    output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "hdr")
+    plan = plan_jobs(
+        config.input,
+        output,
+        lambda target: [*files(target).values()],
+        journals=(COMMAND.journal, "tonemap.jsonl"),
+        stem=config.stem,
     )
+    plan.deal(config.shard, config.num_shards)
+
+    develop, method = _open_method(config)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BatchError([f"output={output}: cannot be made ({error.strerror or error})"]) from error
+        raise RunError([f"output={output}: cannot be made ({error.strerror or error})"]) from error
 
-    def work(job: Job, advance: Advance) -> list[Path]:
-        developed = chain.develop(job.source, advance, layers=config.layers)
-        return write_outputs(
-            job.target,
+    def work(job: Job, advance: Advance) -> Sequence[str]:
+        photo = read_metadata(job.source)
+        notes = list(photo.notes)
+        is_ultrahdr = has_gain_map(job.source)
+        if is_ultrahdr and config.uses_gain_map and not config.layers:
+            developed = from_gain_map(job.source)
+        else:
+            wide = config.colorspace != "rec709" or not WIDE.isdisjoint(config.formats)
+            image = read_photograph(job.source, keep_outside=wide)
+            panorama = is_round(photo, image.shape, config.panorama)
+            notes += [ROUND] if panorama else []
+            developed = develop(image, advance, wide=wide, panorama=panorama)
+            if is_ultrahdr:
+                why = "gain_map=ignore" if not config.uses_gain_map else "layers=true shows what nets do"
+                notes.append(f"is Ultra HDR; its gain map was not used ({why})")
+        write_outputs(
+            files(job.target),
             developed,
-            config.formats,
             config.scale,
-            with_preview=config.preview,
-            with_sheet=config.sheet,
+            colorspace=config.colorspace,
+            preview_size=config.preview_size,
+            photo=photo.kept(config.metadata),
+            base=base_of(job.source) if "ultrahdr" in config.formats else None,
+            shrink=SHRINK[config.gain_map_size],
+            channels=int(config.channels),
         )
+        return [*notes, *developed.notes]
 
-    manifest = Manifest(
-        output / MANIFEST, _settings(config, chain.fingerprint), fresh=config.resume == "never"
+    settings = _settings(config, method)
+    fresh = config.resume == "never"
+    with Manifest(output / COMMAND.journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
+        outcome = run_batch(plan, manifest, work)
+    return outcome.report(config.output or output)
+
+
+def _open_method(config: ReconstructConfig) -> tuple[Callable[..., Developed], str]:
+    """Return what develops a photograph, and a digest of what decides about its result."""
+    from hdrlab.inference.expander import AVERAGE, Expander
+    from hdrlab.weights.pretrained import shipped
+
+    weights = config.checkpoint or config.slots or config.weights
+    method = config.method
+    if method == NETS and not weights and not shipped():
+        method = AVERAGE
+        print(f"note: no weights came with this hdrlab, so method={method} is used", file=sys.stderr)
+    if method != NETS:
+        expander = Expander(method, config.settings)
+        return expander.develop, expander.fingerprint
+
+    from hdrlab.inference.reconstructor import Reconstructor
+
+    reconstructor = Reconstructor.load(
+        weights,
+        stages=config.stages,
+        refine=config.refine,
+        procedure=config.procedure,
+        memory=config.memory,
+        device=config.device,
+        precision=config.precision,
+        runs=config.paths.runs,
     )
-    return run_batch(jobs, manifest, work).report(Path(config.output))
+    return partial(reconstructor.develop, layers=config.layers), reconstructor.fingerprint
 
 
-def _settings(config: ReconstructConfig, nets: str) -> str:
+def _settings(config: ReconstructConfig, method: str) -> str:
     """Digest what changes the outputs; memory and device do not, but for rounding."""
-    said = [__version__, nets, config.formats, config.scale, config.layers, config.preview, config.sheet]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    settings = [
+        __version__,
+        method,
+        config.formats,
+        config.scale,
+        config.colorspace,
+        config.layers,
+        config.preview,
+    ]
+    settings += [config.preview_size, config.sheet, config.metadata, config.uses_gain_map]
+    settings += [config.gain_map_size, config.channels, config.panorama]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
 COMMAND = Command(
     "reconstruct",
     ReconstructConfig,
-    check_reconstruct,
     reconstruct,
-    reconstruct_menu,
-    required=("input", "output"),
+    (
+        "photo.jpg                    (writes hdr/photo.exr beside it, with a preview)",
+        "~/photos ~/hdr formats=[exr,ultrahdr] sheet=true",
+        "night.jpg hdr method=average_kovaleski boost=6",
+        "-m archive hdr shard=range(8) num_shards=8 hydra/launcher=submitit_slurm",
+    ),
+    ("input",),
+    positional=("input", "output"),
+    formats=(
+        "formats",
+        {".exr": "exr", ".hdr": "hdr", ".tif": "tiff", ".avif": "avif", ".jxl": "jxl"},
+    ),
+    first=(
+        "input",
+        "output",
+        "method",
+        "formats",
+        "preview",
+        "sheet",
+        "scale",
+        "colorspace",
+        "weights",
+        "metadata",
+        "overwrite",
+    ),
 )
 
 if __name__ == "__main__":

@@ -16,15 +16,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from hdrlab import claims
-from hdrlab.config.check import ConfigError, check_reproduce
-from hdrlab.config.command import Command
-from hdrlab.config.menu import reproduce_menu
-from hdrlab.config.schema import ReproduceConfig, TrainConfig
-from hdrlab.plans import Plan, PlanError, Scale, Step, fill, plan_file, read_plan, require_inputs
-from hdrlab.processes import alone, die_with_parent
-from hdrlab.runs import slot_of
-from hdrlab.train import COMMAND as TRAIN
+from hdrlab.config.cli import Command, find_command
+from hdrlab.config.schema.commands import ReproduceConfig, TrainConfig
+from hdrlab.errors import ConfigError
+from hdrlab.evaluation import claims
+from hdrlab.evaluation.plans import Plan, Scale, Step, fill, plan_file, read_plan, require_inputs
+from hdrlab.io.atomic import write_text
+from hdrlab.training.processes import alone, die_with_parent
+from hdrlab.training.slots import slot_of
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class Job:
 
     Attributes:
         step: What the plan says of it.
-        words: Its command line.
-        scoring: Words for scoring besides checkpoint and output.
+        arguments: Its command line.
+        scoring: Arguments for scoring besides checkpoint and output.
         slot: Where its result lies.
     """
 
     step: Step
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     scoring: tuple[str, ...]
     slot: Path
 
@@ -69,10 +68,8 @@ class Journal:
 
     def save(self) -> None:
         """Write it; a kill leaves the former one whole."""
-        part = self.path.with_suffix(".part")
         content = {"seconds": self.seconds, "done": self.done, "scored": self.scored}
-        part.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        part.replace(self.path)
+        write_text(self.path, json.dumps(content, indent=2))
 
 
 @dataclass(frozen=True)
@@ -99,10 +96,10 @@ def reproduce(config: ReproduceConfig) -> int:
     for name in config.plan:
         try:
             tasks.append(make_task(config, plan_file(name)))
-        except PlanError as error:
+        except ConfigError as error:
             problems += error.problems
     if problems:
-        raise PlanError(dict.fromkeys(problems))
+        raise ConfigError(dict.fromkeys(problems))
     for task in tasks:
         carry_out(task, config)
     return 0
@@ -112,11 +109,11 @@ def make_task(config: ReproduceConfig, file: Path) -> Task:
     """Read a plan and check everything that its trainings need.
 
     Raises:
-        PlanError: With all that is wrong or missing.
+        ConfigError: With all that is wrong or missing.
     """
     plan = read_plan(file)
     if config.scale not in plan.scales:
-        raise PlanError([f"scale={config.scale}: must be {' | '.join(plan.scales)}"])
+        raise ConfigError([f"scale={config.scale}: must be {' | '.join(plan.scales)}"])
     scale = plan.scales[config.scale]
     inputs = require_inputs(plan, scale, asdict(config.inputs))
     folder = Path(config.paths.runs) / "reproduce" / f"{file.stem}-{config.scale}"
@@ -127,15 +124,15 @@ def carry_out(task: Task, config: ReproduceConfig) -> None:
     """Train, score and report what is not done yet.
 
     Raises:
-        PlanError: A command failed.
-        Busy: Another call is at work.
+        ConfigError: A command failed.
+        RunError: Another call is at work.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
     with alone(task.folder / "lock") as lock:
         journal, jobs = Journal.open(task.folder / "journal.json"), task.jobs
         for number, job in enumerate(jobs):
-            said = f"{task.plan.title} {number + 1}/{len(jobs)}: {job.step.stage}"
-            print(f"{said}{time_left(jobs, number, journal)}", flush=True)
+            message = f"{task.plan.title} {number + 1}/{len(jobs)}: {job.step.stage}"
+            print(f"{message}{time_left(jobs, number, journal)}", flush=True)
             _train(job, journal, lock)
         scores = {job.step.stage: _score(job, journal, task.folder / "scores", lock) for job in jobs}
         report(task, journal, scores, [f"inputs.{n}={asdict(config.inputs)[n]}" for n in task.scale.inputs])
@@ -145,25 +142,25 @@ def make_jobs(config: ReproduceConfig, scale: Scale, inputs: Mapping[str, str], 
     """Make the command lines of all trainings and check every one before the first starts.
 
     Raises:
-        PlanError: With all that the trainings would refuse.
+        ConfigError: With all that the trainings would refuse.
     """
     places = (f"paths.runs={folder / 'runs'}", f"paths.data={config.paths.data}")
     devices = (f"trainer.devices={config.devices}", f"trainer.precision={config.precision}")
     jobs, problems = [], []
     for step in scale.steps:
         data = fill(step.data, inputs)
-        words = (*fill([*scale.common, *step.train], inputs), *data, *places, *devices)
+        arguments = (*fill([*scale.common, *step.train], inputs), *data, *places, *devices)
         try:
-            trained: TrainConfig = TRAIN.compose(words)
+            trained: TrainConfig = find_command("train").compose(arguments)
         except ConfigError as error:
             problems += [f"{step.stage}: {problem}" for problem in error.problems]
             continue
         slot = slot_of(folder / "runs", trained.data.name, trained.stage.name)
         accelerator = f"accelerator={trained.trainer.accelerator}"
         where = (*(data or [f"data={trained.data.name}"]), f"paths.data={config.paths.data}")
-        jobs.append(Job(step, words, (*where, accelerator, *fill(step.score, inputs)), slot))
+        jobs.append(Job(step, arguments, (*where, accelerator, *fill(step.score, inputs)), slot))
     if problems:
-        raise PlanError(problems)
+        raise ConfigError(problems)
     return jobs
 
 
@@ -179,35 +176,35 @@ def time_left(jobs: Sequence[Job], number: int, journal: Journal) -> str:
 
 
 def _train(job: Job, journal: Journal, lock: int) -> None:
-    stage, words = job.step.stage, shlex.join(job.words)
-    fresh, begun = journal.done.get(stage) != words, time.monotonic()
+    stage, arguments = job.step.stage, shlex.join(job.arguments)
+    fresh, begun = journal.done.get(stage) != arguments, time.monotonic()
     try:
-        _call("train", job.words, lock)
-        journal.done[stage] = words
+        _call("train", job.arguments, lock)
+        journal.done[stage] = arguments
     finally:
         if fresh:
             journal.seconds[stage] = journal.seconds.get(stage, 0.0) + time.monotonic() - begun
             journal.save()
 
 
-def _score(job: Job, journal: Journal, folder: Path, lock: int) -> claims.Figures:
-    """Score a training's result on the test split, unless that was done, and return its figures."""
+def _score(job: Job, journal: Journal, folder: Path, lock: int) -> claims.Scores:
+    """Score a training's result on the test split, unless that was done, and return its scores."""
     stage, summary = job.step.stage, folder / job.step.stage / "summary.json"
     manifest = read_json(job.slot.with_suffix(".json"))
     made_of = shlex.join([manifest["sha256"], manifest["data_fingerprint"], *job.scoring])
     if journal.scored.get(stage) != made_of or not summary.is_file():
-        words = (f"checkpoint={job.slot}", *job.scoring, f"output={summary.parent}")
-        _call("evaluate", words, lock)
+        arguments = (f"checkpoint={job.slot}", *job.scoring, f"output={summary.parent}")
+        _call("evaluate", arguments, lock)
         journal.scored[stage] = made_of
         journal.save()
-    return claims.figures_of(read_json(summary))
+    return claims.scores_of(read_json(summary))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a file that a command of the project wrote.
 
     Raises:
-        PlanError: It is damaged.
+        ConfigError: It is damaged.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -216,41 +213,51 @@ def read_json(path: Path) -> dict[str, Any]:
         reason = "not what was written"
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
-    raise PlanError([f"{path}: damaged ({reason}); delete it, and the same command makes it again"])
+    raise ConfigError([f"{path}: damaged ({reason}); delete it, and the same command makes it again"])
 
 
-def report(task: Task, journal: Journal, scores: Mapping[str, claims.Figures], inputs: Sequence[str]) -> None:
+def report(task: Task, journal: Journal, scores: Mapping[str, claims.Scores], inputs: Sequence[str]) -> None:
     """Write ``report.md`` and ``report.html``."""
     steps = []
     for job in task.jobs:
         manifest: Mapping[str, Any] = read_json(job.slot.with_suffix(".json"))
         minutes = f"{journal.seconds.get(job.step.stage, 0) / 60:.1f}"
-        words = shlex.join(["python", "-m", "hdrlab.train", *job.words])
-        steps.append([job.step.stage, words, manifest["run"], str(manifest["step"]), minutes])
+        arguments = shlex.join(["python", "-m", "hdrlab.train", *job.arguments])
+        steps.append([job.step.stage, arguments, manifest["run"], str(manifest["step"]), minutes])
     notes = [task.scale.note, *inputs]
     shown = claims.tables(task.plan, task.scale, steps, scores)
     for name, text in (("md", claims.markdown), ("html", claims.page)):
         file = task.folder / f"report.{name}"
-        file.write_text(text(task.plan, notes, shown), encoding="utf-8")
+        write_text(file, text(task.plan, notes, shown))
         print(f"report: {file}")
 
 
-def _call(module: str, words: Sequence[str], lock: int) -> None:
+def _call(module: str, arguments: Sequence[str], lock: int) -> None:
     """Run a command of the project to its end.
 
     Raises:
-        PlanError: It failed.
+        ConfigError: It failed.
     """
-    line = [sys.executable, "-m", f"hdrlab.{module}", *words]
+    line = [sys.executable, "-m", f"hdrlab.{module}", *arguments]
     done = subprocess.run(line, check=False, pass_fds=(lock,), preexec_fn=die_with_parent)
     if done.returncode:
-        said = f"python -m hdrlab.{module} {shlex.join(words)}"
-        raise PlanError(
-            [f"{said}: ended with {done.returncode}; mend that, and the same command goes on here"]
+        message = f"python -m hdrlab.{module} {shlex.join(arguments)}"
+        raise ConfigError(
+            [f"{message}: ended with {done.returncode}; mend that, and the same command goes on here"]
         )
 
 
-COMMAND = Command("reproduce", ReproduceConfig, check_reproduce, reproduce, reproduce_menu, ("plan",))
+COMMAND = Command(
+    "reproduce",
+    ReproduceConfig,
+    reproduce,
+    (
+        "singlehdr",
+        "iqatm scale=paper inputs.tmo_pairs=~/pairs inputs.vgg16=~/vgg16.npy",
+    ),
+    ("plan",),
+    positional=("plan",),
+)
 
 if __name__ == "__main__":
     COMMAND.main()

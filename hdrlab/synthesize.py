@@ -1,37 +1,35 @@
-"""Photographs of HDR scenes, as files: ``python -m hdrlab.photograph output=… data=…``.
+"""Photographs of HDR scenes, as files: ``python -m hdrlab.synthesize output=… data=…``.
 
 What chains are compared on, for eyes and for other programs: every photograph as PNG, its scene as EXR.
 """
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdrlab.config.check import check_photograph
-from hdrlab.config.command import Command
-from hdrlab.config.menu import photograph_menu
-from hdrlab.config.schema import PhotographConfig
-from hdrlab.config.stages import SYNTH_KEYS
+from hdrlab.config.cli import Command
+from hdrlab.config.registry import SYNTH_KEYS
+from hdrlab.config.schema.commands import PhotographConfig
 
 if TYPE_CHECKING:
-    from hdrlab.comparison.photographs import Photograph
+    from hdrlab.evaluation.photographs import Photograph
 
 
 def photograph(config: PhotographConfig) -> int:
     """Write the photographs of a split with their scenes, in the layout of data=hdr_real."""
+    from hdrlab.datasets.build import open_curves, open_data
     from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import open_curves, open_data
 
     with reading(f"data={config.data.name}") as progress:
         cache = Path(config.paths.data) / "cache"
         index = open_data(config.data, cache, SYNTH_KEYS, progress, splits=(config.split,))
     curves = open_curves(config.data)
 
-    from hdrlab.comparison.photographs import Photographs
+    from hdrlab.evaluation.photographs import Photographs
+    from hdrlab.io.csv_files import write_rows
 
-    taken = Photographs(config.data, index, curves, config.split, config.pictures)
+    taken = Photographs(config.data, index, curves, config.split, config.images)
     output = Path(config.output)
     rows: list[dict[str, Any]] = []
     with reading(str(output)) as progress:
@@ -41,10 +39,7 @@ def photograph(config: PhotographConfig) -> int:
             clipped = float((photo.reference.max(axis=2) >= 1).mean())
             rows.append({"file": photo.name, "scene": photo.scene, "clipped_share": f"{clipped:.4f}"})
             progress(number + 1, len(taken), photo.name)
-    with (output / "photographs.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(rows, output / "photographs.csv")
     print(f"{len(rows)} photographs in {output / 'LDR_in'}, their scenes in {output / 'HDR_gt'}")
     return 0
 
@@ -61,7 +56,13 @@ def _write(output: Path, photo: Photograph) -> None:
 
 
 COMMAND = Command(
-    "photograph", PhotographConfig, check_photograph, photograph, photograph_menu, required=("output",)
+    "synthesize",
+    PhotographConfig,
+    photograph,
+    ("photographs data=hdr_synth data.root=~/hdr images=10",),
+    ("output",),
+    positional=("output",),
+    data=lambda data: not data.needs_pairs,
 )
 
 if __name__ == "__main__":

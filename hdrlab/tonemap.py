@@ -1,98 +1,169 @@
-"""HDR pictures in, SDR pictures out: ``python -m hdrlab.tonemap input=… output=… operator=…``."""
+"""HDR images in, SDR images out: ``python -m hdrlab.tonemap input=… output=… operator=…``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import sys
-from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrlab import __version__
-from hdrlab.config.check import check_tonemap
-from hdrlab.config.command import Command
-from hdrlab.config.menu import tonemap_menu
-from hdrlab.config.schema import TonemapConfig
+from hdrlab.config.cli import Command
+from hdrlab.config.schema.commands import TonemapConfig
+from hdrlab.errors import ImageError, OperatorError, RunError
 
 if TYPE_CHECKING:
-    from hdrlab.batch_files import Advance, Job
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hdrlab.inference.batch import Advance
+    from hdrlab.inference.jobs import Job
+    from hdrlab.inference.tone_mapper import ToneMapper
     from hdrlab.io import Image
 
-MANIFEST = "tonemap.jsonl"
-BESIDE = ("_preview.png", "_sheet.png", "_curve.csv", ".jsonl")
-"""Ends of the names of what hdrlab.reconstruct writes beside its HDR pictures: passed over in folders."""
+BESIDE = ("_preview.jpg", "_sheet.png", "_curve.csv", ".jsonl")
+"""Ends of the names of what hdrlab.reconstruct writes beside its HDR images: passed over in folders."""
 
 
 def tonemap(config: TonemapConfig) -> int:
-    """Tone-map every picture that is not done yet; those that fail are listed in the end."""
-    from hdrlab.batch_files import BatchError, Manifest, run_batch
-    from hdrlab.io.hdr_pictures import read_hdr
-    from hdrlab.io.image import printable
-    from hdrlab.sdr_outputs import write_sdr
-    from hdrlab.tone_operators import open_operators
+    """Tone-map every image that is not done yet; those that fail are listed in the end."""
+    from hdrlab.inference.batch import Manifest, run_batch
+    from hdrlab.inference.jobs import folder_beside, plan_jobs
+    from hdrlab.inference.sdr_files import output_files, write_sdr
+    from hdrlab.io import read_hdr
+    from hdrlab.io.metadata import ROUND, is_round, read_metadata
+    from hdrlab.io.ultrahdr import SHRINK
 
-    output = Path(os.path.abspath(config.output))
-    jobs = _plan(config, output)
-    operators = open_operators(config)
+    output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "sdr")
+    files = partial(output_files, operators=config.operators, formats=config.format, sheet=config.sheet)
+    own = (COMMAND.journal,)
+    plan = plan_jobs(config.input, output, files, beside=BESIDE, journals=own, stem=config.stem)
+    plan.deal(config.shard, config.num_shards)
+    mappers = _open_mappers(config)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BatchError([f"output={output}: cannot be made ({error.strerror or error})"]) from error
-    notes: list[str] = []
+        raise RunError([f"output={output}: cannot be made ({error.strerror or error})"]) from error
 
-    def work(job: Job, advance: Advance) -> list[Path]:
-        hdr = read_hdr(job.source, sanitize=config.sanitize)
-        captions = operators.captions if config.sheet else None
-        shown = operators.show(hdr, advance)
-        files = write_sdr(job.target, shown, config.format, quality=config.quality, captions=captions)
-        notes.extend(f"note: {job.name}: {said}" for said in _remarks(hdr))
-        return files
+    def work(job: Job, advance: Advance) -> list[str]:
+        photo = read_metadata(job.source)
+        wide = config.colorspace != "rec709"
+        hdr = read_hdr(job.source, sanitize=config.sanitize, layer=config.layer, keep_outside=wide)
+        panorama = is_round(photo, hdr.shape, config.panorama)
+        captions = {one.name: f"{one.name}: {one.caption}" for one in mappers} if config.sheet else None
+        write_sdr(
+            job.outputs,
+            _show(hdr, mappers, advance, panorama=panorama),
+            config.format,
+            source=hdr,
+            quality=config.quality,
+            captions=captions,
+            colorspace=config.colorspace,
+            photo=photo.kept(config.metadata),
+            shrink=SHRINK[config.gain_map],
+            channels=int(config.channels),
+        )
+        return [*photo.notes, *([ROUND] if panorama else []), *_remarks(hdr)]
 
-    settings = _settings(config, operators.fingerprint)
-    outcome = run_batch(jobs, Manifest(output / MANIFEST, settings, fresh=config.resume == "never"), work)
-    for note in notes:
-        print(printable(note), file=sys.stderr)
-    return outcome.report(Path(config.output))
+    settings = _settings(config, "".join(mapper.fingerprint for mapper in mappers))
+    fresh = config.resume == "never"
+    with Manifest(output / COMMAND.journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
+        outcome = run_batch(plan, manifest, work)
+    return outcome.report(config.output or output)
 
 
-def _plan(config: TonemapConfig, output: Path) -> list[Job]:
-    """Find the pictures; what lies beside them counts only if it is named itself."""
-    from hdrlab.batch_files import BatchError, plan_jobs
-    from hdrlab.sdr_outputs import output_files
+def _open_mappers(config: TonemapConfig) -> list[ToneMapper]:
+    """Make the operators ready; what is missing is reported before any net is loaded."""
+    from hdrlab.inference.tone_mapper import LEARNED, ToneMapper
+    from hdrlab.tonemapping import missing
 
-    named = {Path(os.path.abspath(one)) for one in config.input}
-    found = plan_jobs(config.input, output)
-    jobs = [job for job in found if job.source in named or not job.source.name.endswith(BESIDE)]
-    if not jobs:
-        raise BatchError([f"input={', '.join(config.input)}: no HDR picture there"])
-    files = Counter(
-        str(file).casefold()
-        for job in jobs
-        for file in output_files(job.target, config.operator, config.format, sheet=config.sheet)
-    )
-    if twice := [file for file, times in files.items() if times > 1]:
-        raise BatchError(f"{file}: of two pictures; do one after the other" for file in twice)
-    return jobs
+    classical = [name for name in config.operators if name != LEARNED]
+    if problems := [reason for reason in map(missing, classical) if reason]:
+        raise OperatorError(problems)
+    return [
+        ToneMapper.load(
+            name,
+            config.checkpoint or config.slots or config.weights if name == LEARNED else None,
+            procedure=config.procedure,
+            normalize=config.normalize,
+            device=config.device,
+            precision=config.precision,
+            runs=config.paths.runs,
+            settings=config.settings_of(name),
+            compress=config.colorspace == "rec709",  # a wider space gets the colours beyond sRGB themselves
+        )
+        for name in config.operators
+    ]
+
+
+def _show(
+    hdr: Image, mappers: Sequence[ToneMapper], advance: Advance, *, panorama: bool
+) -> dict[str, NDArray[np.float32]]:
+    """Tone-map an image with every operator."""
+    shown = {}
+    for number, mapper in enumerate(mappers, 1):
+        try:
+            shown[mapper.name] = mapper(hdr, panorama=panorama)
+        except OperatorError as error:
+            raise ImageError(hdr.path, f"{mapper.name}: {error}") from error
+        advance(number, len(mappers))
+    return shown
 
 
 def _remarks(hdr: Image) -> list[str]:
-    """Say what a user should know of a picture that was tone-mapped all the same."""
-    said = [] if hdr.pixels.any() else ["holds no light, so it comes out black"]
-    if negative := hdr.metadata["negative"]:
-        said.append(f"{negative} of {hdr.pixels.size} values are below 0 and were taken as 0")
-    return said
+    """Say what a user should know of an image that was tone-mapped all the same."""
+    notes = [*hdr.notes] if hdr.pixels.any() else [*hdr.notes, "holds no light, so it comes out black"]
+    if (negative := hdr.metadata["negative"]) and hdr.outside is None:
+        notes.append(f"{negative} of {hdr.pixels.size} values are below 0 and were taken as 0")
+    return notes
 
 
 def _settings(config: TonemapConfig, nets: str) -> str:
     """Digest what changes the outputs."""
-    said = [__version__, nets, config.operator, config.format, config.quality, config.sheet, config.sanitize]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    settings = [
+        __version__,
+        nets,
+        config.operators,
+        config.format,
+        config.quality,
+        config.sheet,
+        config.sanitize,
+    ]
+    settings += [config.colorspace, config.layer, config.metadata, config.settings]
+    settings += [config.gain_map, config.channels, config.panorama]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
 COMMAND = Command(
-    "tonemap", TonemapConfig, check_tonemap, tonemap, tonemap_menu, required=("input", "output")
+    "tonemap",
+    TonemapConfig,
+    tonemap,
+    (
+        "scene.exr                    (writes sdr/scene.png beside it)",
+        "~/hdr ~/sdr operator=[reinhard,drago,durand] sheet=true",
+        "scene.exr operator=iqatm checkpoint=weights/iqatm format=ultrahdr",
+    ),
+    ("input",),
+    positional=("input", "output"),
+    formats=(
+        "format",
+        {".png": "png", ".jpg": "jpeg", ".tif": "tiff", ".avif": "avif"},
+    ),
+    first=(
+        "input",
+        "output",
+        "operator",
+        "format",
+        "quality",
+        "colorspace",
+        "sheet",
+        "metadata",
+        "overwrite",
+    ),
 )
 
 if __name__ == "__main__":

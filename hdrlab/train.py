@@ -2,186 +2,134 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
-from hdrlab.config.check import check_train
-from hdrlab.config.command import Command
-from hdrlab.config.menu import train_menu
-from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import STAGES
-from hdrlab.training.interruption import Interruption, interruptible
-from hdrlab.training.ranks import announce, listen, own_rank, started_together
+from omegaconf import DictConfig
+
+from hdrlab.config.cli import Command, output_dir
+from hdrlab.config.schema.commands import TrainConfig
+from hdrlab.config.schema.section import anchored
+from hdrlab.errors import RunError
+from hdrlab.training.distributed import announce, listen, own_rank, started_together
+from hdrlab.training.judging import at_best, judging_rules
+from hdrlab.training.processes import SWEEP
+from hdrlab.training.signals import Interruption, interruptible
 
 if TYPE_CHECKING:
-    from hdrlab.camera import ResponseCurves
-    from hdrlab.datasets.index import Index
-    from hdrlab.runs import Run
+    from hdrlab.training.inputs import Inputs
+    from hdrlab.training.run_folder import Run
 
-
-@dataclass(frozen=True)
-class Material:
-    """What a training starts from.
-
-    Attributes:
-        config: The configuration, its length in steps.
-        index: The pictures.
-        starts: Checkpoints of other stages, by the stage.
-        inputs: Digests of the files, by key.
-    """
-
-    config: TrainConfig
-    index: Index
-    starts: Mapping[str, Path]
-    inputs: Mapping[str, str]
-
-
-def gather(config: TrainConfig) -> Material:
-    """Find what a training starts from; what is wrong with it is said before torch is imported."""
-    from hdrlab.datasets.progress import reading
-    from hdrlab.datasets.sources import open_data
-    from hdrlab.runs import starting_points
-    from hdrlab.training.manifest import digest
-
-    starts = starting_points(config)
-    with reading(f"data={config.data.name}") as progress:
-        keys = STAGES[config.stage.name].batch_keys
-        index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
-    inputs = {key: digest(Path(path)) for key, path in _input_files(config)}
-    inputs |= {f"stage.init.{name}": digest(path) for name, path in starts.items()}
-    return Material(in_steps(config, index), index, starts, inputs)
+_prepared: list[tuple[TrainConfig, Inputs]] = []
+"""What `run_name` has found, for the training that follows."""
 
 
 def train(config: TrainConfig) -> int:
     """Carry out a checked training configuration; return the exit code.
 
-    What is wrong with data, curves and bases is said before torch is imported. A signal to stop ends it with
-    75 (SIGTERM, SIGUSR1) or 130 (SIGINT), between two steps once it trains; the same command goes on there.
+    What is wrong with data, curves and bases is reported before torch is imported. A signal to stop ends it
+    with 75 (SIGTERM, SIGUSR1) or 130 (SIGINT), between two steps once it trains; the same command goes on
+    there.
     """
+    from hdrlab.datasets.build import open_curves
+    from hdrlab.training.run_folder import join_run, open_run
+    from hdrlab.training.slots import publish
+
     with interruptible() as interruption:
-        return _train(config, interruption)
+        if own_rank():
+            run = join_run(listen())  # which waits until the first process has prepared the data
+            _fit(prepare(config), run, interruption)
+            return 0
+        inputs = prepare(config)
+        open_curves(config.data)
+        run = open_run(inputs.config, inputs.index.fingerprint, inputs.digests, output_dir())
+        try:
+            announce(run.announced)
+            _fit(inputs, run, interruption)
+            if SWEEP not in os.environ:
+                print(publish(run, inputs.config, inputs.index))
+        finally:
+            run.release()
+    return 0
 
 
-def _train(config: TrainConfig, interruption: Interruption) -> int:
-    from hdrlab.datasets.sources import open_curves
-    from hdrlab.runs import RunError, join_run, open_run
+def prepare(config: TrainConfig) -> Inputs:
+    """Find what a training starts from, unless that was just done to name its folder."""
+    from hdrlab.training.inputs import gather
 
+    while _prepared:
+        known, inputs = _prepared.pop()
+        if known == anchored(config):
+            return inputs
     on = config.trainer
     if on.precision == "16" or on.sync_batchnorm or on.accelerator in ("gpu", "mps"):
         from hdrlab.training.precision import require_device  # this needs torch, as nothing else here does
 
         require_device(on)
     if on.num_nodes > 1 and not started_together():
-        said = "start one process a device with torchrun or srun; experiments/several_gpus.md shows how"
-        raise RunError(f"trainer.num_nodes={on.num_nodes}: {said}")
+        remedy = "start one process a device with torchrun or srun; experiments/several_gpus.md shows how"
+        raise RunError(f"trainer.num_nodes={on.num_nodes}: {remedy}")
+    return gather(config)
+
+
+def name_run(composed: DictConfig) -> str:
+    """Name the run folder of a composed configuration, below ``paths.runs``: the resolver ``run_name``."""
+    from hdrlab.training.run_folder import make_folder, run_folder
+
+    if composed.hydra.mode is None:  # Hydra only prints
+        return f"{composed.stage.name}/HASH-NUMBER" if composed.get("stage") else "STAGE/HASH-NUMBER"
     if own_rank():
-        run = join_run(listen())  # which waits until the first process has prepared the data
-        _fit(gather(config), run, open_curves(config.data), interruption)
-        return 0
-    material = gather(config)
-    curves = open_curves(config.data)
-    run = open_run(material.config, material.index.fingerprint, material.inputs)
-    try:
-        announce(run.announced)
-        _fit(material, run, curves, interruption)
-        _publish(material, run)
-    finally:
-        run.release()
-    return 0
+        folder = listen().folder
+    else:
+        config = COMMAND.read(composed)
+        with interruptible():
+            inputs = prepare(config)
+        _prepared.append((anchored(config), inputs))
+        folder = run_folder(inputs.config, inputs.index.fingerprint, inputs.digests)
+        make_folder(folder)
+    return f"{folder.parent.name}/{folder.name}"
 
 
-def _publish(material: Material, run: Run) -> None:
-    """Fill the stage's slot with the result, or say where that is."""
-    from hdrlab.runs import publish
-
-    config, index = material.config, material.index
-    chosen = run.folder / _chosen(index)
-    if config.experiment and not config.experiment.publish:
-        print(f"result: {chosen}; an ablation's takes no slot")
-    elif config.trainer.name != "smoke" and config.publish:
-        print(f"slot: {publish(run, chosen, config, index.fingerprint)}")
-
-
-def in_steps(config: TrainConfig, index: Index) -> TrainConfig:
-    """Turn epochs into steps, where a stage counts in these."""
-    epochs = getattr(config.stage, "epochs", None)
-    if epochs is None or config.trainer.name == "smoke":
-        return config
-    from hdrlab.datasets.tone import sample_ends, usable
-
-    samples = sample_ends(usable(index, "train", STAGES[config.stage.name].batch_keys))[-1]
-    steps = math.ceil(epochs * samples / config.stage.batch_size)
-    return replace(
-        config,
-        stage=replace(config.stage, max_steps=steps),
-        trainer=replace(config.trainer, max_steps=steps),
-    )
-
-
-def _fit(material: Material, run: Run, curves: ResponseCurves | None, interruption: Interruption) -> None:
+def _fit(inputs: Inputs, run: Run, interruption: Interruption) -> None:
     """Train in a run folder, unless that is done."""
-    config, index, starts = material.config, material.index, material.starts
-    first = own_rank() == 0
-    if run.finished_step is not None and run.finished_step >= config.trainer.max_steps:
-        if first:
-            said = f"finished at step {run.finished_step}; raise stage.max_steps or resume=never"
-            print(f"{run.folder}: {said}")
+    from hdrlab.training.run_folder import read_finished
+
+    if run.finished_step is not None and run.finished_step >= inputs.config.max_steps:
+        if own_rank() == 0:
+            step = read_finished(run.folder)["step"]
+            print(f"{run.folder}: finished at step {step}; raise stage.max_steps or resume=never")
         return
-    # Torch comes in here, seconds after the first mistakes were found.
-    from hdrlab.training import checkpoints, runtime
-    from hdrlab.training.resuming import Checkpoints
+    from hdrlab.training.build import carry_out  # and torch, seconds after the first mistakes were found
 
-    data = runtime.build_data(config, index, curves, run.folder)
-    stage = runtime.build_stage(config, starts)
-    stage.header = checkpoints.header(config, index, material.inputs)
-    trainer = runtime.build_trainer(config, run, data, interruption)
-    if first:
-        begun = f"resuming {run.resume_from}" if run.resume_from else "a new run"
-        print(f"{run.folder}: {begun}", flush=True)
-        for name, path in starts.items():
-            print(f"{name} starts from {path}")
-        if stage.header["perceptual"] == "random":
-            print("perceptual loss on random VGG-16 weights: set paths.vgg16 to a file for the paper's loss")
-    runtime.fit(trainer, stage, data, run.resume_from)
-    if first:
-        (kept,) = (one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
-        run.mark_finished(trainer.global_step, kept.check_result())
-        for panel in sorted((run.folder / "panels").glob("*.png"))[-1:]:
-            print(f"panel: {panel}")
+    carry_out(inputs, run, interruption)
 
 
-def _chosen(index: Index) -> str:
-    """Name the checkpoint to publish: the best, but the last where validation would choose by test pictures.
-
-    With the published lists the authors validate on ten pictures of the test list.
-    """
-    return "last.ckpt" if any(picture.in_test_list for picture in index.split("val")) else "best.ckpt"
-
-
-def _input_files(config: TrainConfig) -> Iterator[tuple[str, str]]:
-    """Name the files a training starts from; their digests are part of what it is."""
-    stage = config.stage
-    perceptual = getattr(stage, "perceptual", None)
-    named = {
-        "stage.encoder_weights": getattr(stage, "encoder_weights", None),
-        "stage.basis": getattr(stage, "basis", None),
-        "stage.perceptual.weights": perceptual and perceptual.weights,
-        "paths.vgg16": config.paths.vgg16 if perceptual and perceptual.weights == "auto" else None,
-        "data.curves": getattr(config.data, "curves", None),
-    }
-    yield from ((key, path) for key, path in named.items() if path not in (None, "builtin", "random", "auto"))
+def judge(config: TrainConfig) -> float | None:
+    """Return the metric that a sweep judges a finished training by; None where none asks and none is kept."""
+    if config.logger.name == "none" and SWEEP not in os.environ:
+        return None
+    folder = output_dir()
+    assert folder is not None
+    return at_best(folder, config.objective)
 
 
-def _sweep(words: Sequence[str]) -> int:
-    from hdrlab.sweeps.drive import sweep
-
-    return sweep(COMMAND, words)
-
-
-COMMAND = Command("config", TrainConfig, check_train, train, train_menu, ("stage",), _sweep)
+COMMAND = Command(
+    "train",
+    TrainConfig,
+    train,
+    (
+        "stage=hal stage.width=0.25",
+        "stage=deq data=hdr_synth data.root=~/hdr_images",
+        "-m stage=lin stage.lr=1e-3,1e-4                  (every combination, and a table of them)",
+        "stage=lin sweep=lr hydra.sweeper.n_trials=12    (Optuna looks for the best learning rate)",
+        "stage=hal --cfg job                             (every key and its value)",
+        "--hydra-help                                    (what Hydra can do)",
+    ),
+    ("stage",),
+    result=judge,
+    judged=judging_rules,
+    data=lambda data: bool(data.batch_keys),
+)
 
 if __name__ == "__main__":
     COMMAND.main()

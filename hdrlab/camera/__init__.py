@@ -1,4 +1,4 @@
-"""The camera: from scene-linear pictures to 8-bit photographs; drawing parameters is apart from using them.
+"""The camera: from scene-linear images to 8-bit photographs; drawing parameters is apart from using them.
 
 Names are resolved on first use, so that response curves can be listed without importing torch.
 """
@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdrlab.camera.curves import ResponseCurves, load_response_curves
-    from hdrlab.camera.sampling import (
-        camera_generator,
-        exposure_list,
-        positional_qualities,
-        sample_noise,
-    )
+    from hdrlab.camera.sampling import camera_generator, exposure_list, positional_qualities, sample_noise
     from hdrlab.camera.synthesis import CameraNoise, Synthesis, synthesize
 
 __all__ = [

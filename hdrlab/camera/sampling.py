@@ -37,11 +37,11 @@ def camera_generator(seed: int, index: int, stream: int = _CAMERA_STREAM) -> np.
 def sample_noise(
     generator: np.random.Generator, size: tuple[int, int], mode: NoiseMode = "independent"
 ) -> CameraNoise | None:
-    """Draws the sensor noise of one picture, as a batch of one.
+    """Draws the sensor noise of one image, as a batch of one.
 
     Args:
         generator: generator of the sample.
-        size: height and width of the picture.
+        size: height and width of the image.
         mode: "independent" draws both kinds of noise apart; "authors" uses the same draws for both, as the
             authors' code does by sharing a seed; "none" is no noise.
 

@@ -49,8 +49,8 @@ class Synthesis(NamedTuple):
         hdr_t: exposed, noisy scene [B, 3, H, W], linear, ≥ 0: the HDR target.
         clipped: the same clipped to [0, 1].
         ldr: after the response curve [B, 3, H, W], display-encoded, in [0, 1], before quantisation.
-        quantised_u8: the 8-bit picture [B, 3, H, W], uint8.
-        jpeg_u8: the photograph [B, 3, H, W], uint8: after JPEG, or the 8-bit picture where JPEG is off.
+        quantised_u8: the 8-bit image [B, 3, H, W], uint8.
+        jpeg_u8: the photograph [B, 3, H, W], uint8: after JPEG, or the 8-bit image where JPEG is off.
         jpeg_gray_u8: grey values of the photograph [B, 1, H, W], uint8.
         loss_mask: 1 where a sample is usable, 0 where over half of it is over- or under-exposed [B, 1, 1, 1].
     """
@@ -94,7 +94,7 @@ def synthesize(
         ValueError: a shape does not fit the batch, or a quality is out of range.
 
     Source: SingleHDR (Liu et al., CVPR 2020), image formation and training data. Different from the authors'
-    code: the sample mask compares with half of the picture's own pixels, whatever its size.
+    code: the sample mask compares with half of the image's own pixels, whatever its size.
     """
     qualities = None if jpeg_quality is None else [int(quality) for quality in jpeg_quality]
     _check(hdr, exposure, response, qualities)
@@ -110,12 +110,12 @@ def synthesize(
 
 
 def exposure_mask(jpeg_gray_u8: Tensor) -> Tensor:
-    """Tells usable pictures, float32 [B, 1, 1, 1]: 0 where over half of the pixels are white, or are black.
+    """Tells usable images, float32 [B, 1, 1, 1]: 0 where over half of the pixels are white, or are black.
 
     Args:
         jpeg_gray_u8: grey values [B, 1, H, W], uint8.
 
-    Source: SingleHDR, authors' code, which compares with half of 256² whatever the size of the picture.
+    Source: SingleHDR, authors' code, which compares with half of 256² whatever the size of the image.
     """
     over = (jpeg_gray_u8 >= _WHITE).sum(dim=(1, 2, 3), keepdim=True)
     under = (jpeg_gray_u8 <= _BLACK).sum(dim=(1, 2, 3), keepdim=True)

@@ -1,1 +1,1 @@
-"""What a command may be told, and the check of what it was told. Imports no torch."""
+"""The arguments of every command, and their check. Imports no torch."""

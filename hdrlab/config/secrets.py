@@ -1,6 +1,6 @@
-"""What must not stand in a command line or a configuration: secrets, and what would run or read something.
+"""What must not stand in a command line or a configuration: secrets, and what would fetch some.
 
-Everything that is said here ends up in run folders, checkpoints and dashboards.
+Everything that stands there ends up in run folders, checkpoints and dashboards.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ _WANDB = re.compile(r"(?:local-)?[0-9a-f]{40}")
 _ISSUED = re.compile(r"API_?KEY|ACCESS_?KEY|SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
 """Environment variables that hold secrets are named so."""
 
-_RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*\$\{[^}]*:")
-_TARGET = re.compile(r"_target_|_instantiator|hydra\.searchpath")
+_RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*\$\{(?!(?:now|hydra|run_name):)[^}]*:")
 
 _LEAST = 8
-"""Values of the environment that are shorter are too common to be told from other words."""
+"""Values of the environment that are shorter are too common to be distinguished from other text."""
 
 
 def is_secret(text: str) -> bool:
@@ -58,27 +57,25 @@ def _is_in_environment(text: str) -> bool:
     )
 
 
-def word_problems(words: Sequence[str]) -> Iterator[str]:
+def secret_arguments(arguments: Sequence[str]) -> Iterator[str]:
     """Say what must not stand in a command line; a secret is not repeated.
 
     Args:
-        words: The words of the command line.
+        arguments: Those of the command line.
     """
-    for number, word in enumerate(words, start=1):
-        if _NAMED.search(word) or is_secret(word):
-            key, equals, _ = word.partition("=")
-            named = key if equals and not is_secret(key) else f"word {number}"
+    for number, argument in enumerate(arguments, start=1):
+        if _NAMED.search(argument) or is_secret(argument):
+            key, equals, _ = argument.partition("=")
+            named = key if equals and not is_secret(key) else f"argument {number}"
             yield (
                 f"{named}: looks like a secret, and command lines are stored; set it in the environment, "
                 "such as WANDB_API_KEY"
             )
-        elif found := _TARGET.search(word):
-            yield f"{word}: {found[0]} would run code from elsewhere; hdrlab has no use for it"
-        elif _RESOLVER.search(word):
-            yield f"{word}: ${{…:…}} would be filled in from the environment; write the value itself"
+        elif _RESOLVER.search(argument):
+            yield f"{argument}: ${{…:…}} would be filled in from the environment; write the value itself"
 
 
-def value_problems(values: Any, where: str = "") -> Iterator[str]:
+def secret_values(values: Any, where: str = "") -> Iterator[str]:
     """Say which values of a configuration look like secrets, without repeating them.
 
     Args:
@@ -87,9 +84,9 @@ def value_problems(values: Any, where: str = "") -> Iterator[str]:
     """
     if isinstance(values, Mapping):
         for name, value in values.items():
-            yield from value_problems(value, f"{where}.{name}" if where else str(name))
+            yield from secret_values(value, f"{where}.{name}" if where else str(name))
     elif isinstance(values, (list, tuple)):
         for value in values:
-            yield from value_problems(value, where)
+            yield from secret_values(value, where)
     elif isinstance(values, str) and is_secret(values):
         yield f"{where}: looks like a secret, and configurations are stored; set it in the environment"

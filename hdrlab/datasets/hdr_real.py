@@ -1,6 +1,6 @@
-"""HDR-Real: photographs of real cameras with their HDR pictures, patch by patch.
+"""HDR-Real: photographs of real cameras with their HDR images, patch by patch.
 
-A sample holds ``jpeg``, the photograph's values over 255; ``hdr``, the HDR picture in its own units, at least
+A sample holds ``jpeg``, the photograph's values over 255; ``hdr``, the HDR image in its own units, at least
 0 (of exposure stacks, 1 is the photograph's clipping point); and ``mask``, 0 where more than half of the
 pixels are nearly black or white. Bringing both to one scale is the loss's business.
 """
@@ -17,9 +17,10 @@ from torch.utils.data import Dataset
 
 from hdrlab.camera.sampling import camera_generator
 from hdrlab.datasets.index import Index, Pair
-from hdrlab.datasets.order import sample_index
-from hdrlab.datasets.pairs import CELL, count_extremes
-from hdrlab.datasets.splits import DataError, some
+from hdrlab.datasets.sampler import sample_index
+from hdrlab.datasets.sources import CELL, count_extremes
+from hdrlab.datasets.splits import some
+from hdrlab.errors import DataError
 
 STRIDE = 64
 """Step of the grid of patches in pixels, as published."""
@@ -29,7 +30,7 @@ _AUGMENT_STREAM = 0  # of the counter-based generators
 
 def pairs_of(index: Index, split: str) -> list[Pair]:
     """Return the pairs of train, val or test."""
-    return [picture for picture in index.split(split) if isinstance(picture, Pair)]
+    return [image for image in index.split(split) if isinstance(image, Pair)]
 
 
 def usable_patches(index: Index, pairs: Sequence[Pair], patch: int) -> NDArray[np.int32]:
@@ -41,11 +42,11 @@ def usable_patches(index: Index, pairs: Sequence[Pair], patch: int) -> NDArray[n
         patch: Side of the patches in pixels, a multiple of 32.
 
     Returns:
-        Rows [N, 4]: position of the pair, picture within it, top and left in pixels. Kept are patches with
+        Rows [N, 4]: position of the pair, image within it, top and left in pixels. Kept are patches with
         #(grey ≥ 249) + #(grey ≤ 6) ≤ patch² / 2.
 
     Raises:
-        DataError: Pictures are smaller than a patch, or no patch can be used.
+        DataError: Images are smaller than a patch, or no patch can be used.
 
     Source:
         SingleHDR, conversion of HDR-Real to records.
@@ -56,7 +57,7 @@ def usable_patches(index: Index, pairs: Sequence[Pair], patch: int) -> NDArray[n
     if small:
         raise DataError(
             [
-                f"stage.patch={patch}: {len(small)} of {len(pairs)} training pictures are smaller "
+                f"stage.patch={patch}: {len(small)} of {len(pairs)} training images are smaller "
                 f"({some(small)}); lower stage.patch"
             ]
         )
@@ -71,7 +72,7 @@ def usable_patches(index: Index, pairs: Sequence[Pair], patch: int) -> NDArray[n
 
 
 def _usable(cells: NDArray[np.uint16], patch: int) -> NDArray[np.int64]:
-    """Return [M, 3] pictures, tops and lefts of the usable patches of counts [N, H // 32, W // 32]."""
+    """Return [M, 3] images, tops and lefts of the usable patches of counts [N, H // 32, W // 32]."""
     side, step = patch // CELL, STRIDE // CELL
     sums = np.pad(cells.astype(np.int64).cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
     counts = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
@@ -81,7 +82,7 @@ def _usable(cells: NDArray[np.uint16], patch: int) -> NDArray[np.int64]:
 def cut_pair(
     index: Index, pair: Pair, number: int, rows: slice, columns: slice
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Cut the same window from both pictures of a pair.
+    """Cut the same window from both images of a pair.
 
     Returns:
         JPEG values [h, w, 3], and linear values [h, w, 3] in the units of the sample.
@@ -91,7 +92,7 @@ def cut_pair(
 
 
 def to_sample(ldr: NDArray[np.uint8], hdr: NDArray[np.float32]) -> dict[str, Tensor]:
-    """Turn a window [H, W, 3] of both pictures into the batch's keys, without the batch dimension."""
+    """Turn a window [H, W, 3] of both images into the batch's keys, without the batch dimension."""
     extremes = int(count_extremes(np.ascontiguousarray(ldr)[None]).sum(dtype=np.int64))
     jpeg, linear = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))) for x in (ldr, hdr))
     usable = 2 * extremes <= ldr.shape[0] * ldr.shape[1]
@@ -121,6 +122,11 @@ class RealTraining(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def epoch(self) -> int:
+        """Samples of an epoch: each patch once."""
+        return len(self)
+
     def __getitem__(self, counter: int) -> dict[str, Tensor]:
         place, number, top, left = self.places[sample_index(counter, len(self), self.seed)].tolist()
         window = slice(top, top + self.patch), slice(left, left + self.patch)
@@ -134,11 +140,11 @@ class RealTraining(Dataset[dict[str, Tensor]]):
     def describe(self, counter: int) -> str:
         """Say what a sample is made of."""
         place, number, top, left = self.places[sample_index(counter, len(self), self.seed)].tolist()
-        return f"{self.pairs[place].file}, picture {number}, from row {top}, column {left}"
+        return f"{self.pairs[place].file}, image {number}, from row {top}, column {left}"
 
 
 class RealValidation(Dataset[dict[str, Tensor]]):
-    """A fixed set of photographs from a split with their HDR pictures, spread evenly over it.
+    """A fixed set of photographs from a split with their HDR images, spread evenly over it.
 
     Args:
         index: The pairs.
@@ -148,7 +154,7 @@ class RealValidation(Dataset[dict[str, Tensor]]):
             of 32.
 
     Raises:
-        DataError: Pictures are smaller than the crop.
+        DataError: Images are smaller than the crop.
     """
 
     def __init__(self, index: Index, split: str, *, num: int | None = None, crop: int | None = None) -> None:
@@ -163,7 +169,7 @@ class RealValidation(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def picture(self, number: int) -> Pair:
+    def image(self, number: int) -> Pair:
         """Return the pair a photograph belongs to."""
         return self.photos[number][0]
 

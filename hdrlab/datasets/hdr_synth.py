@@ -1,4 +1,4 @@
-"""HDR-Synth: photographs made from HDR pictures by the camera model, sample by sample.
+"""HDR-Synth: photographs made from HDR images by the camera model, sample by sample.
 
 A sample is one of patches × response curves × exposures. Which one a step draws, and everything random about
 it, follows from the seed and a global counter alone; so order, workers, ranks and resumes change nothing.
@@ -24,9 +24,9 @@ from hdrlab.camera.sampling import (
     positional_qualities,
     sample_noise,
 )
-from hdrlab.datasets.index import Index, Picture
-from hdrlab.datasets.order import sample_index
-from hdrlab.datasets.resize import resize
+from hdrlab.datasets.index import Index, IndexedImage
+from hdrlab.datasets.sampler import sample_index
+from hdrlab.ops.resize import resize
 from hdrlab.ops.response import invert_response
 
 _AUGMENT_STREAM = 0  # of the counter-based generators; the camera has its own
@@ -67,11 +67,11 @@ def noise_mode(name: str) -> NoiseMode:
     raise ValueError(f"no sensor noise {name!r}: choose one of {', '.join(get_args(NoiseMode))}")
 
 
-def square_patch(picture: Floats, side: int, second: bool) -> Floats:
-    """Cut the first (left or top) or second (right or bottom) square of a picture and set its mean to 0.5.
+def square_patch(image: Floats, side: int, second: bool) -> Floats:
+    """Cut the first (left or top) or second (right or bottom) square of an image and set its mean to 0.5.
 
     Args:
-        picture: Linear samples [H, W, 3] whose short side is ``side``.
+        image: Linear samples [H, W, 3] whose short side is ``side``.
         side: Side of the square in pixels.
         second: Which of the two.
 
@@ -81,9 +81,9 @@ def square_patch(picture: Floats, side: int, second: bool) -> Floats:
     Source:
         SingleHDR, data preparation: two crops an image, H ← 0.5·H / (mean(H) + 1e-6).
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     top, left = (height - side, width - side) if second else (0, 0)
-    patch = picture[top : top + side, left : left + side]
+    patch = image[top : top + side, left : left + side]
     return patch * np.float32(0.5 / (float(patch.mean(dtype=np.float64)) + 1e-6))
 
 
@@ -109,7 +109,7 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
     """Training samples by global counter, endless: full permutations of the index space one after the other.
 
     Args:
-        index: The pictures.
+        index: The images.
         camera: Curves and exposures to choose from.
         patch: Side of the samples in pixels.
         batch_size: Global batch; only positional JPEG qualities depend on it.
@@ -134,20 +134,25 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.index, self.camera, self.patch, self.seed = index, camera, patch, seed
         self.noise = noise_mode(noise)
-        self.pictures = index.split("train")
+        self.images = index.split("train")
         self.side = int(index.settings["short_side"])
         self.method = str(index.settings["resize_filter"])
         self.qualities = positional_qualities(batch_size) if positional_quality else None
         if self.side < patch:
-            raise ValueError(f"patches of {patch} pixels do not fit pictures of short side {self.side}")
+            raise ValueError(f"patches of {patch} pixels do not fit images of short side {self.side}")
 
     def __len__(self) -> int:
         """Size of the index space: patches × curves × exposures."""
-        return 2 * len(self.pictures) * len(self.camera.curves) * len(self.camera.exposures)
+        return 2 * len(self.images) * len(self.camera.curves) * len(self.camera.exposures)
+
+    @property
+    def epoch(self) -> int:
+        """Samples of an epoch: each patch once, by one of its cameras."""
+        return 2 * len(self.images)
 
     def __getitem__(self, counter: int) -> dict[str, Tensor]:
         patch, curve, exposure = self.choice(counter)
-        square = square_patch(self.index.load(self.pictures[patch // 2]), self.side, bool(patch % 2))
+        square = square_patch(self.index.load(self.images[patch // 2]), self.side, bool(patch % 2))
         hdr = self.augment(square, camera_generator(self.seed, counter, _AUGMENT_STREAM))
         draws = camera_generator(self.seed, counter)
         quality = int(draws.integers(*QUALITIES, endpoint=True))
@@ -160,19 +165,17 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
         """Return which patch p, curve c and exposure e a sample is made of.
 
         They are the sample p + P·(c + C·e) of the index space. Patches 2i and 2i+1 are the first and the
-        second square of picture i.
+        second square of image i.
         """
-        rest, patch = divmod(sample_index(counter, len(self), self.seed), 2 * len(self.pictures))
+        rest, patch = divmod(sample_index(counter, len(self), self.seed), 2 * len(self.images))
         exposure, curve = divmod(rest, len(self.camera.curves))
         return patch, curve, exposure
 
     def describe(self, counter: int) -> str:
         """Say what a sample is made of."""
         patch, curve, exposure = self.choice(counter)
-        picture, second = self.pictures[patch // 2], ("first", "second")[patch % 2]
-        return (
-            f"{picture.file}, {second} square, curve {curve}, exposure {self.camera.exposures[exposure]:.3g}"
-        )
+        image, second = self.images[patch // 2], ("first", "second")[patch % 2]
+        return f"{image.file}, {second} square, curve {curve}, exposure {self.camera.exposures[exposure]:.3g}"
 
     def augment(self, square: Floats, draws: np.random.Generator) -> Floats:
         """Scale, crop, rotate and flip a square [S, S, 3] to a sample [patch, patch, 3]."""
@@ -188,14 +191,14 @@ class SynthTraining(Dataset[dict[str, Tensor]]):
 class SynthValidation(Dataset[dict[str, Tensor]]):
     """A fixed set of photographs from a split, the same in every run of the same data.
 
-    Pictures are spread evenly over the split, a second square taken only where there are too few; curves that
+    Images are spread evenly over the split, a second square taken only where there are too few; curves that
     training never sees and exposures take turns.
 
     Args:
-        index: The pictures.
+        index: The images.
         camera: Curves and exposures.
         split: val or test.
-        num: Photographs, at most two a picture; None makes all of these.
+        num: Photographs, at most two an image; None makes all of these.
         crop: Side of a central crop in pixels, or None for whole patches.
         noise: Kind of sensor noise.
     """
@@ -211,23 +214,23 @@ class SynthValidation(Dataset[dict[str, Tensor]]):
         noise: str = "independent",
     ) -> None:
         self.index, self.camera, self.crop, self.noise = index, camera, crop, noise_mode(noise)
-        pictures = index.split(split)
-        num = min(num or 2 * len(pictures), 2 * len(pictures))
-        firsts = _spread(pictures, min(num, len(pictures)))
-        seconds = _spread(pictures, num - len(firsts))
-        self.patches = [(picture, False) for picture in firsts] + [(picture, True) for picture in seconds]
+        images = index.split(split)
+        num = min(num or 2 * len(images), 2 * len(images))
+        firsts = _spread(images, min(num, len(images)))
+        seconds = _spread(images, num - len(firsts))
+        self.patches = [(image, False) for image in firsts] + [(image, True) for image in seconds]
         self.side = int(index.settings["short_side"])
 
     def __len__(self) -> int:
         return len(self.patches)
 
-    def picture(self, number: int) -> Picture:
-        """Return the picture a photograph is made from."""
+    def image(self, number: int) -> IndexedImage:
+        """Return the image a photograph is made from."""
         return self.patches[number][0]
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        picture, second = self.patches[number]
-        square = square_patch(self.index.load(picture), self.side, second)
+        image, second = self.patches[number]
+        square = square_patch(self.index.load(image), self.side, second)
         if self.crop:
             start = (self.side - self.crop) // 2
             square = square[start : start + self.crop, start : start + self.crop]
@@ -240,5 +243,5 @@ class SynthValidation(Dataset[dict[str, Tensor]]):
         return photograph(square, self.camera, curve, exposure, noise, quality)
 
 
-def _spread(pictures: list[Picture], num: int) -> list[Picture]:
-    return [pictures[i * len(pictures) // num] for i in range(num)]
+def _spread(images: list[IndexedImage], num: int) -> list[IndexedImage]:
+    return [images[i * len(images) // num] for i in range(num)]

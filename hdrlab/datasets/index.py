@@ -1,12 +1,12 @@
-"""A checked, indexed, fast form of a set of HDR pictures.
+"""A checked, indexed, fast form of a set of HDR images.
 
-``build_index`` reads every picture once, resizes it, and writes a folder::
+``build_index`` reads every image once, resizes it, and writes a folder::
 
     index.json            what was made from what: splits, digests, statistics, settings
-    pictures/<digest>.npy float32 [H, W, 3], scene-linear, memory-mapped by the loader
+    images/<digest>.npy float32 [H, W, 3], scene-linear, memory-mapped by the loader
     journal.jsonl         while unfinished: what is done already, so that an interruption loses nothing
 
-Imports no torch: what is wrong with the data is said before that.
+Imports no torch: what is wrong with the data is reported before that.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ import json
 import multiprocessing
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.datasets.resize import resize
-from hdrlab.datasets.splits import Bad, DataError, Listed, some
-from hdrlab.io import ImageError, read_image
+from hdrlab.datasets.splits import Bad, Listed, some
+from hdrlab.errors import DataError, ImageError
+from hdrlab.io import read_image
+from hdrlab.io.atomic import appending_text, write_text, writing
+from hdrlab.ops.colour import luminance
+from hdrlab.ops.resize import resize
 
 VERSION = 1
 NEGATIVE_SHARE = 0.01  # more negative samples than this are no rounding of a converter
@@ -39,7 +44,7 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
-class Picture:
+class IndexedImage:
     """One line of an index.
 
     Attributes:
@@ -78,14 +83,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pair(Picture):
-    """A photograph, ``file``, with its HDR picture; or several of one size, from a record file.
+class Pair(IndexedImage):
+    """A photograph, ``file``, with its HDR image; or several of one size, from a record file.
 
     Attributes:
-        jpeg: Path of the photographs' values, uint8 [num, H, W, 3]; ``array`` is the HDR pictures',
+        jpeg: Path of the photographs' values, uint8 [num, H, W, 3]; ``array`` is the HDR images',
             [num, H, W, 3].
         cells: Path of the counts of badly exposed pixels, uint16 [num, H // 32, W // 32].
-        scale: Factor on the HDR picture that makes 1 the clipping point of this photograph.
+        scale: Factor on the HDR image that makes 1 the clipping point of this photograph.
         num: Photographs.
     """
 
@@ -105,15 +110,15 @@ class Pair(Picture):
 
 
 @dataclass(frozen=True)
-class TonePicture(Picture):
-    """An HDR picture at its own size, ``file``, with its SDR picture where it has one.
+class ToneImage(IndexedImage):
+    """An HDR image at its own size, ``file``, with its SDR image where it has one.
 
     Attributes:
-        limits: What becomes 0 and 1 when the whole picture is encoded, in the units of its file.
+        limits: What becomes 0 and 1 when the whole image is encoded, in the units of its file.
         log_limits: The same for the logarithmic encoding.
-        sdr: Path of the SDR picture's values, uint8 [H, W, 3]; None where there is none.
+        sdr: Path of the SDR image's values, uint8 [H, W, 3]; None where there is none.
         sdr_range: Its least and its greatest value.
-        operator: What made the SDR picture, if that was done here, else nothing.
+        operator: What made the SDR image, if that was done here, else nothing.
         tmqi: TMQI of everything that was tried for it, by operator.
     """
 
@@ -130,7 +135,7 @@ class TonePicture(Picture):
 
 
 @dataclass(frozen=True)
-class ToneRecords(Picture):
+class ToneRecords(IndexedImage):
     """Patches of a published tone-mapping record file, as many as one split has of it.
 
     Attributes:
@@ -153,25 +158,25 @@ class ToneRecords(Picture):
 
 @dataclass(frozen=True)
 class Index:
-    """A finished set of pictures.
+    """A finished set of images.
 
     Attributes:
         folder: Where it lies.
         settings: How the fast files were made.
-        pictures: All pictures in the order of their list.
+        images: All images in the order of their list.
     """
 
     folder: Path
     settings: Mapping[str, Any]
-    pictures: tuple[Picture, ...]
+    images: tuple[IndexedImage, ...]
 
-    def split(self, name: str) -> list[Picture]:
-        """Return the pictures of train, val or test, or of all three by ``all``."""
-        return [picture for picture in self.pictures if name in (picture.split, "all")]
+    def split(self, name: str) -> list[IndexedImage]:
+        """Return the images of train, val or test, or of all three by ``all``."""
+        return [image for image in self.images if name in (image.split, "all")]
 
-    def load(self, picture: Picture) -> NDArray[np.float32]:
-        """Map a picture's samples [H, W, 3], of a pair [num, H, W, 3], into memory, read-only."""
-        return self.open_array(picture.array)
+    def load(self, image: IndexedImage) -> NDArray[np.float32]:
+        """Map an image's samples [H, W, 3], of a pair [num, H, W, 3], into memory, read-only."""
+        return self.open_array(image.array)
 
     def open_array(self, file: str) -> NDArray[Any]:
         """Map a fast file into memory, read-only."""
@@ -179,43 +184,48 @@ class Index:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that training data depend on: pictures, splits, settings."""
-        lines = [f"{p.file} {p.split} {p.scene} {p.sha256}" for p in self.pictures]
+        """Digest of everything that training data depend on: images, splits, settings."""
+        lines = [f"{p.file} {p.split} {p.scene} {p.sha256}" for p in self.images]
         text = json.dumps([lines, dict(self.settings)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Source:
-    """Where pictures come from: a folder. Small and picklable, since worker processes read through it."""
+    """Where images come from: a folder. Small and picklable, since worker processes read through it."""
 
-    NEEDED = "a folder of HDR pictures"
+    NEEDED = "a folder of HDR images"
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def stamp(self, listed: Listed) -> str:
-        """Return a word that changes when the picture does."""
+        """Return a word that changes when the image does."""
         status = (self.root / listed.file).stat()
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self, listed: Listed) -> tuple[NDArray[np.float32], str]:
         """Return the linear samples [H, W, 3] and a SHA-256 of the source."""
         path = self.root / listed.file
-        image = read_image(path)
-        if image.domain != "linear":
-            raise ImageError(path, "display-encoded integers; an HDR picture holds linear values")
-        return np.asarray(image.pixels, np.float32), hashlib.sha256(path.read_bytes()).hexdigest()
+        loaded = read_image(path)
+        if loaded.domain != "linear":
+            raise ImageError(path, "display-encoded integers; an HDR image holds linear values")
+        pixels = np.asarray(loaded.pixels, np.float32)
+        if loaded.metadata.get("converted"):
+            pixels = pixels.clip(min=0)  # here they are colours outside Rec. 709 and no damage
+        return pixels, hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def make(self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]) -> Picture | Bad:
-        """Check a picture and write its fast files, or say what is wrong with it.
+    def make(
+        self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]
+    ) -> IndexedImage | Bad:
+        """Check an image and write its fast files, or say what is wrong with it.
 
         Args:
-            listed: The picture.
+            listed: The image.
             stamp: As `stamp` gives it.
             folder: The index's.
             settings: How fast files are made.
         """
-        return _make_picture(self, listed, stamp, folder, settings["short_side"], settings["resize_filter"])
+        return _make_image(self, listed, stamp, folder, settings["short_side"], settings["resize_filter"])
 
 
 Progress = Callable[[int, int, str], None]
@@ -232,20 +242,20 @@ def build_index(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> tuple[Index, list[Bad]]:
-    """Check all pictures and write index and fast files, going on where an earlier call was interrupted.
+    """Check all images and write index and fast files, going on where an earlier call was interrupted.
 
     Args:
-        listed: Pictures and their splits.
+        listed: Images and their splits.
         source: Reads them.
         folder: Where the index goes; made if missing.
-        short_side: Pictures are resized to this short side in pixels, up or down.
+        short_side: Images are resized to this short side in pixels, up or down.
         resize_filter: ``area`` or ``bilinear``.
-        skip_bad: Leave bad pictures out instead of failing.
+        skip_bad: Leave bad images out instead of failing.
         workers: Processes.
-        progress: Called with (done, all, file) after each picture.
+        progress: Called with (done, all, file) after each image.
 
     Returns:
-        The index, and the pictures left out.
+        The index, and the images left out.
 
     Raises:
         DataError: With one problem a kind of failure; nothing already done is lost.
@@ -268,26 +278,26 @@ def make_index(
     """Do what `build_index` does, for any kind of source.
 
     Args:
-        listed: Pictures and their splits.
+        listed: Images and their splits.
         source: Makes them.
         folder: Where the index goes; made if missing.
         settings: How the source makes them, plain values.
         found: What is known to be bad already, to be reported with the rest.
-        skip_bad: Leave bad pictures out instead of failing.
+        skip_bad: Leave bad images out instead of failing.
         workers: Processes.
-        progress: Called with (done, all, file) after each picture.
+        progress: Called with (done, all, file) after each image.
 
     Raises:
         DataError: As `build_index`.
     """
     settings = {"version": VERSION, **settings}
     try:
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        (folder / "images").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError([f"{folder}: cannot be made ({error.strerror or error}); choose another"]) from error
     former = _former(folder)
     done = _done_before(folder, settings, former)
-    results: dict[str, Picture | Bad] = {}
+    results: dict[str, IndexedImage | Bad] = {}
     missing: list[tuple[Listed, str]] = []
     for item in listed:
         stamp = source.stamp(item)
@@ -296,13 +306,13 @@ def make_index(
             results[item.file] = replace(before, split=item.split, scene=item.scene)
         else:
             missing.append((item, stamp))
-    with (folder / "journal.jsonl").open("a", encoding="utf-8") as journal, _pool(workers, missing) as pool:
+    with appending_text(folder / "journal.jsonl") as journal, _pool(workers, missing) as pool:
         journal.write("\n" + json.dumps(settings) + "\n")  # the last line may be half a one
         jobs = [(source, item, stamp, folder, settings) for item, stamp in missing]
         made_in_turn = zip(missing, pool.map(_make, jobs), strict=True)
         for number, ((item, _), made) in enumerate(made_in_turn, len(results) + 1):
             results[item.file] = made
-            if isinstance(made, Picture):  # a bad one is read again next time: it may have been mended
+            if isinstance(made, IndexedImage):  # a bad one is read again next time: it may have been mended
                 journal.write(json.dumps(asdict(made)) + "\n")
                 journal.flush()
             if progress:
@@ -311,7 +321,7 @@ def make_index(
     ordered = tuple(
         replace(made, in_test_list=item.in_test_list)
         for item in listed
-        if isinstance(made := results[item.file], Picture)
+        if isinstance(made := results[item.file], IndexedImage)
     )
     if bad and (not skip_bad or not ordered):
         raise DataError(_bad_lines(source, bad, len(listed) + len(found)), bad)
@@ -322,11 +332,11 @@ def make_index(
 
 def _finish(index: Index, former: Index | None) -> None:
     """Write an index in place of a former one, then remove the journal and the fast files nobody lists."""
-    pictures = [asdict(picture) for picture in index.pictures]
-    write_text(index.folder / "index.json", json.dumps({"settings": index.settings, "pictures": pictures}))
+    images = [asdict(image) for image in index.images]
+    write_text(index.folder / "index.json", json.dumps({"settings": index.settings, "images": images}))
     (index.folder / "journal.jsonl").unlink(missing_ok=True)
-    superseded = {file for picture in former.pictures for file in picture.fast_files()} if former else set()
-    for file in superseded - {file for picture in index.pictures for file in picture.fast_files()}:
+    superseded = {file for image in former.images for file in image.fast_files()} if former else set()
+    for file in superseded - {file for image in index.images for file in image.fast_files()}:
         (index.folder / file).unlink(missing_ok=True)
 
 
@@ -337,7 +347,7 @@ def open_index(folder: Path) -> Index:
         DataError: If it is missing, damaged, of another version, or a fast file is gone or cut short.
     """
     index = _read_index(folder)
-    gone = [picture.array for picture in index.pictures if not _is_whole(folder, picture)]
+    gone = [image.array for image in index.images if not _is_whole(folder, image)]
     if gone:
         raise DataError(
             [f"{folder}: {len(gone)} fast files are gone or cut short ({some(gone)}); prepare it again"]
@@ -351,28 +361,28 @@ def _read_index(folder: Path) -> Index:
         stored = json.loads(path.read_text(encoding="utf-8"))
         settings = dict(stored["settings"])
         if settings["version"] != VERSION:
-            said = f"of version {settings['version']}, this hdrlab needs {VERSION}"
-            raise DataError([f"{path}: {said}; prepare the data set again"])
-        return Index(folder, settings, tuple(_picture(row) for row in stored["pictures"]))
+            message = f"of version {settings['version']}, this hdrlab needs {VERSION}"
+            raise DataError([f"{path}: {message}; prepare the data set again"])
+        return Index(folder, settings, tuple(_image(row) for row in stored["images"]))
     except FileNotFoundError as error:
         raise DataError([f"{path}: no such file; prepare the data set first"]) from error
     except DAMAGE as error:
         raise DataError([f"{path}: damaged or no index ({error!r}); prepare the data set again"]) from error
 
 
-def _is_whole(folder: Path, picture: Picture) -> bool:
-    sizes = {folder / file: HEADER_BYTES + size for file, size in picture.fast_files().items()}
+def _is_whole(folder: Path, image: IndexedImage) -> bool:
+    sizes = {folder / file: HEADER_BYTES + size for file, size in image.fast_files().items()}
     return all(os.path.isfile(path) and path.stat().st_size == size for path, size in sizes.items())
 
 
-def _make(job: tuple[Source, Listed, str, Path, Mapping[str, Any]]) -> Picture | Bad:
+def _make(job: tuple[Source, Listed, str, Path, Mapping[str, Any]]) -> IndexedImage | Bad:
     source, listed, stamp, folder, settings = job
     return source.make(listed, stamp, folder, settings)
 
 
-def _make_picture(
+def _make_image(
     source: Source, listed: Listed, stamp: str, folder: Path, short_side: int, resize_filter: str
-) -> Picture | Bad:
+) -> IndexedImage | Bad:
     try:
         pixels, digest = source.read(listed)
     except ImageError as error:
@@ -386,31 +396,42 @@ def _make_picture(
     small = resize(positive, round(height * scale), round(width * scale), method=resize_filter)
     # Made from another source or in another way it has another name: an older index stays true meanwhile.
     made_from = f"{listed.file} {stamp} {short_side} {resize_filter}"
-    array = f"pictures/{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.npy"
+    array = f"images/{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.npy"
     write_array(folder / array, small)
-    return Picture(
-        file=listed.file,
-        split=listed.split,
-        scene=listed.scene,
-        stamp=stamp,
-        sha256=digest,
-        array=array,
-        width=small.shape[1],
-        height=small.shape[0],
-        source_size=(width, height),
-        **describe(pixels),
-    )
+    line = describe(listed, stamp, pixels, digest, array, (small.shape[1], small.shape[0]))
+    return IndexedImage(**{**line, "source_size": (width, height)})
 
 
-def describe(pixels: NDArray[np.float32]) -> dict[str, Any]:
-    """Measure luminance, dynamic range and negative samples; the fields of `Picture` by their names.
+def describe(
+    listed: Listed,
+    stamp: str,
+    pixels: NDArray[np.float32],
+    sha256: str,
+    array: str,
+    size: tuple[int, int],
+) -> dict[str, Any]:
+    """Return the fields of `IndexedImage` by their names.
 
     Args:
-        pixels: Linear samples [..., 3], not all black.
+        listed: The image.
+        stamp: What tells that it changed.
+        pixels: Linear samples [..., 3], not all black, to be measured.
+        sha256: Digest of what it was made from.
+        array: Path of its fast file.
+        size: Width and height in pixels, of the fast file and of the source.
     """
-    y = np.maximum(pixels, 0) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    y = luminance(np.maximum(pixels, 0))
     low, high = np.percentile(y[y > 0], [1, 99.9])
     return {
+        "file": listed.file,
+        "split": listed.split,
+        "scene": listed.scene,
+        "stamp": stamp,
+        "sha256": sha256,
+        "array": array,
+        "width": size[0],
+        "height": size[1],
+        "source_size": size,
         "luminance": (float(y.min()), float(np.median(y)), float(y.max())),
         "stops": float(np.log2(high / low)),
         "negatives": int((pixels < 0).sum()),
@@ -418,7 +439,7 @@ def describe(pixels: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def check_samples(pixels: NDArray[np.float32]) -> str | None:
-    """Say what makes a picture useless for training, or None.
+    """Say what makes an image useless for training, or None.
 
     Args:
         pixels: Linear samples [H, W, 3], finite.
@@ -439,7 +460,7 @@ def check_samples(pixels: NDArray[np.float32]) -> str | None:
 
 
 def _bad_lines(source: Source, bad: Sequence[Bad], total: int) -> list[str]:
-    """Say one line a kind of failure; within one, places and counts may differ from picture to picture."""
+    """Say one line a kind of failure; within one, places and counts may differ from image to image."""
     kinds: dict[str, list[Bad]] = {}
     for item in bad:
         kinds.setdefault(re.sub(r"\d+", "…", item.reason), []).append(item)
@@ -448,7 +469,7 @@ def _bad_lines(source: Source, bad: Sequence[Bad], total: int) -> list[str]:
     for kind, items in kinds.items():
         reason = kind if len({item.reason for item in items}) > 1 else items[0].reason
         files = some([item.file for item in items])
-        lines.append(f"{source.root}: {len(items)} of {total} pictures: {reason} ({files}); {remedy}")
+        lines.append(f"{source.root}: {len(items)} of {total} images: {reason} ({files}); {remedy}")
     return lines
 
 
@@ -462,9 +483,23 @@ def _pool(workers: int, jobs: Sequence[Any]) -> Iterator[Any]:
     fresh = multiprocessing.get_context("spawn")
     executor: Executor = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=fresh)
     try:
+        with _without_main():
+            for started in [executor.submit(os.getpid) for _ in range(workers)]:
+                started.result()
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let new processes leave alone the caller's script, which they would run again before their work."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class _Here:
@@ -479,11 +514,11 @@ def _former(folder: Path) -> Index | None:
         return None
 
 
-def _done_before(folder: Path, settings: Mapping[str, Any], former: Index | None) -> dict[str, Picture]:
+def _done_before(folder: Path, settings: Mapping[str, Any], former: Index | None) -> dict[str, IndexedImage]:
     """Return what an earlier finished or interrupted call made with the same settings."""
-    done: dict[str, Picture] = {}
+    done: dict[str, IndexedImage] = {}
     if former and former.settings == settings:
-        done = {picture.file: picture for picture in former.pictures}
+        done = {image.file: image for image in former.images}
     journal = folder / "journal.jsonl"
     same = False
     text = journal.read_text(encoding="utf-8", errors="replace") if journal.is_file() else ""
@@ -493,49 +528,35 @@ def _done_before(folder: Path, settings: Mapping[str, Any], former: Index | None
             if "file" not in row:
                 same = row == settings
             elif same:
-                done[row["file"]] = _picture(row)
+                done[row["file"]] = _image(row)
         except DAMAGE:  # the line that was being written when the process was killed
             continue
     return done
 
 
-def _picture(row: Mapping[str, Any]) -> Picture:
-    kinds: dict[str, type[Picture]] = {"jpeg": Pair, "sdr": TonePicture, "arrays": ToneRecords}
-    kind = next((kind for name, kind in kinds.items() if name in row), Picture)
+def _image(row: Mapping[str, Any]) -> IndexedImage:
+    kinds: dict[str, type[IndexedImage]] = {"jpeg": Pair, "sdr": ToneImage, "arrays": ToneRecords}
+    kind = next((kind for name, kind in kinds.items() if name in row), IndexedImage)
     # JSON knows no tuples.
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in {**row}.items()}
-    picture = kind(**values)
-    for file, size in picture.fast_files().items():
+    image = kind(**values)
+    for file, size in image.fast_files().items():
         # What an index lists is deleted when it is superseded: never let one point elsewhere.
-        if not re.fullmatch(r"pictures/[\w.-]+\.npy", file) or not isinstance(size, int):
+        if not re.fullmatch(r"images/[\w.-]+\.npy", file) or not isinstance(size, int):
             raise ValueError(f"{file!r} is no fast file")
-    return picture
+    return image
 
 
 def write_array(path: Path, pixels: NDArray[Any]) -> None:
     """Write a fast file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as stream:
+    with writing(path) as stream:
         np.save(stream, pixels, allow_pickle=False)
-    temporary.replace(path)
 
 
 @contextmanager
 def appending(path: Path, shape: Sequence[int]) -> Iterator[Callable[[NDArray[np.float32]], object]]:
     """Yield a function that appends to a fast file of known shape, float32; whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as stream:
-            header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
-            np.lib.format.write_array_header_1_0(stream, header)
-            yield lambda values: stream.write(values.astype("<f4", copy=False).tobytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with writing(path) as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        yield lambda values: stream.write(values.astype("<f4", copy=False).tobytes())

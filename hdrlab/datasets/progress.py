@@ -1,4 +1,4 @@
-"""Shows how far the reading of pictures is."""
+"""Shows how far the reading of images is."""
 
 from __future__ import annotations
 

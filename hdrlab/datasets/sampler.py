@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 _ROUNDS = 4
 
@@ -50,33 +50,44 @@ def sample_index(counter: int, size: int, seed: int) -> int:
     return shuffled(position, size, f"order:{seed}:{epoch}".encode())
 
 
-class CounterSampler(Sampler[list[int]]):
-    """Yields each step's global sample counters, this rank's share of them, in one part or several.
+class CounterSampler(DistributedSampler[int]):
+    """Yields the global counters of each step's samples, this rank's share of them, in one part or several.
 
     Step s of a run draws the counters s·B … s·B+B−1, whatever the number of ranks and wherever the run
-    was resumed. The length is that of the whole run, also after a resume: Lightning counts so.
+    was resumed. The length is that of the whole epoch, also after a resume: Lightning counts so.
 
     Args:
         batch_size: B, over all ranks together.
-        steps: Steps of the whole run.
-        start: First step that is still to be done.
+        steps: Steps of an epoch; most trainings are one.
+        start: First step that is still to be done; of several epochs, what says so when one begins.
         rank: This process.
         ranks: Number of processes.
         parts: Parts a step is computed in, one after the other.
     """
 
     def __init__(
-        self, batch_size: int, steps: int, start: int = 0, rank: int = 0, ranks: int = 1, parts: int = 1
+        self,
+        batch_size: int,
+        steps: int,
+        start: int | Callable[[], int] = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        parts: int = 1,
     ) -> None:
-        self.batch_size, self.steps, self.start = batch_size, steps, start
-        self.rank, self.ranks, self.parts = rank, ranks, parts
+        super().__init__(range(steps * batch_size), ranks, rank, shuffle=False)  # type: ignore[arg-type]
+        self.batch_size, self.steps, self.start, self.parts = batch_size, steps, start, parts
+        self.share = batch_size // (ranks * parts)
+        """Samples of a part on a rank."""
 
     def __len__(self) -> int:
-        return self.steps * self.parts
+        return self.steps * self.parts * self.share
 
-    def __iter__(self) -> Iterator[list[int]]:
-        share = self.batch_size // (self.ranks * self.parts)
-        for step in range(self.start, self.steps):
+    def __iter__(self) -> Iterator[int]:
+        first, last = (self.start, self.steps) if isinstance(self.start, int) else self._epoch(self.start())
+        for step in range(first, last):
             for part in range(self.parts):
-                first = step * self.batch_size + (part * self.ranks + self.rank) * share
-                yield list(range(first, first + share))
+                begin = step * self.batch_size + (part * self.num_replicas + self.rank) * self.share
+                yield from range(begin, begin + self.share)
+
+    def _epoch(self, step: int) -> tuple[int, int]:
+        return step, (step // self.steps + 1) * self.steps

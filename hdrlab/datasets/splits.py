@@ -1,4 +1,4 @@
-"""Which picture belongs to which split: from a manifest, from published lists, or by name."""
+"""Which image belongs to which split: from a manifest, from published lists, or by name."""
 
 from __future__ import annotations
 
@@ -12,36 +12,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from hdrlab.io import HDR_SUFFIXES, ImageError
-from hdrlab.io.image import open_regular, printable
+from hdrlab.errors import DataError, ImageError
+from hdrlab.io import HDR_SUFFIXES
+from hdrlab.io.image import is_utf8, open_regular
 
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A picture that failed its check, and why."""
+    """An image that failed its check, and why."""
 
     file: str
     reason: str
 
 
-class DataError(ValueError):
-    """Data that cannot be used; ``problems`` holds one line each, ``bad`` the pictures concerned."""
-
-    def __init__(self, problems: list[str], bad: Sequence[Bad] = ()) -> None:
-        self.problems, self.bad = tuple(map(printable, problems)), tuple(bad)
-        super().__init__("\n".join(self.problems))
-
-
 @dataclass(frozen=True)
 class Listed:
-    """A picture that a data set is made of.
+    """An image that a data set is made of.
 
     Attributes:
         file: Path relative to the root, with forward slashes.
         split: train, val or test.
-        scene: Pictures of one scene share this name; a scene is in one split only.
+        scene: Images of one scene share this name; a scene is in one split only.
         in_test_list: Whether its authors list it for testing, whatever its split.
     """
 
@@ -51,24 +44,24 @@ class Listed:
     in_test_list: bool = field(default=False, kw_only=True)
 
 
-def list_pictures(
+def list_images(
     root: Path, manifest: Path | None = None, lists: tuple[Path, Path] | None = None
 ) -> list[Listed]:
-    """List the pictures below a folder with their splits.
+    """List the images below a folder with their splits.
 
     Args:
-        root: Folder of HDR pictures; subfolders are searched.
+        root: Folder of HDR images; subfolders are searched.
         manifest: CSV with the columns file and split, and optionally role (only rows with role hdr count)
             and scene, which is guessed from the file's name where it is not given.
-        lists: Training and test list, text files with one relative path a line. The validation pictures are
+        lists: Training and test list, text files with one relative path a line. The validation images are
             then the authors': ten of the test list.
 
     Raises:
         DataError: With all problems: paths that are missing, absolute or outside the root, files listed
-            twice, unknown splits, scenes in two splits, no picture at all.
+            twice, unknown splits, scenes in two splits, no image at all.
 
     Source:
-        Validation pictures of the published lists: SingleHDR's reference program.
+        Validation images of the published lists: SingleHDR's reference program.
     """
     if manifest is not None:
         listed = read_manifest(manifest, roles=("hdr",))
@@ -113,7 +106,7 @@ def read_manifest(manifest: Path, roles: Sequence[str]) -> list[Listed]:
     if not {"file", "split"} <= set(columns):
         raise DataError([f"{manifest}: needs the columns file and split, has {', '.join(columns) or 'none'}"])
     if not rows:
-        raise DataError([f"{manifest}: lists no picture"])
+        raise DataError([f"{manifest}: lists no image"])
     files = [_relative(row["file"]) for row in rows]
     return [
         Listed(file, row["split"].strip(), row.get("scene") or scene_of(file))
@@ -137,7 +130,7 @@ def _from_lists(train: Path, test: Path) -> list[Listed]:
 def _lines(path: Path) -> list[str]:
     lines = [line.strip() for line in read_text(path).splitlines()]
     if not any(lines):
-        raise DataError([f"{path}: lists no picture"])
+        raise DataError([f"{path}: lists no image"])
     return [line for line in lines if line]
 
 
@@ -157,7 +150,7 @@ def read_text(path: Path) -> str:
 
 
 def _relative(name: str) -> str:
-    """Write one path in one way, so that ./a.hdr and a.hdr are the same picture."""
+    """Write one path in one way, so that ./a.hdr and a.hdr are the same image."""
     return PurePosixPath(name.strip()).as_posix()
 
 
@@ -169,7 +162,7 @@ def _by_name(root: Path) -> list[Listed]:
         if path.suffix.lower() in HDR_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     if not found:
-        raise DataError([f"{root}: no HDR picture in this folder ({', '.join(sorted(HDR_SUFFIXES))})"])
+        raise DataError([f"{root}: no HDR image in this folder ({', '.join(sorted(HDR_SUFFIXES))})"])
     files = [path.relative_to(root).as_posix() for path in found]
     require_utf8(root, files)
     split = split_scenes({scene_of(file) for file in files}, root)
@@ -186,19 +179,11 @@ def require_utf8(root: Path, files: Iterable[str]) -> None:
     Raises:
         DataError: Naming all of them.
     """
-    unfit = [file for file in files if not _is_text(file)]
+    unfit = [file for file in files if not is_utf8(file)]
     if unfit:
         raise DataError(
             [f"{root}: {len(unfit)} names are not valid UTF-8 ({some(unfit)}); rename these files"]
         )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def split_scenes(names: Iterable[str], root: Path) -> dict[str, str]:
@@ -225,7 +210,7 @@ def split_scenes(names: Iterable[str], root: Path) -> dict[str, str]:
 
 
 def scene_of(file: str) -> str:
-    """Guess a picture's scene from its name: what is left without a trailing number or view mark.
+    """Guess an image's scene from its name: what is left without a trailing number or view mark.
 
     Args:
         file: Relative path, for example ``indoor/kitchen_y080.exr``, whose scene is ``indoor/kitchen``.
@@ -249,9 +234,7 @@ def _path_problems(root: Path, listed: Sequence[Listed]) -> list[str]:
         elif not os.path.isfile(root / path):  # Path.is_file raises where a name is too long
             missing.append(item.file)
     if missing:
-        problems.append(
-            f"{root}: {len(missing)} of {len(listed)} listed pictures not found ({some(missing)})"
-        )
+        problems.append(f"{root}: {len(missing)} of {len(listed)} listed images not found ({some(missing)})")
     return problems
 
 
@@ -271,4 +254,4 @@ def _split_problems(listed: Sequence[Listed]) -> list[str]:
         if len(found) > 1
     ]
     used = {item.split for item in listed}
-    return problems + [f"no picture in the split {split}" for split in ("train", "val") if split not in used]
+    return problems + [f"no image in the split {split}" for split in ("train", "val") if split not in used]

@@ -1,7 +1,7 @@
-"""Tone mapping: windows of HDR pictures, encoded and split into layers, with those of their SDR pictures.
+"""Tone mapping: windows of HDR images, encoded and split into layers, with those of their SDR images.
 
 Which window a step draws follows from the seed and a global counter alone. What a sample holds is written in
-`hdrlab.config.stages`; only the keys that are asked for are made.
+`hdrlab.config.registry`; only the keys that are asked for are made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
-from typing import cast
 
 import numpy as np
 import torch
@@ -19,18 +18,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdrlab.camera.sampling import camera_generator
-from hdrlab.config.schema import ToneConfig
-from hdrlab.config.stages import TONE_KEYS
-from hdrlab.datasets.index import Index, Picture, TonePicture, ToneRecords
-from hdrlab.datasets.order import sample_index
-from hdrlab.datasets.splits import DataError, some
-from hdrlab.ops.pyramids import Pyramid, decompose
-from hdrlab.ops.tone_range import ENCODING_EXPONENT, Domain, encode_hdr, tone_limits
+from hdrlab.config.registry import TONE_KEYS
+from hdrlab.config.schema.iqatm import ToneConfig
+from hdrlab.datasets.index import Index, IndexedImage, ToneImage, ToneRecords
+from hdrlab.datasets.sampler import sample_index
+from hdrlab.datasets.splits import some
+from hdrlab.errors import DataError
+from hdrlab.ops.encoding import ENCODING_EXPONENT, encode_hdr, tone_limits
+from hdrlab.ops.pyramids import decompose
 
 WINDOWS = 16
-"""Samples of a picture: 15 random windows, and the whole of it."""
+"""Samples of an image: 15 random windows, and the whole of it."""
+SHARES = (0.1, 0.6)
+"""The least and the greatest share of an image's sides that a window takes."""
 MULTIPLE = 8
-"""What the sides of a picture must be multiples of, so that it has a bottom layer."""
+"""What the sides of an image must be multiples of, so that it has a bottom layer."""
 SDR_EXPONENT = 2.2
 
 _AUGMENT_STREAM = 0  # of the counter-based generators
@@ -39,13 +41,16 @@ _FLAGS = ("labelled", "mask")
 Maps = dict[str, Tensor]
 
 
-def window_at(height: int, width: int, draws: Sequence[float]) -> tuple[slice, slice]:
-    """Place a window of 10 to 60 % of each side in a picture.
+def window_at(
+    height: int, width: int, draws: Sequence[float], shares: tuple[float, float] = SHARES
+) -> tuple[slice, slice]:
+    """Place a window in an image.
 
     Args:
-        height: Height of the picture in pixels.
-        width: Width of the picture.
+        height: Height of the image in pixels.
+        width: Width of the image.
         draws: Four numbers in [0, 1): for the window's height, its width, its top and its left.
+        shares: The least and the greatest share of each side, 10 to 60 % as published.
 
     Returns:
         Rows and columns.
@@ -53,7 +58,8 @@ def window_at(height: int, width: int, draws: Sequence[float]) -> tuple[slice, s
     Source:
         IQATM, the authors' record generator.
     """
-    rows, columns = int(height * (0.1 + 0.5 * draws[0])), int(width * (0.1 + 0.5 * draws[1]))
+    least, span = shares[0], shares[1] - shares[0]
+    rows, columns = int(height * (least + span * draws[0])), int(width * (least + span * draws[1]))
     top, left = int(draws[2] * (height - rows)), int(draws[3] * (width - columns))
     return slice(top, top + rows), slice(left, left + columns)
 
@@ -65,19 +71,19 @@ def encode_window(
     sdr_range: tuple[int, int],
     tone: ToneConfig,
 ) -> Maps:
-    """Encode a window of a picture by the limits of the whole.
+    """Encode a window of an image by the limits of the whole.
 
     Args:
         hdr: Linear values [1, 3, H, W], at least 0.
-        sdr: Values of 8 bits of the SDR picture, same shape, as floats; None where there is none.
-        limits: As `hdrlab.ops.tone_range.tone_limits` gives them.
-        sdr_range: Least and greatest value of the whole SDR picture.
-        tone: How pictures are seen.
+        sdr: Values of 8 bits of the SDR image, same shape, as floats; None where there is none.
+        limits: As `hdrlab.ops.encoding.tone_limits` gives them.
+        sdr_range: Least and greatest value of the whole SDR image.
+        tone: How images are seen.
 
     Returns:
         ``encoded``, ``hdr``, and ``sdr`` where there is one.
     """
-    maps = {"encoded": encode_hdr(hdr, *limits, cast("Domain", tone.domain)), "hdr": hdr}
+    maps = {"encoded": encode_hdr(hdr, *limits, tone.domain), "hdr": hdr}
     if sdr is not None:
         low, high = sdr_range if tone.sdr_range == "minmax" else (0, 255)
         sdr = (sdr - low) / (high - low)
@@ -89,17 +95,17 @@ def to_sample(maps: Maps, tone: ToneConfig, keys: Collection[str]) -> Maps:
     """Add layers, zeros where there is no label, and flags; keep what is asked for, without batch dimension.
 
     Args:
-        maps: Pictures, or their layers, [1, 3, H, W] by batch key.
-        tone: How pictures are split.
+        maps: Images, or their layers, [1, 3, H, W] by batch key.
+        tone: How images are split.
         keys: What is wanted.
     """
     for name, layers in _LAYERS.items():
-        # Zeros in place of missing layers take their shape from the other picture's.
+        # Zeros in place of missing layers take their shape from the other image's.
         wanted = layers if name == "sdr" else (*layers, *_LAYERS["sdr"])
         if name in maps and not set(wanted).isdisjoint(keys):
             parts = decompose(
                 maps[name],
-                pyramid=cast("Pyramid", tone.pyramid),
+                pyramid=tone.pyramid,
                 sigma_color=tone.sigma_color,
                 fuse_middle=tone.fuse_middle,
             )
@@ -112,35 +118,35 @@ def to_sample(maps: Maps, tone: ToneConfig, keys: Collection[str]) -> Maps:
     return {name: maps[name][0] for name in keys}
 
 
-def usable(index: Index, split: str, keys: Collection[str]) -> list[TonePicture | ToneRecords]:
+def usable(index: Index, split: str, keys: Collection[str]) -> list[ToneImage | ToneRecords]:
     """Return what of a split can give the keys: ft records only where there are no dual ones for layers.
 
     Raises:
-        DataError: There is nothing, or only dual records where whole pictures are asked for.
+        DataError: There is nothing, or only dual records where whole images are asked for.
     """
-    found = [p for p in index.split(split) if isinstance(p, (TonePicture, ToneRecords))]
+    found = [p for p in index.split(split) if isinstance(p, (ToneImage, ToneRecords))]
     dual = [p for p in found if _kind(p) == "dual"]
     inside = {*_LAYERS["encoded"], *_LAYERS["sdr"], *_FLAGS}
     passed_over = "ft" if dual and inside.issuperset(keys) else "dual"
     chosen = [p for p in found if _kind(p) != passed_over]
     if found and not chosen:
         lacking = ", ".join(sorted(set(keys) - inside))
-        said = f"its dual_ records ({some([p.file for p in dual])}) hold layers only and not {lacking}"
+        message = f"its dual_ records ({some([p.file for p in dual])}) hold layers only and not {lacking}"
         raise DataError(
-            [f"{index.folder}: {said}; give ft_ records or pictures, or train tmo_bottom or tmo_high"]
+            [f"{index.folder}: {message}; give ft_ records or images, or train tmo_bottom or tmo_high"]
         )
     if not chosen:
-        raise DataError([f"{index.folder}: no picture in the split {split}"])
+        raise DataError([f"{index.folder}: no image in the split {split}"])
     return chosen
 
 
-def sample_ends(pictures: Iterable[Picture]) -> list[int]:
-    """Return after how many samples each picture ends: 16 a picture, or as many as a file has records."""
-    return list(accumulate(p.num if isinstance(p, ToneRecords) else WINDOWS for p in pictures))
+def sample_ends(images: Iterable[IndexedImage]) -> list[int]:
+    """Return after how many samples each image ends: 16 an image, or as many as a file has records."""
+    return list(accumulate(p.num if isinstance(p, ToneRecords) else WINDOWS for p in images))
 
 
-def _kind(picture: Picture) -> str:
-    return picture.kind if isinstance(picture, ToneRecords) else "picture"
+def _kind(image: IndexedImage) -> str:
+    return image.kind if isinstance(image, ToneRecords) else "image"
 
 
 def record_maps(index: Index, records: ToneRecords, number: int, tone: ToneConfig) -> Maps:
@@ -149,9 +155,9 @@ def record_maps(index: Index, records: ToneRecords, number: int, tone: ToneConfi
     Raises:
         DataError: The domain is one that no published record has.
     """
-    if tone.domain == "log":
-        said = "record files hold values encoded by a power, or linear ones; set data.tone.domain=gamma"
-        raise DataError([f"data.tone.domain=log: {said}"])
+    if tone.domain in ("log", "adaptive"):
+        message = "record files hold values encoded by a power, or linear ones; set stage.tone.domain=gamma"
+        raise DataError([f"stage.tone.domain={tone.domain}: {message}"])
     maps = {name: _tensor(index.open_array(file)[number]) for name, file in records.arrays.items()}
     if "encoded" in maps:
         x = maps["encoded"]
@@ -164,24 +170,25 @@ def _tensor(values: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1), np.float32))[None]
 
 
-def _cut(index: Index, picture: TonePicture, window: tuple[slice, slice]) -> tuple[Tensor, Tensor | None]:
-    sdr = _tensor(index.open_array(picture.sdr)[window]) if picture.sdr else None
-    return _tensor(index.load(picture)[window]), sdr
+def _cut(index: Index, image: ToneImage, window: tuple[slice, slice]) -> tuple[Tensor, Tensor | None]:
+    sdr = _tensor(index.open_array(image.sdr)[window]) if image.sdr else None
+    return _tensor(index.load(image)[window]), sdr
 
 
 class ToneTraining(Dataset[dict[str, Tensor]]):
     """Training samples by global counter, endless: full permutations of all samples one after the other.
 
-    A picture counts as 16 samples, 15 random windows and the whole of it, each resized to a square patch; a
+    An image counts as 16 samples, 15 random windows and the whole of it, each resized to a square patch; a
     record is a sample as it is.
 
     Args:
-        index: The pictures.
-        tone: How pictures are seen.
+        index: The images.
+        tone: How images are seen.
         patch: Side of the samples in pixels, a multiple of 8.
         seed: The run's seed.
         keys: The batch keys to make.
-        official: Whether pictures smaller than a patch give no windows but themselves 16 times.
+        official: Whether images smaller than a patch give no windows but themselves 16 times.
+        shares: The least and the greatest share of each side that a window takes.
 
     Raises:
         DataError: As `usable`, or the records are patches of another size.
@@ -199,50 +206,65 @@ class ToneTraining(Dataset[dict[str, Tensor]]):
         seed: int,
         keys: Collection[str] = TONE_KEYS,
         official: bool = False,
+        shares: tuple[float, float] = SHARES,
     ) -> None:
         self.index, self.tone, self.patch, self.seed = index, tone, patch, seed
-        self.keys, self.official = tuple(keys), official
-        self.pictures = usable(index, "train", keys)
-        self.ends = sample_ends(self.pictures)
-        other = [p for p in self.pictures if isinstance(p, ToneRecords) and p.width != patch]
+        self.keys, self.official, self.shares = tuple(keys), official, shares
+        self._adaptive: dict[str, tuple[float, float]] = {}
+        self.images = usable(index, "train", keys)
+        self.ends = sample_ends(self.images)
+        other = [p for p in self.images if isinstance(p, ToneRecords) and p.width != patch]
         if other:
-            said = f"{some([p.file for p in other])} holds patches of {other[0].width} pixels"
-            raise DataError([f"stage.patch={patch}: {said}; set stage.patch={other[0].width}"])
+            message = f"{some([p.file for p in other])} holds patches of {other[0].width} pixels"
+            raise DataError([f"stage.patch={patch}: {message}; set stage.patch={other[0].width}"])
 
     def __len__(self) -> int:
         return self.ends[-1]
 
+    @property
+    def epoch(self) -> int:
+        """Samples of an epoch: each window once."""
+        return len(self)
+
     def __getitem__(self, counter: int) -> dict[str, Tensor]:
-        picture, number = self.choice(counter)
-        if isinstance(picture, ToneRecords):
-            maps = record_maps(self.index, picture, number, self.tone)
+        image, number = self.choice(counter)
+        if isinstance(image, ToneRecords):
+            maps = record_maps(self.index, image, number, self.tone)
         else:
-            maps = self._resized(picture, self.window(picture, number, counter))
+            maps = self._resized(image, self.window(image, number, counter))
         return to_sample(maps, self.tone, self.keys)
 
-    def choice(self, counter: int) -> tuple[TonePicture | ToneRecords, int]:
-        """Return which picture a counter draws, and which of its samples."""
+    def choice(self, counter: int) -> tuple[ToneImage | ToneRecords, int]:
+        """Return which image a counter draws, and which of its samples."""
         sample = sample_index(counter, len(self), self.seed)
         place = bisect_right(self.ends, sample)
-        return self.pictures[place], sample - (self.ends[place - 1] if place else 0)
+        return self.images[place], sample - (self.ends[place - 1] if place else 0)
 
     def describe(self, counter: int) -> str:
         """Say what a sample is made of."""
-        picture, number = self.choice(counter)
-        return f"{picture.file}, window {number}"
+        image, number = self.choice(counter)
+        return f"{image.file}, window {number}"
 
-    def window(self, picture: TonePicture, number: int, counter: int) -> tuple[slice, slice]:
-        """Return the window that a counter draws in a picture; the last of the samples is the whole."""
-        whole = number == WINDOWS - 1 or (self.official and min(picture.height, picture.width) < self.patch)
+    def window(self, image: ToneImage, number: int, counter: int) -> tuple[slice, slice]:
+        """Return the window that a counter draws in an image; the last of the samples is the whole."""
+        whole = number == WINDOWS - 1 or (self.official and min(image.height, image.width) < self.patch)
         if whole:
             return slice(None), slice(None)
         draws = camera_generator(self.seed, counter, _AUGMENT_STREAM).random(4).tolist()
-        return window_at(picture.height, picture.width, draws)
+        return window_at(image.height, image.width, draws, self.shares)
 
-    def _resized(self, picture: TonePicture, window: tuple[slice, slice]) -> Maps:
-        limits = picture.log_limits if self.tone.domain == "log" else picture.limits
-        low, high = (torch.full((1, 1, 1, 1), limit) for limit in limits)
-        maps = encode_window(*_cut(self.index, picture, window), (low, high), picture.sdr_range, self.tone)
+    def _limits(self, image: ToneImage) -> tuple[float, float]:
+        """Return the limits of the whole image; those of the adaptive encoding are found once."""
+        if self.tone.domain != "adaptive":
+            return image.log_limits if self.tone.domain == "log" else image.limits
+        if image.file not in self._adaptive:
+            low, high = tone_limits(_tensor(self.index.load(image)), "adaptive")
+            self._adaptive[image.file] = (low.item(), high.item())
+        return self._adaptive[image.file]
+
+    def _resized(self, image: ToneImage, window: tuple[slice, slice]) -> Maps:
+        low, high = (torch.full((1, 1, 1, 1), limit) for limit in self._limits(image))
+        maps = encode_window(*_cut(self.index, image, window), (low, high), image.sdr_range, self.tone)
         size = (self.patch, self.patch)
         return {
             name: F.interpolate(values, size=size, mode="bilinear", align_corners=False)
@@ -251,25 +273,25 @@ class ToneTraining(Dataset[dict[str, Tensor]]):
 
 
 class ToneValidation(Dataset[dict[str, Tensor]]):
-    """Pictures of a split, spread evenly over it, each as the nets see it when they are used.
+    """Images of a split, spread evenly over it, each as the nets see it when they are used.
 
-    What is cut is treated as a picture of its own: its limits are its own too. Records are patches as they
+    What is cut is treated as an image of its own: its limits are its own too. Records are patches as they
     are.
 
     Args:
-        index: The pictures.
-        tone: How pictures are seen.
+        index: The images.
+        tone: How images are seen.
         split: train, val or test.
-        num: Pictures; None takes all.
-        crop: Side of a central crop in pixels; None takes whole pictures, cut at the right and the bottom to
+        num: Images; None takes all.
+        crop: Side of a central crop in pixels; None takes whole images, cut at the right and the bottom to
             multiples of 8.
         keys: The batch keys to make.
 
     Raises:
-        DataError: As `usable`, or pictures are smaller than the crop.
+        DataError: As `usable`, or images are smaller than the crop.
 
     Source:
-        IQATM, the authors' test program, for whole pictures.
+        IQATM, the authors' test program, for whole images.
     """
 
     def __init__(
@@ -284,16 +306,16 @@ class ToneValidation(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.index, self.tone, self.crop, self.keys = index, tone, crop, tuple(keys)
         places = [
-            (picture, number)
-            for picture in usable(index, split, keys)
-            for number in range(picture.num if isinstance(picture, ToneRecords) else 1)
+            (image, number)
+            for image in usable(index, split, keys)
+            for number in range(image.num if isinstance(image, ToneRecords) else 1)
         ]
         num = min(num or len(places), len(places))
         self.places = [places[i * len(places) // num] for i in range(num)]
         small = [
-            picture.file
-            for picture, _ in self.places
-            if isinstance(picture, TonePicture) and min(picture.width, picture.height) < (crop or 0)
+            image.file
+            for image, _ in self.places
+            if isinstance(image, ToneImage) and min(image.width, image.height) < (crop or 0)
         ]
         if small:
             raise DataError([f"data.val_crop={crop}: larger than {some(small)} of the split {split}"])
@@ -301,17 +323,17 @@ class ToneValidation(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def picture(self, number: int) -> Picture:
-        """Return the picture, or the part of a record file, that a sample is of."""
+    def image(self, number: int) -> IndexedImage:
+        """Return the image, or the part of a record file, that a sample is of."""
         return self.places[number][0]
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        picture, within = self.places[number]
-        if isinstance(picture, ToneRecords):
-            return to_sample(record_maps(self.index, picture, within, self.tone), self.tone, self.keys)
-        rows, columns = (self._kept(size) for size in (picture.height, picture.width))
-        hdr, sdr = _cut(self.index, picture, (rows, columns))
-        limits = tone_limits(hdr, cast("Domain", self.tone.domain))
+        image, within = self.places[number]
+        if isinstance(image, ToneRecords):
+            return to_sample(record_maps(self.index, image, within, self.tone), self.tone, self.keys)
+        rows, columns = (self._kept(size) for size in (image.height, image.width))
+        hdr, sdr = _cut(self.index, image, (rows, columns))
+        limits = tone_limits(hdr, self.tone.domain)
         low, high = (0, 255) if sdr is None else (int(sdr.min()), int(sdr.max()))
         maps = encode_window(hdr, sdr, limits, (low, max(high, low + 1)), self.tone)
         return to_sample(maps, self.tone, self.keys)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hdrlab.comparison.contest import ComparisonError
-from hdrlab.net_files import SUFFIXES, read_header
+from hdrlab.errors import CheckpointError, EvaluationError, WeightsError
 from hdrlab.nets import SYSTEMS
-from hdrlab.nets.layers import WeightsError
-from hdrlab.pipeline import REQUIRED
-from hdrlab.training.checkpoints import CheckpointError, read_checkpoint
+from hdrlab.pipeline.singlehdr import REQUIRED
+from hdrlab.weights.net_file import SUFFIXES, read_header
+from hdrlab.weights.pretrained import TONE
 
 Kind = Literal["stage", "reconstruct", "tonemap"]
 
@@ -51,6 +50,11 @@ class _Given:
     nets: frozenset[str]
     headers: Mapping[str, Any]
 
+    @property
+    def name(self) -> str:
+        """What a table calls it: the stage, else the file or folder, or the weights it is a part of."""
+        return self.stage or (self.path.parent if self.path.name == TONE else self.path).stem
+
 
 def sort_candidates(checkpoint: Sequence[str]) -> tuple[Kind, list[Candidate]]:
     """Say what is to be evaluated, and group files into methods.
@@ -65,7 +69,7 @@ def sort_candidates(checkpoint: Sequence[str]) -> tuple[Kind, list[Candidate]]:
         the methods.
 
     Raises:
-        ComparisonError: Nets of both systems are given.
+        EvaluationError: Nets of both systems are given.
         CheckpointError: A file cannot be read.
         WeightsError: Likewise.
     """
@@ -74,15 +78,15 @@ def sort_candidates(checkpoint: Sequence[str]) -> tuple[Kind, list[Candidate]]:
     of_tone = [one for one in given if one.nets & tone]
     if of_tone and len(of_tone) < len(given):
         other = next(one.path for one in given if one not in of_tone)
-        said = f"{of_tone[0].path} tone-maps and {other} reconstructs: compare them one by one"
-        raise ComparisonError(f"checkpoint: {said}")
+        message = f"{of_tone[0].path} tone-maps and {other} reconstructs: compare them one by one"
+        raise EvaluationError(f"checkpoint: {message}")
     whole = tone if of_tone else frozenset(REQUIRED)
     if len(given) == 1 and given[0].stage and not whole <= given[0].nets:
         return "stage", [Candidate(given[0].stage, tuple(checkpoint), given[0].headers)]
     groups = [[one] for one in given if whole <= one.nets]
     if parts := [one for one in given if not whole <= one.nets]:
         groups.append(parts)
-    names = _names([group[0].stage or group[0].path.stem if len(group) == 1 else "chain" for group in groups])
+    names = _names([group[0].name if len(group) == 1 else "chain" for group in groups])
     return ("tonemap" if of_tone else "reconstruct"), [
         Candidate(
             name,
@@ -98,7 +102,7 @@ def _look(path: Path) -> _Given:
         return _look_at_file(path)
     inside = [_look_at_file(file) for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
     if not inside:
-        raise ComparisonError(f"checkpoint={path}: holds no nets ({', '.join(SUFFIXES)})")
+        raise EvaluationError(f"checkpoint={path}: holds no nets ({', '.join(SUFFIXES)})")
     headers = {key: value for one in inside for key, value in one.headers.items()}
     return _Given(path, None, frozenset().union(*(one.nets for one in inside)), headers)
 
@@ -117,13 +121,15 @@ def _look_at_checkpoint(file: Path, no_net_file: WeightsError) -> _Given:
     Raises:
         CheckpointError: It is no checkpoint either.
     """
+    from hdrlab.training.checkpoints import read_checkpoint  # brings Lightning, which nothing else here needs
+
     try:
-        said = read_checkpoint(file)["hdrlab"]
+        header = read_checkpoint(file)["hdrlab"]
     except CheckpointError as error:
         raise error from no_net_file
-    if said["stage"] not in HELD:
-        raise CheckpointError(f"{file}: of the stage {said['stage']!r}, which this version does not know")
-    return _Given(file, said["stage"], frozenset(HELD[said["stage"]]), {str(file): said})
+    if header["stage"] not in HELD:
+        raise CheckpointError(f"{file}: of the stage {header['stage']!r}, which this version does not know")
+    return _Given(file, header["stage"], frozenset(HELD[header["stage"]]), {str(file): header})
 
 
 def _names(wanted: Sequence[str]) -> list[str]:

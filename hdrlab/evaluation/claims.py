@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, cast
 
-from hdrlab.plans import Claim, Plan, Scale
+from hdrlab.evaluation.plans import Claim, Plan, Scale
 
-Figures = Mapping[str, Mapping[str, Any]]
-"""A stage's figures by name: mean, low, high, num, scenes; listed=False for those that only claims show."""
+Scores = Mapping[str, Mapping[str, Any]]
+"""A stage's scores by name: mean, low, high, num, scenes; listed=False for those that only claims show."""
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, heads and rows of text."""
@@ -23,15 +23,14 @@ th { border-bottom: 2px solid #888 }
 """
 
 
-def figures_of(summary: Mapping[str, Any]) -> Figures:
-    """Return the figures in a ``summary.json`` of hdrlab.evaluate.
+def scores_of(summary: Mapping[str, Any]) -> Scores:
+    """Return the scores in a ``summary.json`` of hdrlab.evaluate.
 
-    Of a comparison of methods they are the whole pictures' columns: COLUMN of the trained method,
+    Of a comparison of methods they are the whole images' columns: COLUMN of the trained method,
     COLUMN_METHOD of another, and ``COLUMN gain over METHOD``, positive where the trained one is better.
     """
-    if "figures" in summary:
-        figures: Figures = summary["figures"]
-        return figures
+    if "methods" not in summary:
+        return cast("Scores", summary["scores"])
     own = next(method["name"] for method in summary["methods"] if method["kind"] == "trained")
     signs = {
         c["name"]: 1 if c["higher_is_better"] else -1 for c in summary["columns"] if "@" not in c["name"]
@@ -42,9 +41,9 @@ def figures_of(summary: Mapping[str, Any]) -> Figures:
         for name in scores.keys() & signs.keys():
             found[name + ends] = {**scores[name], "listed": listed}
     for other, differences in summary["differences"][own].items():
-        for name, said in differences.items():
+        for name, score in differences.items():
             if name in signs:
-                found[f"{name} gain over {other}"] = _gain(said, signs[name], summary["scores"][own][name])
+                found[f"{name} gain over {other}"] = _gain(score, signs[name], summary["scores"][own][name])
     return dict(sorted(found.items()))
 
 
@@ -54,65 +53,67 @@ def _gain(difference: Mapping[str, Any], sign: int, score: Mapping[str, Any]) ->
     return {"mean": sign * difference["mean"], "low": low, "high": high, **counts}
 
 
-def tables(plan: Plan, scale: Scale, steps: list[list[str]], scores: Mapping[str, Figures]) -> list[Table]:
+def tables(plan: Plan, scale: Scale, steps: list[list[str]], scores: Mapping[str, Scores]) -> list[Table]:
     """Return everything a report shows.
 
     Args:
         plan: The plan.
         scale: The scale it was carried out at.
         steps: A row a training: stage, command, run, steps, minutes.
-        scores: Figures by stage.
+        scores: Scores by stage.
     """
     claims = [_claim_row(claim, scale, scores) for claim in plan.claims]
     measured = [
-        [stage, name, _number(said["mean"]), _interval(said), str(said["num"]), str(said["scenes"])]
-        for stage, figures in scores.items()
-        for name, said in figures.items()
-        if said.get("listed", True)
+        [stage, name, _number(score["mean"]), _interval(score), str(score["num"]), str(score["scenes"])]
+        for stage, of_stage in scores.items()
+        for name, score in of_stage.items()
+        if score.get("listed", True)
     ]
     return [
         (
             "Claimed and measured",
-            ["figure", "claimed on", "claimed", "how sure", "measured", "verdict"],
+            ["metric", "claimed on", "claimed", "how sure", "measured", "verdict"],
             claims,
         ),
         ("Trainings", ["stage", "command", "run", "steps", "minutes"], steps),
         (
-            "Figures of what was trained, on the test split",
-            ["stage", "figure", "mean", "95 % interval", "pictures", "scenes"],
+            "Scores of what was trained, on the test split",
+            ["stage", "metric", "mean", "95 % interval", "images", "scenes"],
             measured,
         ),
     ]
 
 
-def _claim_row(claim: Claim, scale: Scale, scores: Mapping[str, Figures]) -> list[str]:
-    said = _measured(claim, scores)
+def _claim_row(claim: Claim, scale: Scale, scores: Mapping[str, Scores]) -> list[str]:
+    score = _measured(claim, scores)
     claimed = "" if claim.claimed is None else "a gain" if claim.claimed == "positive" else str(claim.claimed)
     claimed += f" ± {claim.spread}" if claim.spread is not None else ""
-    shown = f"{_number(said['mean'])} ({_interval(said)}; n = {said['num']})" if said else "not measured here"
-    return [claim.what, claim.data, claimed or "nothing", claim.sure, shown, verdict(claim, scale, said)]
+    shown = (
+        f"{_number(score['mean'])} ({_interval(score)}; n = {score['num']})" if score else "not measured here"
+    )
+    return [claim.what, claim.data, claimed or "nothing", claim.sure, shown, verdict(claim, scale, score)]
 
 
-def _measured(claim: Claim, scores: Mapping[str, Figures]) -> Mapping[str, Any] | None:
-    stage, _, figure = (claim.measured or "").partition("/")
-    return scores.get(stage, {}).get(figure)
+def _measured(claim: Claim, scores: Mapping[str, Scores]) -> Mapping[str, Any] | None:
+    stage, _, metric = (claim.measured or "").partition("/")
+    return scores.get(stage, {}).get(metric)
 
 
-def verdict(claim: Claim, scale: Scale, said: Mapping[str, Any] | None) -> str:
+def verdict(claim: Claim, scale: Scale, score: Mapping[str, Any] | None) -> str:
     """Return in words what a measurement says of a claim.
 
     Args:
         claim: The claim.
-        scale: The scale; figures of some are not to be compared with a paper's.
-        said: The measured figure with mean and interval, or None.
+        scale: The scale; scores of some are not to be compared with a paper's.
+        score: The measured score with mean and interval, or None.
     """
-    if said is None:
+    if score is None:
         return "open"
     if claim.claimed == "positive":
-        return "yes" if said["low"] > 0 else "not significant" if said["high"] > 0 else "no"
+        return "yes" if score["low"] > 0 else "not significant" if score["high"] > 0 else "no"
     if not isinstance(claim.claimed, (int, float)) or not scale.comparable:
         return "not to be compared"
-    off = said["mean"] - claim.claimed
+    off = score["mean"] - claim.claimed
     if claim.tolerance is None:
         return f"off by {off:+.2f}"
     return f"off by {off:+.2f}: " + ("reproduced" if abs(off) <= claim.tolerance else "not reproduced")
@@ -123,8 +124,8 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if size >= 1 else f"{value:.{2 - math.floor(math.log10(size)) if size else 2}f}"
 
 
-def _interval(said: Mapping[str, Any]) -> str:
-    return f"{_number(said['low'])} … {_number(said['high'])}"
+def _interval(score: Mapping[str, Any]) -> str:
+    return f"{_number(score['low'])} … {_number(score['high'])}"
 
 
 def markdown(plan: Plan, notes: Sequence[str], shown: Sequence[Table]) -> str:

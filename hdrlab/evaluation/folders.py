@@ -1,11 +1,10 @@
-"""Pictures as they lie in folders: what belongs together, and what is wrong with any before all is scored."""
+"""Images as they lie in folders: what belongs together, and what is wrong with any before all is scored."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,42 +14,43 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdrlab.comparison.photographs import Photograph
-from hdrlab.comparison.tones import ToneCase
-from hdrlab.config.schema import FolderConfig
+from hdrlab.config.schema.data import FolderConfig
+from hdrlab.datasets.hdr_real import to_sample
 from hdrlab.datasets.index import Progress, check_samples
-from hdrlab.datasets.pairs import (
+from hdrlab.datasets.pairing import (
     PHOTO_SUFFIXES,
     SEVERAL,
+    by_stem,
     check_pair,
     files_below,
+    pair_up,
     read_pair,
     scenes_of,
-    suffix_of,
 )
-from hdrlab.datasets.real import to_sample
-from hdrlab.datasets.splits import Bad, DataError, read_text
-from hdrlab.io import HDR_SUFFIXES, ImageError, read_image
-from hdrlab.io.hdr_pictures import read_hdr
+from hdrlab.datasets.splits import Bad, read_text
+from hdrlab.errors import DataError, ImageError
+from hdrlab.evaluation.photographs import Photograph
+from hdrlab.evaluation.sdr_metrics import ToneCase
+from hdrlab.io import HDR_SUFFIXES, read_hdr, read_image
 from hdrlab.io.image import as_rgb
 from hdrlab.metrics import TMQI_MIN_SIDE, NiqeModel
 
 MOST_LINES = 60
 """Of a list of problems; of more, the first are shown and the rest counted."""
 MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
-PHOTOGRAPH, SDR = "photograph", "SDR picture"
+PHOTOGRAPH, SDR = "photograph", "SDR image"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A picture to score on.
+    """An image to score on.
 
     Attributes:
         stem: Its path below its folder, without suffix.
         scene: What several may share.
-        hdr: The HDR picture.
-        display: The photograph, or the SDR picture; None where there is none.
-        mask: Picture of the pixels that are scored apart.
+        hdr: The HDR image.
+        display: The photograph, or the SDR image; None where there is none.
+        mask: Image of the pixels that are scored apart.
         kept: Whether the user's list counts it; None without a list.
     """
 
@@ -68,7 +68,7 @@ class FolderPhotographs:
     Args:
         data: The data section, ``root`` turned into its folders.
         num: How many, spread evenly; None takes all.
-        progress: Told (done, all, file) while they are checked.
+        progress: Called with (done, all, file) while they are checked.
 
     Raises:
         DataError: With everything that is wrong with any of them.
@@ -77,10 +77,8 @@ class FolderPhotographs:
     def __init__(self, data: FolderConfig, num: int | None, progress: Progress) -> None:
         assert data.photographs
         assert data.references
-        places = Path(data.photographs), Path(data.references)
-        found, bad = pair_up(
-            places, (PHOTO_SUFFIXES, HDR_SUFFIXES), ("photograph", "reference"), data.pairing
-        )
+        places = data.photographs, data.references
+        found, bad = pairs_of(places, ("photograph", "reference"), data.pairing)
         items = [Item(stem, "", hdr, photo) for stem, photo, hdr in found]
         if data.masks:
             items, more = _with_masks(items, Path(data.masks))
@@ -100,13 +98,13 @@ class FolderPhotographs:
 
 
 class FolderTones:
-    """HDR pictures in a folder, with SDR pictures where there are some; each is read when it is asked for.
+    """HDR images in a folder, with SDR images where there are some; each is read when it is asked for.
 
     Args:
         data: The data section, ``root`` turned into its folders.
         num: How many, spread evenly; None takes all.
         model: NIQE's, where it is to be computed.
-        progress: Told (done, all, file) while they are checked.
+        progress: Called with (done, all, file) while they are checked.
         rounded: Whether results are rounded to 8 bits before they are scored.
 
     Raises:
@@ -124,13 +122,12 @@ class FolderTones:
     ) -> None:
         assert data.hdr
         if data.sdr:
-            places = Path(data.sdr), Path(data.hdr)
-            found, bad = pair_up(places, (PHOTO_SUFFIXES, HDR_SUFFIXES), (SDR, "HDR picture"), data.pairing)
+            found, bad = pairs_of((data.sdr, data.hdr), (SDR, "HDR image"), data.pairing)
             items = [Item(stem, "", hdr, sdr) for stem, sdr, hdr in found]
         else:
-            groups = by_stem(Path(data.hdr), HDR_SUFFIXES)
+            groups = files_of(Path(data.hdr), HDR_SUFFIXES)
             if not groups:
-                raise DataError([f"data.hdr={data.hdr}: no HDR picture ({', '.join(sorted(HDR_SUFFIXES))})"])
+                raise DataError([f"data.hdr={data.hdr}: no HDR image ({', '.join(sorted(HDR_SUFFIXES))})"])
             items = [Item(stem, "", files[0]) for stem, files in groups.items() if len(files) == 1]
             bad = [Bad(str(f), SEVERAL) for files in groups.values() if len(files) > 1 for f in files]
         listed = _checked(items, bad, data, _read_tone, num, progress)
@@ -152,40 +149,34 @@ class FolderTones:
 # ------------------------------------------------------------------------------------------ pairing
 
 
-def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
-    """Group the files of a folder, in order, by their paths without suffix.
+def files_of(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
+    """Group the files of a folder, in order, by their relative paths without suffix.
 
     Raises:
         DataError: Names are no text.
     """
-    found: dict[str, list[Path]] = defaultdict(list)
-    for file in files_below(folder):
-        if suffix_of(file) in suffixes:
-            found[str(PurePosixPath(file).with_suffix(""))].append(folder / file)
-    return found
+    stems = by_stem(files_below(folder), suffixes)
+    return {stem: [folder / file for file in files] for stem, files in stems.items()}
 
 
-def pair_up(
-    places: tuple[Path, Path],
-    suffixes: tuple[Collection[str], Collection[str]],
-    kinds: tuple[str, str],
-    pairing: str,
+def pairs_of(
+    places: tuple[str, str], kinds: tuple[str, str], pairing: str
 ) -> tuple[list[tuple[str, Path, Path]], list[Bad]]:
-    """Find the pairs of two folders.
+    """Find the pairs of a folder of images of 8 bits and one of HDR images; they may be one.
 
     Args:
-        places: The folders; they may be one.
-        suffixes: Of the files on either side.
+        places: The folders.
         kinds: What either side is called in messages.
-        pairing: ``stem``, ``order``, or ``auto``: stems if at least one is on both sides, else order.
+        pairing: As `hdrlab.datasets.pairing.pair_up` takes it.
 
     Returns:
         The stem of the first, and both files, by pair; and what has no partner.
 
     Raises:
-        DataError: A folder holds nothing of its kind, or sorted order is asked for of unequal numbers.
+        DataError: A folder holds nothing of its kind.
     """
-    sides = [by_stem(place, of) for place, of in zip(places, suffixes, strict=True)]
+    suffixes = PHOTO_SUFFIXES, HDR_SUFFIXES
+    sides = [files_of(Path(place), of) for place, of in zip(places, suffixes, strict=True)]
     empty = [
         f"{place}: no {kind} in this folder ({', '.join(sorted(of))})"
         for place, of, kind, side in zip(places, suffixes, kinds, sides, strict=True)
@@ -193,33 +184,13 @@ def pair_up(
     ]
     if empty:
         raise DataError(empty)
-    first, second = sides
-    bad = [
-        Bad(str(file), SEVERAL)
-        for own, other in ((first, second), (second, first))
-        for stem, files in own.items()
-        if len(files) > 1 and (stem in other or pairing == "order")
-        for file in files
-    ]
-    if pairing == "stem" or (pairing == "auto" and first.keys() & second.keys()):
-        for own, other, kind in ((first, second, kinds[1]), (second, first, kinds[0])):
-            lonely = sorted(own.keys() - other.keys())
-            bad += [Bad(str(file), f"no {kind} of this name") for stem in lonely for file in own[stem]]
-        both = sorted(first.keys() & second.keys())
-        return [
-            (stem, first[stem][0], second[stem][0])
-            for stem in both
-            if len(first[stem]) == len(second[stem]) == 1
-        ], bad
-    files = [[(stem, file) for stem, found in side.items() for file in found] for side in sides]
-    if len(files[0]) != len(files[1]):
-        said = f"{len(files[0])} {kinds[0]}s and {len(files[1])} {kinds[1]}s, and no name is on both sides"
-        raise DataError([f"{places[0]}: {said}: they cannot be paired by sorted order"])
-    return [(stem, one, other) for (stem, one), (_, other) in zip(*files, strict=True)], bad
+    found, bad = pair_up(sides[0], sides[1], kinds, pairing)
+    stem_of = {file: stem for stem, files in sides[0].items() for file in files}
+    return [(stem_of[one], one, other) for one, other in found], bad
 
 
 def _with_masks(items: Sequence[Item], folder: Path) -> tuple[list[Item], list[Bad]]:
-    masks = by_stem(folder, MASK_SUFFIXES)
+    masks = files_of(folder, MASK_SUFFIXES)
     bad = [Bad(str(item.display), "no mask of this name") for item in items if item.stem not in masks]
     bad += [Bad(str(f), SEVERAL) for files in masks.values() if len(files) > 1 for f in files]
     return [replace(item, mask=masks[item.stem][0]) for item in items if item.stem in masks], bad
@@ -236,10 +207,10 @@ def _with_lists(items: Sequence[Item], data: FolderConfig) -> list[Item]:
 
 
 def _column(path: Path, name: str, stems: Collection[str]) -> dict[str, str]:
-    """Read one value a picture from a table whose column ``file`` names it, with or without suffix.
+    """Read one value an image from a table whose column ``file`` names it, with or without suffix.
 
     Raises:
-        DataError: The columns are missing, or pictures are.
+        DataError: The columns are missing, or images are.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="", skipinitialspace=True)
     try:
@@ -255,12 +226,12 @@ def _column(path: Path, name: str, stems: Collection[str]) -> dict[str, str]:
     missing = [stem for stem in stems if not found.get(stem)]
     if missing:
         shown = ", ".join(missing[:3]) + " …" * (len(missing) > 3)
-        raise DataError([f"{path}: no {name} for {len(missing)} of {len(stems)} pictures ({shown})"])
+        raise DataError([f"{path}: no {name} for {len(missing)} of {len(stems)} images ({shown})"])
     return {stem: found[stem] for stem in stems}
 
 
 def _with_kept(items: Sequence[Item], path: Path) -> list[Item]:
-    """Read a published mask: a row a picture in sorted order, running number and 0 or 1; or a column keep."""
+    """Read a published mask: a row an image in sorted order, running number and 0 or 1; or a column keep."""
     lines = [line.split(",") for line in read_text(path).split() if line]
     if lines and "file" in lines[0]:
         kept = _column(path, "keep", [item.stem for item in items])
@@ -268,7 +239,7 @@ def _with_kept(items: Sequence[Item], path: Path) -> list[Item]:
         if any(len(line) != 2 or line[0] != str(number) for number, line in enumerate(lines)):
             raise DataError([f"{path}: needs rows of a running number from 0 and 0 or 1"])
         if len(lines) != len(items):
-            raise DataError([f"{path}: {len(lines)} rows for {len(items)} pictures"])
+            raise DataError([f"{path}: {len(lines)} rows for {len(items)} images"])
         ordered = sorted(items, key=lambda item: str(item.display or item.hdr))
         kept = {item.stem: line[1] for item, line in zip(ordered, lines, strict=True)}
     if wrong := [value for value in kept.values() if value not in ("0", "1")]:
@@ -287,7 +258,7 @@ def _checked(
     num: int | None,
     progress: Progress,
 ) -> tuple[list[Item], str, int]:
-    """Read all pictures that are to be scored; return the sound ones, their digest, and how many were not.
+    """Read all images that are to be scored; return the sound ones, their digest, and how many were not.
 
     Raises:
         DataError: With a line for each that is not, unless these are to be left out.
@@ -305,18 +276,18 @@ def _checked(
             digest.update(_digest_of(item))
             sound.append(item)
         except ImageError as error:
-            problems.append(Bad(str(error.path or item.hdr), error.reason.partition("; sanitize")[0]))
+            problems.append(Bad(str(error.path or item.hdr), reason_of(error)))
         progress(number, len(taken), item.stem)
     lists = any(not one.file for one in problems)
     if problems and (lists or not (data.skip_bad and sound)):
         raise DataError(list(_problem_lines(problems, skippable=not lists)), problems)
     if not sound:
-        raise DataError(["data: no picture to score on"])
+        raise DataError(["data: no image to score on"])
     return sound, digest.hexdigest(), len(problems)
 
 
 def _problem_lines(bad: Sequence[Bad], *, skippable: bool) -> Iterator[str]:
-    remedy = "; mend them, or data.skip_bad=true leaves these pictures out" if skippable else ""
+    remedy = "; mend them, or data.skip_bad=true leaves these images out" if skippable else ""
     yield f"data: {len(bad)} problem{'s' * (len(bad) > 1)}{remedy}:"
     yield from ("  " + ": ".join(filter(None, (one.file, one.reason))) for one in bad[:MOST_LINES])
     if len(bad) > MOST_LINES:
@@ -325,8 +296,13 @@ def _problem_lines(bad: Sequence[Bad], *, skippable: bool) -> Iterator[str]:
 
 def _digest_of(item: Item) -> bytes:
     files = [file for file in (item.display, item.hdr, item.mask) if file is not None]
-    words = [f"{item.stem} {item.scene} {item.kept}".encode(), *(file.read_bytes() for file in files)]
-    return b"".join(hashlib.sha256(word).digest() for word in words)
+    parts = [f"{item.stem} {item.scene} {item.kept}".encode(), *(file.read_bytes() for file in files)]
+    return b"".join(hashlib.sha256(part).digest() for part in parts)
+
+
+def reason_of(error: ImageError) -> str:
+    """Say what is wrong with a file, but for remedies that only Python users have."""
+    return error.reason.partition("; sanitize")[0]
 
 
 def _read_photograph(
@@ -357,7 +333,7 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _read_tone(item: Item) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
-    """Read an HDR picture and its SDR picture, where there is one.
+    """Read an HDR image and its SDR image, where there is one.
 
     Raises:
         ImageError: A file cannot be used, or they do not fit each other.
@@ -377,10 +353,10 @@ def _batch(pixels: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))[None]
 
 
-def said_of(data: FolderConfig, left_out: int) -> Mapping[str, str]:
-    """Return what a report must say of pictures in folders."""
-    said = {"scenes": f"of {data.scenes}" if data.scenes else "guessed from the pictures' names"}
-    said |= {"masks": data.masks} if data.masks else {}
-    said |= {"pictures that count": f"those with 1 in {data.keep}"} if data.keep else {}
-    said |= {"left out as unusable": f"{left_out} files"} if left_out else {}
-    return said
+def notes_of(data: FolderConfig, left_out: int) -> Mapping[str, str]:
+    """Return what a report must say of images in folders."""
+    notes = {"scenes": f"of {data.scenes}" if data.scenes else "guessed from the images' names"}
+    notes |= {"masks": data.masks} if data.masks else {}
+    notes |= {"images that count": f"those with 1 in {data.keep}"} if data.keep else {}
+    notes |= {"left out as unusable": f"{left_out} files"} if left_out else {}
+    return notes

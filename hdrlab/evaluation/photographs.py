@@ -1,4 +1,4 @@
-"""The photographs that chains are compared on: whole pictures of 8 bits, and what is known of the camera."""
+"""The photographs that chains are compared on: whole images of 8 bits, and what is known of the camera."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.camera import ResponseCurves
-from hdrlab.config.schema import DataConfig, HdrRealConfig
-from hdrlab.config.stages import REAL_KEYS, SYNTH_KEYS
+from hdrlab.config.registry import REAL_KEYS, SYNTH_KEYS
+from hdrlab.config.schema.data import DataConfig, HdrRealConfig
+from hdrlab.datasets.build import validation_set
+from hdrlab.datasets.hdr_real import RealValidation, cut_pair, to_sample
 from hdrlab.datasets.index import Index, Pair
-from hdrlab.datasets.real import RealValidation, cut_pair, to_sample
-from hdrlab.datasets.sets import validation_set
-from hdrlab.datasets.tfrecord import RECORD_SUFFIXES
+from hdrlab.io.tensorflow.records import RECORD_SUFFIXES
 
 EXTREMES_SHARE = 0.5
 
@@ -62,7 +62,7 @@ class Photographs:
     """The photographs of a split, each whole and made when it is asked for.
 
     Their names are those of their files; of photographs that the camera model makes, their number and the
-    scene's name. ``hdrlab.photograph`` writes these under the same names.
+    scene's name. ``hdrlab.synthesize`` writes these under the same names.
 
     Args:
         data: The data section; its crop for validations does not apply.
@@ -99,7 +99,7 @@ class Photographs:
         sample = self.taken[number]
         return Photograph(
             self.stems[number],
-            self.taken.picture(number).scene,
+            self.taken.image(number).scene,
             np.rint(255 * _rows(sample["jpeg"].numpy())).astype(np.uint8),
             _rows(sample["hdr"].numpy()),
             bool(sample["mask"].any()),
@@ -117,8 +117,8 @@ class Photographs:
 
     def _stems(self) -> list[str]:
         if not isinstance(self.taken, RealValidation):
-            pictures = (self.taken.picture(number) for number in range(len(self)))
-            return [f"{number:03d}_{PurePath(picture.file).stem}" for number, picture in enumerate(pictures)]
+            images = (self.taken.image(number) for number in range(len(self)))
+            return [f"{number:03d}_{PurePath(image.file).stem}" for number, image in enumerate(images)]
         files = [
             f"{pair.file}_{within:03d}" if _is_record(pair.file) else str(PurePath(pair.file).with_suffix(""))
             for pair, within in self.taken.photos
@@ -147,5 +147,5 @@ def _is_record(file: str) -> bool:
     return PurePath(file).suffix.lower() in RECORD_SUFFIXES
 
 
-def _rows(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(picture.transpose(1, 2, 0))
+def _rows(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(image.transpose(1, 2, 0))

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # comes with omegaconf
+from yaml import YAMLError, safe_load  # type: ignore[import-untyped]  # comes with omegaconf
 
-from hdrlab.config.folder import CONF
-from hdrlab.config.stages import STAGES
-from hdrlab.config.trust import value_problems
+from hdrlab.config.choices import CONF
+from hdrlab.config.registry import STAGES
+from hdrlab.config.secrets import secret_values
+from hdrlab.errors import ConfigError
 
 PLANS = CONF.parent / "experiments"
-_DAMAGE = (OmegaConfBaseException, YAMLError, OSError, LookupError, TypeError, AttributeError, ValueError)
+_DAMAGE = (
+    OmegaConfBaseException, YAMLError, OSError, LookupError, TypeError, AttributeError, ValueError,
+    RecursionError,
+)  # fmt: skip
 """What reading a file that is no plan raises."""
 
+_MOST_VALUES = 10_000
+"""In a plan, those that are repeated by reference (``*name``) counted every time."""
 
-class PlanError(ValueError):
-    """A plan that cannot be carried out; ``problems`` holds one line each."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+_MOST_LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Step:
 
     Attributes:
         stage: The stage.
-        train: Words of the command line that choose and set it.
-        data: Words that choose its data, for scoring too.
-        score: Further words for scoring.
+        train: Arguments that choose and set it.
+        data: Arguments that choose its data, for scoring too.
+        score: Further arguments for scoring.
         cost: Relative to the other steps of its scale.
     """
 
@@ -66,9 +68,9 @@ class Scale:
 
     Attributes:
         note: What it stands for.
-        comparable: Whether figures may be compared with the claimed ones.
+        comparable: Whether scores may be compared with the claimed ones.
         inputs: Names of the inputs it needs.
-        common: Words for all its trainings.
+        common: Arguments for all its trainings.
         steps: The trainings in their order.
     """
 
@@ -81,16 +83,16 @@ class Scale:
 
 @dataclass(frozen=True)
 class Claim:
-    """What is said of a result.
+    """A published result.
 
     Attributes:
-        what: The figure and its unit.
+        what: The metric and its unit.
         data: What it was measured on.
-        claimed: The figure; ``positive`` for a gain that should be one; None where nothing is known.
-        sure: How sure the figure is.
-        measured: ``STAGE/FIGURE`` of the scores; None where it cannot be measured here.
-        spread: Standard deviation over pictures, where given.
-        tolerance: Difference up to which a figure counts as reproduced; None where none is set.
+        claimed: Its value; ``positive`` for a gain that should be one; None where nothing is known.
+        sure: How sure the value is.
+        measured: ``STAGE/METRIC`` of the scores; None where it cannot be measured here.
+        spread: Standard deviation over images, where given.
+        tolerance: Difference up to which a value counts as reproduced; None where none is set.
     """
 
     what: str
@@ -123,32 +125,53 @@ def read_plan(path: Path) -> Plan:
     """Read a plan.
 
     Raises:
-        PlanError: It is missing, or not what a plan holds.
+        ConfigError: It is missing, or not what a plan holds.
     """
     if not path.is_file():
         own = ", ".join(sorted(file.stem for file in PLANS.glob("*.yaml")))
-        raise PlanError([f"plan={path}: no such file; the project's own plans are {own}"])
+        raise ConfigError([f"plan={path}: no such file; the project's own plans are {own}"])
     try:
-        values: Any = OmegaConf.to_container(OmegaConf.load(path))
-        if problems := [f"{path}: {problem}" for problem in value_problems(values)]:
-            raise PlanError(problems)
+        text = path.read_text(encoding="utf-8")
+        _require_shallow(text)
+        written: Any = safe_load(text)
+        _require_few(written)
+        values: Any = OmegaConf.to_container(OmegaConf.create(written))
+        if problems := [f"{path}: {problem}" for problem in secret_values(values)]:
+            raise ConfigError(problems)
         return Plan(
             values["title"],
             values["paper"],
-            {name: Input(**said) for name, said in values["inputs"].items()},
-            {name: _scale(said) for name, said in values["scales"].items()},
-            tuple(Claim(**said) for said in values["claims"]),
+            {name: Input(**one) for name, one in values["inputs"].items()},
+            {name: _scale(one) for name, one in values["scales"].items()},
+            tuple(Claim(**one) for one in values["claims"]),
             tuple(values.get("remarks") or ()),
         )
-    except PlanError:
+    except ConfigError:
         raise
     except _DAMAGE as error:
-        reason = str(error).splitlines()[0]
-        raise PlanError([f"{path}: not a plan ({type(error).__name__}: {reason})"]) from error
+        reason = "".join(str(error).splitlines()[:1])
+        raise ConfigError([f"{path}: not a plan ({type(error).__name__}: {reason})"]) from error
 
 
-def _scale(said: Mapping[str, Any]) -> Scale:
-    if unknown := [one["stage"] for one in said["steps"] if one["stage"] not in STAGES]:
+def _require_few(values: Any) -> None:
+    """Refuse references to references, by which a few lines stand for any number of values."""
+    waiting = [values]
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return
+        value = waiting.pop()
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    raise ValueError(f"stands for more than {_MOST_VALUES} values")
+
+
+def _require_shallow(text: str) -> None:
+    """Refuse deep nesting, over which YAML's reader takes time by the square."""
+    if max(accumulate((sign in "[{") - (sign in "]}") for sign in text), default=0) > _MOST_LEVELS:
+        raise ValueError(f"is nested more than {_MOST_LEVELS} levels deep")
+
+
+def _scale(values: Mapping[str, Any]) -> Scale:
+    if unknown := [one["stage"] for one in values["steps"] if one["stage"] not in STAGES]:
         raise ValueError(f"no such stage: {', '.join(map(str, unknown))}")  # folders are named by it
     steps = tuple(
         Step(
@@ -158,31 +181,38 @@ def _scale(said: Mapping[str, Any]) -> Scale:
             tuple(one.get("score", ())),
             float(one.get("cost", 1)),
         )
-        for one in said["steps"]
+        for one in values["steps"]
     )
-    return Scale(said["note"], said["comparable"], tuple(said["inputs"]), tuple(said["common"]), steps)
+    return Scale(
+        values["note"], values["comparable"], tuple(values["inputs"]), tuple(values["common"]), steps
+    )
 
 
 def require_inputs(plan: Plan, scale: Scale, given: Mapping[str, str | None]) -> dict[str, str]:
     """Return the absolute paths of the inputs a scale needs.
 
     Raises:
-        PlanError: With everything that is missing: what to get, which page says how, how to name it.
+        ConfigError: With everything that is missing: what to get, which page says how, how to name it.
     """
     problems = []
     for name in scale.inputs:
         path = given.get(name)
-        said = f"{plan.inputs[name].what} (see {plan.inputs[name].page})"
+        message = f"{plan.inputs[name].what} (see {plan.inputs[name].page})"
         if path is None:
-            problems.append(f"inputs.{name}: not given; {said}; then inputs.{name}=PATH")
+            problems.append(f"inputs.{name}: not given; {message}; then inputs.{name}=PATH")
         elif not Path(path).exists():
-            problems.append(f"inputs.{name}={path}: no such file or folder; {said}")
+            problems.append(f"inputs.{name}={path}: no such file or folder; {message}")
     if problems:
-        raise PlanError(problems)
+        raise ConfigError(problems)
     return {name: str(Path(given[name] or "").absolute()) for name in scale.inputs}
 
 
-def fill(words: Sequence[str], inputs: Mapping[str, str]) -> list[str]:
-    """Put the inputs' paths for their names in braces, quoted as Hydra reads them."""
-    quoted = {name: "'" + path.replace("'", r"\'") + "'" for name, path in inputs.items()}
-    return [word.format_map(quoted) for word in words]
+def fill(arguments: Sequence[str], inputs: Mapping[str, str]) -> list[str]:
+    """Put the inputs' paths for their names in braces, and quote what holds one as Hydra reads it."""
+    filled = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if (put := value.format_map(inputs)) != value:
+            put = "'" + put.replace("'", r"\'") + "'"
+        filled.append(f"{key}{equals}{put}")
+    return filled

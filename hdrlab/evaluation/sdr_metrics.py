@@ -1,9 +1,8 @@
-"""Tone-mapping operators compared: their pictures, what is measured of them, and who takes part."""
+"""What is measured of a tone-mapped image, and the images that operators are compared on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -12,56 +11,71 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.comparison.contest import ComparisonError, Contender, Floats, Judged, Outcome, why_unfit
-from hdrlab.comparison.gates import Gate, passed, scene
-from hdrlab.comparison.photographs import without_folder
-from hdrlab.config.schema import TinyConfig, TmoPairsConfig
-from hdrlab.datasets.index import Index, TonePicture
-from hdrlab.datasets.tone import ToneValidation, usable
-from hdrlab.losses import ssim_loss
-from hdrlab.metrics import TMQI_MIN_SIDE, NiqeModel, PictureSizeError, fsitm, niqe, tmqi, tmqi2_structure
+from hdrlab.config.schema.data import TinyConfig, TmoPairsConfig
+from hdrlab.config.schema.iqatm import ToneConfig
+from hdrlab.datasets.index import Index, ToneImage
+from hdrlab.datasets.tmo_pairs import ToneValidation, usable
+from hdrlab.errors import EvaluationError, ImageSizeError
+from hdrlab.evaluation.benchmark import Floats, Pixels, unfit
+from hdrlab.evaluation.photographs import without_folder
+from hdrlab.losses import chroma_loss, hue_loss
+from hdrlab.metrics import TMQI_MIN_SIDE, NiqeModel, fsitm, niqe, tmqi, tmqi2_structure
+from hdrlab.metrics.names import Metric
 from hdrlab.metrics.niqe import NIQE_BLOCK
-from hdrlab.operators import OPERATORS, OperatorError, tone_map_classically
-from hdrlab.report.model import Column, Method
+from hdrlab.ops.windows import local_statistics, ssim_map
 
 BASELINE = "gamma"
 """Linear light under the display's encoding: the operator that does nothing but expose."""
 
 KEYS = ("hdr", "sdr", "labelled", "mask")
 
-COLUMNS = (
-    Column(
+METRICS = (
+    Metric(
         "tmqi", "TMQI", "", "quality Q from structure and naturalness, in [0, 1]; compare within one program"
     ),
-    Column("ssim_sdr", "SSIM to SDR", "", "SSIM to the SDR picture of the data, where there is one"),
-    Column("fsitm", "FSITM", "", "local phase that agrees with the HDR picture's, mean of R, G and B"),
-    Column("tmqi_s", "TMQI S", "", "structural fidelity of TMQI"),
-    Column("tmqi_n", "TMQI N", "", "naturalness of TMQI"),
-    Column("tmqi2_s", "TMQI-II S", "", "structural fidelity of TMQI-II; its naturalness is not computed"),
-    Column("fsitm_tmqi", "FSITM-TMQI", "", "mean of FSITM (R, G, B) and TMQI"),
+    Metric("ssim_sdr", "SSIM to SDR", "", "SSIM to the SDR image of the data, where there is one"),
+    Metric("fsitm", "FSITM", "", "local phase that agrees with the HDR image's, mean of R, G and B"),
+    Metric(
+        "hue_sdr",
+        "hue error",
+        "rad",
+        "mean absolute difference of hue in IPT to the SDR image of the data, 0 where either is grey",
+        higher_is_better=False,
+    ),
+    Metric(
+        "chroma_sdr",
+        "chroma error",
+        "",
+        "mean absolute difference of chroma √(P² + T²) in IPT to the SDR image of the data: its saturation",
+        higher_is_better=False,
+    ),
+    Metric("tmqi_s", "TMQI S", "", "structural fidelity of TMQI"),
+    Metric("tmqi_n", "TMQI N", "", "naturalness of TMQI"),
+    Metric("tmqi2_s", "TMQI-II S", "", "structural fidelity of TMQI-II; its naturalness is not computed"),
+    Metric("fsitm_tmqi", "FSITM-TMQI", "", "mean of FSITM (R, G, B) and TMQI"),
 )
 HEADLINE = ("tmqi", "ssim_sdr", "fsitm", "tmqi2_s", "niqe")
 
 
-def columns(niqe_file: str | None = None) -> tuple[Column, ...]:
+def metrics(niqe_file: str | None = None) -> tuple[Metric, ...]:
     """Return what is measured; with the user's model, NIQE too."""
     if niqe_file is None:
-        return COLUMNS
-    said = f"distance from the statistics of pristine pictures by {niqe_file}; of pictures that are flat or "
-    said += f"smaller than two blocks of {NIQE_BLOCK} pixels, failures among them, there is none"
-    return (*COLUMNS, Column("niqe", "NIQE", "", said, higher_is_better=False))
+        return METRICS
+    text = f"distance from the statistics of pristine images by {niqe_file}; of images that are flat or "
+    text += f"smaller than two blocks of {NIQE_BLOCK} pixels, failures among them, there is none"
+    return (*METRICS, Metric("niqe", "NIQE", "", text, higher_is_better=False))
 
 
 class ToneCase:
-    """An HDR picture, with its SDR picture where it has one.
+    """An HDR image, with its SDR image where it has one.
 
     Args:
         name: Unlike that of any other.
-        scene: What several pictures may share.
+        scene: What several images may share.
         hdr: Linear light [1, 3, H, W], at least 0.
-        sdr: Display-encoded SDR picture, same shape, in [0, 1]; None where there is none.
+        sdr: Display-encoded SDR image, same shape, in [0, 1]; None where there is none.
         model: NIQE's, which is computed with one only.
-        whole: Height and width of the picture before it was cut to multiples of 8.
+        whole: Height and width of the image before it was cut to multiples of 8.
         rounded: Whether results are rounded to 8 bits before they are scored, as files of others are.
     """
 
@@ -86,54 +100,62 @@ class ToneCase:
         self.facts: Mapping[str, float] = {}
         self.curves: Mapping[str, Floats] = {}
 
-    def judge(self, pixels: NDArray[Any] | None) -> Judged:
-        """Score a display-encoded result [H, W, 3] in [0, 1]; what cannot be scored counts as black.
+    def unfit(self, pixels: NDArray[Any]) -> str:
+        """Say what keeps a result from being scored, or nothing."""
+        return unfit(pixels, pixels.shape if self._fits(pixels) else self.reference.shape)
 
-        A result that is cropped at the right and the bottom is compared with that part of the picture.
+    @torch.inference_mode()
+    def judge(self, pixels: NDArray[Any] | None) -> tuple[dict[str, float], Pixels]:
+        """Score a display-encoded result [H, W, 3] in [0, 1], black for None; return it in 8 bits.
+
+        A result that is cropped at the right and the bottom is compared with that part of the image.
         """
-        shape = None if pixels is None or not self._fits(pixels) else pixels.shape
-        reason = why_unfit(pixels, shape or self.reference.shape)
         shown = torch.zeros_like(self.hdr)
-        if not reason:
+        if pixels is not None:
             rows = np.ascontiguousarray(pixels, np.float32)
             shown = torch.from_numpy(rows).permute(2, 0, 1)[None].clamp(0, 1)
             shown = (255 * shown).round() / 255 if self.rounded else shown
         hdr = self.hdr[..., : shown.shape[-2], : shown.shape[-1]]
         quality, phase = tmqi(hdr, shown), fsitm(hdr, shown).mean
-        figures = {
+        scores = {
             "tmqi": quality.q,
             "tmqi_s": quality.s,
             "tmqi_n": quality.n,
             "tmqi2_s": tmqi2_structure(hdr, shown),
             "fsitm": phase,
             "fsitm_tmqi": (phase + quality.q) / 2,
-            "ssim_sdr": self._likeness(shown),
+            **self._likeness(shown),
         }
         if self.model is not None:
-            figures["niqe"] = _niqe(shown, self.model)
+            scores["niqe"] = _niqe(shown, self.model)
         eight = np.rint(255 * shown[0].permute(1, 2, 0).numpy()).astype(np.uint8)
-        plain = {name: float(value) for name, value in figures.items()}
-        return Judged(plain, None if reason else eight, reason)
+        return {name: float(value) for name, value in scores.items()}, eight
 
     def _fits(self, pixels: NDArray[Any]) -> bool:
         missing = [whole - own for whole, own in zip(self.reference.shape, pixels.shape, strict=False)]
         return pixels.ndim == 3 and missing[2] == 0 and all(0 <= one < 8 for one in missing)
 
-    def _likeness(self, shown: Tensor) -> Tensor | float:
+    def _likeness(self, shown: Tensor) -> dict[str, Tensor | float]:
+        """Compare with the SDR image of the data, in structure and colour; NaN where there is none."""
         if self.sdr is None:
-            return float("nan")
-        return 1 - ssim_loss(shown, self.sdr[..., : shown.shape[-2], : shown.shape[-1]])
+            return dict.fromkeys(("ssim_sdr", "hue_sdr", "chroma_sdr"), float("nan"))
+        label = self.sdr[..., : shown.shape[-2], : shown.shape[-1]]
+        return {
+            "ssim_sdr": ssim_map(local_statistics(shown, label)).mean(),
+            "hue_sdr": hue_loss(shown, label),
+            "chroma_sdr": chroma_loss(shown, label),
+        }
 
 
 def _niqe(shown: Tensor, model: NiqeModel) -> Tensor | float:
     try:
         return niqe(shown, model)
-    except PictureSizeError:
+    except ImageSizeError:
         return float("nan")
 
 
 class ToneCases:
-    """The pictures of a split, whole, made one at a time.
+    """The images of a split, whole, made one at a time.
 
     Args:
         data: The data section; its crop for validations and its encoding do not apply.
@@ -144,8 +166,8 @@ class ToneCases:
         rounded: Whether results are rounded to 8 bits before they are scored.
 
     Raises:
-        ComparisonError: Pictures are smaller than the metrics need.
-        DataError: There are none, or none with whole pictures.
+        EvaluationError: Images are smaller than the metrics need.
+        DataError: There are none, or none with whole images.
     """
 
     def __init__(
@@ -158,20 +180,22 @@ class ToneCases:
         *,
         rounded: bool = False,
     ) -> None:
-        tone = replace(data.tone, domain="gamma", sdr_range="full")
+        tone = ToneConfig(sdr_range="full")
         self.taken = ToneValidation(index, tone, split, num=num, keys=KEYS)
         self.model, self.rounded = model, rounded
         small = [p.file for p in usable(index, split, KEYS) if min(p.width, p.height) < TMQI_MIN_SIDE]
         if small:
-            said = f"TMQI needs pictures of at least {TMQI_MIN_SIDE} pixels a side"
-            raise ComparisonError(f"{said}; smaller: {', '.join(small[:3])}{' …' if len(small) > 3 else ''}")
+            message = f"TMQI needs images of at least {TMQI_MIN_SIDE} pixels a side"
+            raise EvaluationError(
+                f"{message}; smaller: {', '.join(small[:3])}{' …' if len(small) > 3 else ''}"
+            )
 
-        self.all_labelled = all(not isinstance(p, TonePicture) or p.sdr for p in usable(index, split, KEYS))
+        self.all_labelled = all(not isinstance(p, ToneImage) or p.sdr for p in usable(index, split, KEYS))
         files = [
-            str(PurePath(picture.file).with_suffix(""))
-            if isinstance(picture, TonePicture)
-            else f"{picture.file}_{within:03d}"
-            for picture, within in self.taken.places
+            str(PurePath(image.file).with_suffix(""))
+            if isinstance(image, ToneImage)
+            else f"{image.file}_{within:03d}"
+            for image, within in self.taken.places
         ]
         self.stems = without_folder(files, "hdr")
 
@@ -179,70 +203,14 @@ class ToneCases:
         return len(self.taken)
 
     def __getitem__(self, number: int, /) -> ToneCase:
-        picture, sample = self.taken.picture(number), self.taken[number]
+        image, sample = self.taken.image(number), self.taken[number]
         sdr = sample["sdr"][None] if sample["labelled"].any() else None
         return ToneCase(
             self.stems[number],
-            picture.scene,
+            image.scene,
             sample["hdr"][None],
             sdr,
             self.model,
-            (picture.height, picture.width),
+            (image.height, image.width),
             rounded=self.rounded,
         )
-
-
-def classical(names: Sequence[str]) -> list[Contender]:
-    """Return the operators of these names; the one that does nothing is always the first."""
-    return [_operator(name) for name in dict.fromkeys((BASELINE, *names))]
-
-
-def _operator(name: str) -> Contender:
-    kind = "baseline" if name == BASELINE else "classical"
-    about = Method(name, name.replace("_", " "), kind, OPERATORS[name].summary)  # type: ignore[arg-type]
-    return Contender(about, lambda case: _run(lambda hdr: tone_map_classically(name, hdr), case))
-
-
-def label() -> Contender:
-    """Return the SDR pictures of the data: what nets learn from."""
-    about = Method("sdr", "SDR of the data", "oracle", "the SDR pictures of the data, which nets learn from")
-    return Contender(about, lambda case: Outcome(case.sdr[0].permute(1, 2, 0).numpy()))
-
-
-def learned(name: str, operator: Callable[[Floats], Floats], files: Sequence[str]) -> Contender:
-    """Return a learned operator."""
-    about = Method(name, name, "trained", ", ".join(files))
-    return Contender(about, lambda case: _run(operator, case))
-
-
-def _run(operator: Callable[[Floats], Floats], case: ToneCase) -> Outcome:
-    try:
-        return Outcome(operator(case.reference))
-    except OperatorError as error:
-        return Outcome(None, reason=str(error).splitlines()[0])
-
-
-def check_figures() -> list[Gate]:
-    """Check the figures before they are used.
-
-    Returns:
-        The checks, all passed.
-
-    Raises:
-        ComparisonError: One failed: scores would mean nothing.
-    """
-    hdr = torch.from_numpy(scene()).permute(2, 0, 1)[None].repeat(1, 1, 2, 2)
-    shown = tone_map_classically("reinhard", hdr[0].permute(1, 2, 0).numpy())
-    label = torch.from_numpy(shown).permute(2, 0, 1)[None]
-    figures, other, black = (
-        ToneCase("check", "check", hdr * unit, label).judge(made).figures
-        for unit, made in ((1, shown), (64, shown), (1, np.zeros_like(shown)))
-    )
-    change = max(abs(figures[name] - other[name]) for name in figures)
-    likeness, lead = figures["ssim_sdr"], figures["tmqi"] - black["tmqi"]
-    gates = [
-        ("A picture is like itself", abs(likeness - 1) < 1e-4, f"SSIM {likeness:.6f}"),
-        ("Scores do not depend on the HDR picture's unit", change < 1e-4, f"largest change {change:.1e}"),
-        ("A tone-mapped picture beats black", lead > 0.1, f"TMQI higher by {lead:.2f}"),
-    ]
-    return passed(gates)

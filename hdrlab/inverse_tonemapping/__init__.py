@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.expansion import global_curves, local
-from hdrlab.expansion.light import Pixels, srgb_decode
+from hdrlab.errors import OperatorError
+from hdrlab.inverse_tonemapping import global_curves, local
+from hdrlab.ops.colour import Pixels, srgb_light
 
-__all__ = ["EXPANSIONS", "Expansion", "ExpansionError", "expand_classically"]
-
-
-class ExpansionError(ValueError):
-    """An operator that does not exist, or an array that is no photograph."""
+__all__ = ["EXPANSIONS", "Expansion", "OperatorError", "expand_classically"]
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,22 @@ class Expansion:
         summary: What it does, in a few words.
     """
 
-    apply: Callable[[Pixels], Pixels]
+    apply: Callable[..., Pixels]
     title: str
     summary: str
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The keywords of ``apply``, with their defaults."""
+        _, *others = inspect.signature(self.apply).parameters.values()
+        return {one.name: one.default for one in others}
 
 
 EXPANSIONS: Mapping[str, Expansion] = {
     "srgb": Expansion(global_curves.srgb, "Do nothing", "the inverse sRGB curve alone"),
     "landis": Expansion(global_curves.landis, "Landis 2002", "lifts the upper half of the range by a power"),
     "akyuz": Expansion(global_curves.akyuz, "Akyüz 2007", "stretches the range linearly"),
-    "masia": Expansion(global_curves.masia, "Masia 2017", "a power from the picture's key"),
+    "masia": Expansion(global_curves.masia, "Masia 2017", "a power from the image's key"),
     "kovaleski": Expansion(local.kovaleski, "Kovaleski 2014", "lifts overexposed regions up to their edges"),
     "huo": Expansion(local.huo, "Huo 2014", "undoes the retina's local adaptation"),
 }
@@ -54,10 +59,10 @@ def expand_classically(name: str, photograph: NDArray[np.uint8]) -> Pixels:
         Linear pixels [H, W, 3], float32, at least 0; 1 = the photograph's clipping point.
 
     Raises:
-        ExpansionError: The name is unknown, or the array is no photograph.
+        OperatorError: The name is unknown, or the array is no photograph.
     """
     if name not in EXPANSIONS:
-        raise ExpansionError(f"expansion {name!r}: must be {' | '.join(EXPANSIONS)}")
+        raise OperatorError(f"expansion {name!r}: must be {' | '.join(EXPANSIONS)}")
     if (
         photograph.ndim != 3
         or photograph.shape[2] != 3
@@ -65,5 +70,5 @@ def expand_classically(name: str, photograph: NDArray[np.uint8]) -> Pixels:
         or photograph.dtype != np.uint8
     ):
         given = f"{photograph.dtype} {list(photograph.shape)}"
-        raise ExpansionError(f"{name} takes a photograph of 8 bits, uint8 [H, W, 3], not {given}")
-    return EXPANSIONS[name].apply(srgb_decode(np.arange(256) / 255)[photograph])
+        raise OperatorError(f"{name} takes a photograph of 8 bits, uint8 [H, W, 3], not {given}")
+    return EXPANSIONS[name].apply(srgb_light()[photograph])

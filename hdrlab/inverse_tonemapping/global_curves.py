@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdrlab.expansion.light import Pixels, log_average, luminance, with_luminance
+from hdrlab.ops.colour import Pixels, log_average, luminance, with_luminance
 
 OVEREXPOSED = 254 / 255
 
@@ -37,9 +37,9 @@ def landis(x_lin: Pixels, power: float = 2.0, threshold: float = 0.5, peak: floa
 
 
 def akyuz(x_lin: Pixels, exponent: float = 1.0) -> Pixels:
-    """Stretch the luminance from the picture's darkest pixel to its brightest.
+    """Stretch the luminance from the image's darkest pixel to its brightest.
 
-    L' = L_max · ((L − L_min) / (L_max − L_min))^exponent; a picture of one luminance stays as it is.
+    L' = L_max · ((L − L_min) / (L_max − L_min))^exponent; an image of one luminance stays as it is.
 
     Args:
         x_lin: Linearised pixels.
@@ -56,7 +56,7 @@ def akyuz(x_lin: Pixels, exponent: float = 1.0) -> Pixels:
 
 
 def masia(x_lin: Pixels) -> Pixels:
-    """Raise the luminance to a power found from the picture's statistics: L' = L^γ.
+    """Raise the luminance to a power found from the image's statistics: L' = L^γ.
 
     γ = 2.4379 + 0.2319 ln L_H − 1.1228 k + 0.0085 p, with the log-average L_H, the key k (where L_H lies
     between the 1st and the 99th percentile of ln L) and the percentage p of overexposed pixels.

@@ -1,21 +1,15 @@
 """Local expansions: how far a pixel is lifted depends on its surroundings.
 
-They take and return what the global ones do, see `hdrlab.expansion.global_curves`.
+They take and return what the global ones do, see `hdrlab.inverse_tonemapping.global_curves`.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
 
-from hdrlab.expansion.global_curves import OVEREXPOSED
-from hdrlab.expansion.light import Pixels, log_average, luminance, srgb_decode, with_luminance
-
-_MARGIN = 3  # cells around the grid, so that its blur loses nothing
-_GRID_BLUR = math.sqrt(1 - 1 / 12 - 1 / 6)  # in cells; binning and interpolating blur by the rest
-_ROWS = 512
+from hdrlab.inverse_tonemapping.global_curves import OVEREXPOSED
+from hdrlab.ops.bilateral_grid import cross_bilateral
+from hdrlab.ops.colour import Pixels, log_average, luminance, srgb_decode, with_luminance
 
 
 def kovaleski(
@@ -62,40 +56,3 @@ def huo(x_lin: Pixels, exponent: float = 0.86) -> Pixels:
         smooth = np.clip(cross_bilateral(smooth, smooth, sigma_space, sigma_range), 0, 1)
     lift = ((smooth**exponent + average**exponent) / (2 * average**exponent)) ** (1 / exponent)
     return with_luminance(x_lin, light, np.asarray(light * lift, np.float32))
-
-
-def cross_bilateral(values: Pixels, guide: Pixels, sigma_space: float, sigma_range: float) -> Pixels:
-    """Smooth a picture [H, W] where another one is smooth, in a time that does not depend on the sigmas.
-
-    Pixels are summed into a grid over place and guide whose cells measure one sigma, the grid is blurred, and
-    each pixel reads its mean from it.
-
-    Args:
-        values: The picture.
-        guide: The other one, of the same shape; its range is at most some hundreds of `sigma_range`.
-        sigma_space: Spatial standard deviation in pixels, at least 1.
-        sigma_range: Standard deviation in the unit of the guide.
-
-    Source: Chen, Paris and Durand, "Real-time Edge-Aware Image Processing with the Bilateral Grid", 2007.
-    """
-    places = [np.arange(size) / sigma_space + _MARGIN for size in guide.shape]
-    levels = (guide - guide.min()) / np.float32(sigma_range) + np.float32(_MARGIN)
-    shape = tuple(int(place.max() + 0.5) + _MARGIN + 1 for place in (*places, levels))
-    rows, columns, layers = (np.floor(place + 0.5).astype(np.int64) for place in (*places, levels))
-    cells = (rows[:, None] * shape[1] + columns) * shape[2] + layers
-    sums, counts = (
-        gaussian_filter(
-            np.bincount(cells.ravel(), weights, minlength=math.prod(shape)).reshape(shape).astype(np.float64),
-            _GRID_BLUR,
-            mode="constant",
-        )
-        for weights in (values.ravel(), None)
-    )
-    smooth = np.empty_like(values)
-    for top in range(0, len(values), _ROWS):
-        strip = levels[top : top + _ROWS]
-        down = np.broadcast_to(places[0][top : top + _ROWS, None], strip.shape)
-        where = np.stack([down, np.broadcast_to(places[1], strip.shape), strip])
-        total, weight = (map_coordinates(grid, where, order=1) for grid in (sums, counts))
-        smooth[top : top + _ROWS] = total / weight
-    return smooth

@@ -1,11 +1,20 @@
-"""Pictures in and out: Radiance, OpenEXR, PFM, TIFF, PNG and JPEG.
+"""Images in and out: what a file declares of its colours decides, and what is written declares its own.
 
-Importing this package also teaches `imageio` to read and write .exr, .hdr and .pfm faithfully.
+`hdrlab.io.imageio_plugin.register()` teaches `imageio` to read and write .exr, .hdr and .pfm faithfully.
 """
 
-from hdrlab.io.files import HDR_SUFFIXES, LDR_SUFFIXES, probe_image, read_image, write_image
-from hdrlab.io.image import DEFAULT_MAX_PIXELS, Image, ImageError, ImageInfo
-from hdrlab.io.imageio_plugin import register as _register_imageio_plugin
+from hdrlab.errors import ImageError
+from hdrlab.io.files import (
+    HDR_SUFFIXES,
+    LDR_SUFFIXES,
+    probe_image,
+    read_hdr,
+    read_image,
+    read_photograph,
+    samples_in_unit,
+    write_image,
+)
+from hdrlab.io.image import DEFAULT_MAX_PIXELS, Image, ImageInfo
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -15,8 +24,9 @@ __all__ = [
     "ImageError",
     "ImageInfo",
     "probe_image",
+    "read_hdr",
     "read_image",
+    "read_photograph",
+    "samples_in_unit",
     "write_image",
 ]
-
-_register_imageio_plugin()

@@ -1,11 +1,10 @@
-"""What a picture is once it is in memory, and the one error that reading or writing it can raise."""
+"""What an image is once it is in memory, and the one error that reading or writing it can raise."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,41 +14,36 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from hdrlab.errors import ImageError
+from hdrlab.io import atomic
+
 Domain = Literal["linear", "display"]
 PathLike = str | os.PathLike[str]
 
 DEFAULT_MAX_PIXELS = 400_000_000
-
-
-class ImageError(ValueError):
-    """A picture file that cannot be read or written.
-
-    Attributes:
-        path: The file.
-        reason: What is wrong with it and, where there is one, the remedy.
-    """
-
-    # The reason has a default because torch rebuilds a worker's exception from its message alone.
-    def __init__(self, path: PathLike | None, reason: str = "") -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return ": ".join(str(part) for part in (self.path, self.reason) if part)
+FREE_PIXELS = 1 << 20
+PIXELS_PER_BYTE = 1024
+"""What a file may declare beyond `FREE_PIXELS`; deflate, which PNG uses, shrinks at most 1032-fold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A picture in memory; `numpy.asarray(image)` gives its pixels.
+    """An image in memory; `numpy.asarray(image)` gives its pixels.
 
     Attributes:
-        pixels: [H, W, C] RGB, or C = 1. float32 proportional to scene radiance when `domain` is "linear";
-            uint8 or uint16 when it is "display".
-        domain: "linear" for scene-linear light, "display" for encoded (sRGB-like) values.
-        format: The file format it came from ("exr", "hdr", "pfm", "tiff", "png", "jpeg").
+        pixels: [H, W, C] RGB, or C = 1. float32 light with Rec. 709 primaries when `domain` is "linear",
+            below 0 where a colour lies outside these; sRGB in uint8 or uint16 when it is "display".
+        domain: "linear" or "display", see `pixels`.
+        format: The file format it came from ("exr", "hdr", "pfm", "tiff", "png", "jpeg", "heic", "avif",
+            "jxl", "raw").
         path: The file it came from.
-        metadata: Header entries, and notes on what reading changed (alpha, icc_profile, sanitized, ...).
+        metadata: Header entries, and what reading changed (alpha, sanitized, ...). ``colour`` names the space
+            of the file; ``whiteLuminance`` is the luminance in cd/m² of the linear value 1, where known;
+            ``hdr`` is "PQ" or "HLG" in a photograph that is HDR already; ``converted`` says whether the light
+            of a file had other primaries.
+        outside: Light [H, W, 3] that `pixels` had to cut, linear Rec. 709, where it was asked for and there
+            is any; see `hdrlab.ops.colour_spaces.with_outside`.
+        notes: What a user should know of how the file was read.
     """
 
     pixels: NDArray[Any]
@@ -57,6 +51,8 @@ class Image:
     format: str = ""
     path: Path | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    outside: NDArray[np.floating[Any]] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         types = {"linear": ("float32",), "display": ("uint8", "uint16")}
@@ -84,10 +80,10 @@ class Image:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a picture file's header says.
+    """What an image file's header says.
 
     Attributes:
-        height: Rows of the picture as `read_image` returns it (turned upright, display window).
+        height: Rows of the image as `read_image` returns it (turned upright, display window).
         width: Its columns.
         format: As in `Image`.
         domain: As in `Image`.
@@ -109,6 +105,13 @@ def check_size(path: PathLike, width: int, height: int, max_pixels: int) -> None
             f"its header declares {width} × {height} pixels, the limit is {max_pixels}: "
             "raise max_pixels if the file is genuine",
         )
+
+
+def check_density(path: PathLike, width: int, height: int, length: int) -> None:
+    """Refuse a file that packs more pixels into its bytes than any image of a real scene."""
+    if width * height > FREE_PIXELS + PIXELS_PER_BYTE * length:
+        found = f"declares {width} × {height} pixels in {length} bytes"
+        raise ImageError(path, f"{found}: it is truncated or no image")
 
 
 def as_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -137,6 +140,15 @@ def _check_name(path: PathLike) -> None:
         raise ImageError(path, "has a null byte in its name")
 
 
+def is_utf8(name: str) -> bool:
+    """Say whether a name of a file has a form in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def open_regular(path: PathLike) -> Iterator[BinaryIO]:
     """Opens a regular file for reading; anything else (a folder, a pipe) is an error at once."""
@@ -158,16 +170,10 @@ def _open_regular(path: str, flags: int) -> int:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder that becomes `path` on success and vanishes on failure."""
-    _check_name(path)
-    # Not the final name with an addition: that one may be as long as the file system allows. Not its suffix:
-    # what a killed process leaves behind must not look like a picture.
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+def replacing_image(path: Path) -> Iterator[Path]:
+    """Yield a temporary path as `hdrlab.io.atomic.replacing` does, and tell of the disk as of the image."""
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with atomic.replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise ImageError(path, f"cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

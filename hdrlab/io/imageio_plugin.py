@@ -15,8 +15,8 @@ from imageio.core.request import InitializationError, IOMode, Request
 from imageio.core.v3_plugin_api import ImageProperties, PluginV3
 from numpy.typing import ArrayLike, NDArray
 
+from hdrlab.errors import ImageError
 from hdrlab.io.files import probe_image, read_image, write_image
-from hdrlab.io.image import ImageError
 
 _NAME = "hdrlab"
 _SUFFIXES = (".exr", ".hdr", ".pfm")
@@ -29,13 +29,13 @@ def register() -> None:
         entries = known_extensions.setdefault(suffix, [])
         if any(_NAME in entry.priority for entry in entries):
             continue
-        extension = FileExtension(name="HDR picture", extension=suffix, priority=[_NAME])
+        extension = FileExtension(name="HDR image", extension=suffix, priority=[_NAME])
         entries.insert(0, extension)
         extension_list.insert(0, extension)
 
 
 class HdrPlugin(PluginV3):  # type: ignore[misc]
-    """One linear picture per file; keyword arguments go to `read_image` and `write_image`."""
+    """One linear image per file; keyword arguments go to `read_image` and `write_image`."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
@@ -43,7 +43,7 @@ class HdrPlugin(PluginV3):  # type: ignore[misc]
             raise InitializationError(f"{_NAME} takes {', '.join(_SUFFIXES)}")
         self._path = Path(request.get_local_filename())
         if request.mode.io_mode == IOMode.read and not self._is_linear():
-            raise InitializationError(f"{self._path} holds no linear picture")
+            raise InitializationError(f"{self._path} holds no linear image")
 
     def read(self, *, index: Any = 0, **options: Any) -> NDArray[np.float32]:
         """Returns [H, W, 3] float32; [1, H, W, 3] for `index=...`."""
@@ -52,7 +52,7 @@ class HdrPlugin(PluginV3):  # type: ignore[misc]
         return pixels[None] if index is ... else pixels
 
     def iter(self, **options: Any) -> Iterator[NDArray[np.float32]]:
-        """Yields the one picture."""
+        """Yields the one image."""
         yield self.read(**options)
 
     def write(self, ndimage: ArrayLike, **options: Any) -> bytes | None:
@@ -87,4 +87,4 @@ class HdrPlugin(PluginV3):  # type: ignore[misc]
 
 def _check_index(index: Any) -> None:
     if index not in (0, None, ...):
-        raise ValueError(f"index {index!r}: these formats hold one picture, index 0")
+        raise ValueError(f"index {index!r}: these formats hold one image, index 0")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,35 +13,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.io.image import ImageError, check_size
+from hdrlab.errors import ImageError
+from hdrlab.io.image import check_size, is_utf8
 
 # Rows decoded at a time: a file that breaks off early has then cost little memory, whatever it declares.
 _STRIP = 512
+_STEP = 1 << 20
 
 
 @contextmanager
-def opened(path: Path, expected_format: str) -> Iterator[Any]:
-    """Opens a file with OpenImageIO's reader for `expected_format` and yields its ImageInput."""
+def opened(path: Path, expected_format: str, *, raw_color: bool = False) -> Iterator[Any]:
+    """Opens a file with OpenImageIO's reader for `expected_format` and yields its ImageInput.
+
+    Args:
+        path: The file.
+        expected_format: OpenImageIO's name.
+        raw_color: Whether samples that are no RGB (inks, CIELAB) come as they are.
+    """
     import OpenImageIO as oiio
 
     config = oiio.ImageSpec()
     config.attribute("oiio:UnassociatedAlpha", 1)  # or colours come back multiplied by alpha
+    config.attribute("oiio:RawColor", int(raw_color))
     try:
-        source = oiio.ImageInput.open(_utf8(path), config)
-        if source is None:
-            raise ImageError(path, first_line(oiio.geterror()) or "is damaged")
-        try:
-            if source.format_name() != expected_format:
-                raise ImageError(path, f"begins like {expected_format} but holds no such picture")
-            yield source
-        finally:
-            source.close()
+        with named_in_utf8(path) as name:
+            source = oiio.ImageInput.open(name, config)
+            if source is None:
+                raise ImageError(path, first_line(oiio.geterror()) or "is damaged")
+            try:
+                if source.format_name() != expected_format:
+                    raise ImageError(path, f"begins like {expected_format} but holds no such image")
+                yield source
+            finally:
+                source.close()
     except UnicodeError as error:
-        raise ImageError(path, "its name or a name in its header is not valid UTF-8") from error
+        raise ImageError(path, "a name in its header is not valid UTF-8") from error
 
 
 def check_spec(path: Path, spec: Any, max_pixels: int) -> None:
-    """Refuses a header whose picture or tiles are empty or above `max_pixels`."""
+    """Refuses a header whose image or tiles are empty or above `max_pixels`."""
     check_size(path, spec.width, spec.height, max_pixels)
     if spec.tile_width or spec.tile_height:
         check_size(path, spec.tile_width, spec.tile_height, max_pixels)
@@ -87,7 +100,10 @@ def write(
     attributes: Mapping[str, Any],
     channel_names: Sequence[str] = (),
 ) -> None:
-    """Writes [H, W, C] as `stored_type` (half, float, uint8, uint16) in OpenImageIO's `file_format`."""
+    """Writes [H, W, C] as `stored_type` (half, float, uint8, uint16) in OpenImageIO's `file_format`.
+
+    Attributes are text, numbers, bytes (empty ones are left out) and tuples of integers or floats.
+    """
     import OpenImageIO as oiio
 
     height, width, channels = pixels.shape
@@ -95,22 +111,72 @@ def write(
     try:
         if channel_names:
             spec.channelnames = tuple(channel_names)
-        # Without an entry OpenImageIO writes the time: the same picture would not give the same file.
+        # Without an entry OpenImageIO writes the time: the same image would not give the same file.
         for key, value in {"DateTime": "", **attributes}.items():
-            spec.attribute(key, value)
+            if isinstance(value, bytes):
+                if value:
+                    spec.attribute(key, f"uint8[{len(value)}]", np.frombuffer(value, np.uint8))
+            elif isinstance(value, tuple):
+                kind = "int" if all(isinstance(one, int) for one in value) else "float"
+                spec.attribute(key, f"{kind}[{len(value)}]", value)
+            else:
+                spec.attribute(key, value)
         target = oiio.ImageOutput.create(file_format)
-        assert target is not None, file_format
-        done = target.open(_utf8(path), spec) and target.write_image(np.ascontiguousarray(pixels))
+        if target is None:
+            raise ImageError(path, f"cannot be written: this build of OpenImageIO has no {file_format}")
+        with named_in_utf8(path) as name:
+            done = target.open(name, spec) and target.write_image(np.ascontiguousarray(pixels))
+            # Closing flushes, so only then is it known whether everything arrived.
+            done = target.close() and done
     except UnicodeError as error:
-        raise ImageError(path, "its name or a metadata entry is not valid Unicode") from error
-    # Closing flushes, so only now is it known whether everything arrived.
-    if not (target.close() and done):
+        raise ImageError(path, "a metadata entry is not valid Unicode") from error
+    if not done:
+        _raise_what_the_disk_says(path)
         raise ImageError(path, f"cannot be written: {first_line(target.geterror())}")
 
 
-def _utf8(path: Path) -> str:
-    """The name as OpenImageIO takes it; bytes that Python could not decode raise UnicodeEncodeError."""
-    return str(path).encode().decode()
+def require_whole(path: Path, file_format: str) -> None:
+    """Decode an image that was just written: what closing could not flush, OpenImageIO reports as success.
+
+    Raises:
+        OSError: It is not whole.
+    """
+    try:
+        with opened(path, file_format) as source:
+            spec = source.spec()
+            bottom = spec.y + spec.height
+            for y in range(spec.y, bottom, _STRIP):
+                end = min(y + _STRIP, bottom)
+                rows = source.read_scanlines(y, end, 0, 0, spec.nchannels, str(spec.format))
+                if rows is None or source.has_error:
+                    raise ImageError(path, first_line(source.geterror()))
+    except ImageError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def _raise_what_the_disk_says(path: Path) -> None:
+    """Write to a file that a library has failed to write: its own message seldom says that the disk is full.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    with path.open("ab") as file:
+        file.write(bytes(_STEP))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def named_in_utf8(path: Path) -> Iterator[str]:
+    """Yield a name of a file that libraries take: its own, or by a link where that is no UTF-8."""
+    if is_utf8(str(path)):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        is_there = path.exists()
+        link = Path(folder, "link" + (path.suffix if is_utf8(path.suffix) else ""))
+        link.symlink_to(path.absolute() if is_there else path.parent.absolute())
+        yield str(link if is_there else link / path.name)
 
 
 def first_line(message: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.io.image import Image, ImageError, ImageInfo, as_rgb, check_size, open_regular
+from hdrlab.errors import ImageError
+from hdrlab.io.image import Image, ImageInfo, as_rgb, check_size, open_regular
 
 _HEADER = re.compile(rb"P([Ff])\s+(\d{1,18})\s+(\d{1,18})\s+([+-]?[0-9.eE+-]{1,32})(?:\r\n|\s)")
 _HEADER_LIMIT = 512
@@ -47,7 +48,7 @@ def read(path: Path, max_pixels: int) -> Image:
 def write(path: Path, pixels: NDArray[np.float32]) -> None:
     """Writes [H, W, 1 or 3] linear pixels, little endian."""
     height, width, channels = pixels.shape
-    with open(path, "xb") as file:
+    with open(path, "wb") as file:
         file.write(f"{'PF' if channels == 3 else 'Pf'}\n{width} {height}\n-1.0\n".encode())
         file.write(pixels[::-1].astype("<f4").tobytes())
 

@@ -1,10 +1,11 @@
-"""Radiance pictures (.hdr): RGBE and XYZE pixels, flat or in either run-length coding.
+"""Radiance images (.hdr): RGBE and XYZE pixels, flat or in either run-length coding.
 
 Source: G. Ward, "Real Pixels", Graphics Gems II, 1991, and the file format notes of Radiance.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab import __version__
-from hdrlab.io.image import Image, ImageError, ImageInfo, as_rgb, check_size, open_regular
+from hdrlab.errors import ImageError
+from hdrlab.io.image import Image, ImageInfo, as_rgb, check_density, check_size, open_regular
+from hdrlab.ops.colour_spaces import REC709, SPACES, XYZ, Primaries, conversion, convert
 
 _HEADER_LIMIT = 1 << 16
 _RLE_WIDTHS = range(8, 1 << 15)
@@ -27,16 +30,6 @@ _RUN = re.compile(rb"(.)\1\1\1\1{0,123}", re.DOTALL)  # as (.)\1{3,126}, twice a
 _UNIT: NDArray[np.float32] = np.ldexp(1.0, np.arange(256) - 136).astype(np.float32)
 _UNIT[0] = 0.0
 _BRIGHTEST = 255.0 * 2.0**119
-
-# CIE XYZ (D65) to linear RGB with the primaries of Rec. 709 and sRGB (IEC 61966-2-1).
-_XYZ_TO_RGB = np.array(
-    [
-        [3.2404542, -1.5371385, -0.4985314],
-        [-0.9692660, 1.8760108, 0.0415560],
-        [0.0556434, -0.2040259, 1.0572252],
-    ],
-    dtype=np.float32,
-)
 
 
 @dataclass(frozen=True)
@@ -50,12 +43,13 @@ class _Header:
     flip_y: bool
     is_xyz: bool
     exposure: NDArray[np.float64]
+    primaries: Primaries
     entries: dict[str, str]
     data_start: int
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the upright picture."""
+        """Width and height of the upright image."""
         if self.column_major:
             return self.num_scanlines, self.length
         return self.length, self.num_scanlines
@@ -69,43 +63,46 @@ def probe(path: Path) -> ImageInfo:
 
 
 def read(path: Path, max_pixels: int) -> Image:
-    """Reads a Radiance picture as true radiance: stored value divided by every EXPOSURE and COLORCORR.
+    """Reads a Radiance image as true radiance: stored value divided by every EXPOSURE and COLORCORR.
 
     A mantissa m with exponent byte e stands for m · 2^(e−136), as in nearly all image libraries; Radiance
-    itself adds half a step. XYZE pixels become linear RGB with sRGB primaries.
+    itself adds half a step. PRIMARIES, without which Rec. 709 is meant, and XYZE pixels become Rec. 709.
     """
     with open_regular(path) as file:
         header = _parse_header(path, file.read(_HEADER_LIMIT))
         check_size(path, *header.size, max_pixels)
+        check_density(path, *header.size, os.fstat(file.fileno()).st_size)
         file.seek(header.data_start)
         # No coding needs more than 8 bytes a pixel, so a long tail of rubbish is never read.
         data = file.read(header.num_scanlines * (8 * header.length + 4))
     rgbe = _decode(path, data, header)
     pixels = rgbe[..., :3] * _UNIT[rgbe[..., 3:]]
-    if header.is_xyz:
-        pixels = pixels @ _XYZ_TO_RGB.T
     if np.any(header.exposure != 1.0):
         with np.errstate(over="ignore"):
             pixels /= header.exposure.astype(np.float32)
-    return Image(_upright(pixels, header), "linear", "hdr", path, header.entries)
+    light = convert(pixels, conversion(XYZ if header.is_xyz else header.primaries))
+    metadata = {**header.entries, "converted": light is not pixels}
+    return Image(_upright(light, header), "linear", "hdr", path, metadata)
 
 
-def write(path: Path, pixels: NDArray[np.float32], metadata: Mapping[str, Any]) -> None:
+def write(path: Path, pixels: NDArray[np.float32], metadata: Mapping[str, Any], *, colorspace: str) -> None:
     """Writes [H, W, 1 or 3] linear pixels as run-length coded RGBE, each mantissa rounded to nearest.
 
     Negative values become 0, and values above 255 · 2^119 that number: RGBE holds neither.
     """
     if not np.isfinite(pixels).all():
-        raise ImageError(path, "RGBE cannot hold NaN or infinity: clean the picture or write .exr")
+        raise ImageError(path, "RGBE cannot hold NaN or infinity: clean the image or write .exr")
     height, width, _ = pixels.shape
-    lines = ["#?RADIANCE", f"SOFTWARE=hdrlab {__version__}", "FORMAT=32-bit_rle_rgbe"]
+    primaries = " ".join(f"{value:g}" for value in SPACES[colorspace])
+    lines = ["#?RADIANCE", f"SOFTWARE=hdrlab {__version__}", f"PRIMARIES={primaries}"]
     for key, value in metadata.items():
         line = f"{key}={value}"
         if key.upper() in _RESERVED_KEYS or key.startswith("#") or not line.isprintable():
             raise ImageError(path, f"metadata entry {line!r} does not fit in a Radiance header")
         lines.append(line)
+    lines.append("FORMAT=32-bit_rle_rgbe")  # readers that copy Bruce Walter's want the blank line behind it
     rgbe = _encode(as_rgb(pixels))
-    with open(path, "xb") as file:
+    with open(path, "wb") as file:
         file.write("\n".join([*lines, "", f"-Y {height} +X {width}", ""]).encode())
         if width not in _RLE_WIDTHS:
             file.write(rgbe.tobytes())
@@ -119,7 +116,7 @@ def _parse_header(path: Path, data: bytes) -> _Header:
     end = re.search(rb"\n\r?\n", data)
     if not data.startswith(b"#?") or end is None:
         raise ImageError(path, f"has no complete Radiance header in its first {_HEADER_LIMIT} bytes")
-    entries, exposure = _parse_entries(path, data[: end.start()])
+    entries, exposure, primaries = _parse_entries(path, data[: end.start()])
     layout = {"32-bit_rle_rgbe": False, "32-bit_rle_xyze": True}
     if entries.get("FORMAT") not in layout:
         found = f"says FORMAT={entries['FORMAT']}" if "FORMAT" in entries else "has no FORMAT"
@@ -138,33 +135,48 @@ def _parse_header(path: Path, data: bytes) -> _Header:
         flip_y=signs[b"Y"] == b"+",
         is_xyz=layout[entries["FORMAT"]],
         exposure=exposure,
+        primaries=primaries,
         entries=entries,
         data_start=line_end + 1,
     )
 
 
-def _parse_entries(path: Path, header: bytes) -> tuple[dict[str, str], NDArray[np.float64]]:
-    """Header variables, and what the stored values were multiplied by, per channel."""
+def _parse_entries(path: Path, header: bytes) -> tuple[dict[str, str], NDArray[np.float64], Primaries]:
+    """Header variables, what the stored values were multiplied by in each channel, and the primaries.
+
+    Variables begin a line: those that a blank or tab precedes are the history of images that went into this.
+    """
     entries: dict[str, str] = {}
     exposure = np.ones(3)
+    primaries = REC709
     for line in header.decode("utf-8", "replace").split("\n")[1:]:
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or key.startswith("#"):
+        key, equals, value = line.partition("=")
+        value = value.strip()
+        if not equals or key.startswith("#") or key[:1].isspace():
             continue
         entries[key] = value
         if key in ("EXPOSURE", "COLORCORR"):
-            exposure *= _parse_factors(path, key, value)
-    return entries, exposure
-
-
-def _parse_factors(path: Path, key: str, value: str) -> NDArray[np.float64]:
+            exposure *= _parse_numbers(path, key, value, 1 if key == "EXPOSURE" else 3, positive=True)
+        elif key == "PRIMARIES":
+            primaries = Primaries.of(_parse_numbers(path, key, value, 8))
     try:
-        factors = np.array([float(word) for word in value.split()])
+        conversion(primaries)
+    except ValueError as error:
+        raise ImageError(path, f"its header's PRIMARIES cannot be used: {error}") from error
+    return entries, exposure, primaries
+
+
+def _parse_numbers(
+    path: Path, key: str, value: str, count: int, *, positive: bool = False
+) -> NDArray[np.float64]:
+    try:
+        numbers = np.array([float(word) for word in value.split()])
     except ValueError:
-        factors = np.zeros(0)
-    if factors.size != (1 if key == "EXPOSURE" else 3) or not np.all((factors > 0) & (factors < np.inf)):
-        raise ImageError(path, f"its header says {key}={value[:40]}, which is not a positive number")
-    return factors
+        numbers = np.zeros(0)
+    if numbers.size != count or not np.isfinite(numbers).all() or (positive and not np.all(numbers > 0)):
+        wanted = "a positive number" if positive else f"{count} numbers"
+        raise ImageError(path, f"its header says {key}={value[:80]}, which is not {wanted}")
+    return numbers
 
 
 def _decode(path: Path, data: bytes, header: _Header) -> NDArray[np.uint8]:

@@ -1,104 +1,367 @@
-"""Ultra HDR pictures: a JPEG that any viewer shows, and a gain map behind it that turns it into HDR.
+"""Ultra HDR images: a JPEG that any viewer shows, and behind it a gain map that turns it into HDR.
 
-A file is two JPEG pictures one after the other. The first, the base, names the second twice: in XMP as a
-container item and in an MPF index. The second holds log2 of HDR over base, a gain for each pixel and channel,
-and in its XMP how these are coded. Linear 1 is the base's white in both renditions.
+A file is JPEG images one after the other. The first, the base, names the others: in an MPF index, and in XMP
+as container items. One of them holds a gain map, and in Adobe's XMP or in ISO 21496-1's binary form how it is
+coded. Linear 1 is the base's white in both images.
 
-Source: Ultra HDR Image Format v1.0 (Android), Adobe's Gain Map Specification 1.0, CIPA DC-007 (MPF).
+Source: Ultra HDR Image Format v1.1 (Android), ISO 21496-1:2025, Adobe's Gain Map Specification 1.0, CIPA
+DC-007 (MPF).
 """
 
 from __future__ import annotations
 
 import io
 import json
-import math
-import re
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.errors import ImageError
+from hdrlab.io import ldr
+from hdrlab.io.atomic import write_bytes
+from hdrlab.io.colour_profiles import SRGB, Encoding, ProfileError, build_profile, from_icc, to_display
+from hdrlab.io.exif import MAKER_NOTE, Exif, ExifError, read_directory
+from hdrlab.io.gain_maps import (
+    HDRGM,
+    ISO_VERSION,
+    AppleCoding,
+    GainMapCoding,
+    GainMapError,
+    apple_headroom,
+    apply_gain_map,
+    from_iso,
+    from_xmp,
+    make_gain_map,
+    to_iso,
+    to_xmp,
+)
 from hdrlab.io.image import (
     DEFAULT_MAX_PIXELS,
     Image,
-    ImageError,
     PathLike,
+    as_rgb,
+    check_density,
     check_size,
     open_regular,
-    replacing,
+    turn_upright,
 )
+from hdrlab.io.jpeg_segments import (
+    APP0,
+    APP1,
+    APP2,
+    COM,
+    EXIF,
+    ICC,
+    ISO_GAIN_MAP,
+    MOST_BYTES,
+    MPF,
+    XMP,
+    Segment,
+    end_of_image,
+    first_named,
+    icc_profile,
+    icc_segments,
+    read_segments,
+    with_segments,
+)
+from hdrlab.io.metadata import PhotoMetadata, joined_segments
+from hdrlab.io.xmp import RDF, add_properties, empty_xmp, pack_xmp, parse_xmp
+from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, convert, to_xyz
 
-OFFSET = 1 / 64  # of both renditions, as the format recommends: keeps the ratio of two dark values bounded
-LEAST_STOPS = 1 / 16  # a gain map's range: decoders divide by it
 MAX_SIDE = 65_500  # JPEG's limit
-GAIN_MAP_QUALITY = 98
-JPEG_ERROR = 6.0
-"""Levels by which 99 % of a gain map's samples are off at most after JPEG, even those of white noise."""
+MOST_OF_BASE = 1.5
+"""What the whole file may take of the base's size."""
 
-_ROWS = 512
-_XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
-_MPF_MARK = b"MPF\0"
-_SOI, _SOS, _APP1, _APP2, _COM = 0xD8, 0xDA, 0xE1, 0xE2, 0xFE
-_NAMESPACE = 'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"'
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" {}</rdf:Description></rdf:RDF></x:xmpmeta>'
-)
-_CONTAINER = """ xmlns:Container="http://ns.google.com/photos/1.0/container/"
- xmlns:Item="http://ns.google.com/photos/1.0/container/item/"><Container:Directory><rdf:Seq>
-<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>
-<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="GainMap" Item:Mime="image/jpeg"
- Item:Length="{}"/></rdf:li></rdf:Seq></Container:Directory>"""
+SHRINK = {"full": 1, "half": 2, "quarter": 4}
+"""By how much a gain map is smaller than its base."""
+
+QUALITIES = (98, 95, 90, 85, 80, 70, 60, 50)
+"""Of the gain map: the best that fits."""
+
+_APP14 = 0xEE
+_CONTAINER = "http://ns.google.com/photos/1.0/container/"
+_ITEM = "http://ns.google.com/photos/1.0/container/item/"
+_MOST_IMAGES = 16
+_KINDS = {"II*\0": "<", "MM\0*": ">"}
+
+Coding = GainMapCoding | AppleCoding
 
 
-@dataclass(frozen=True)
-class GainMapCoding:
-    """How the samples of a gain map become gains; the names are those of the format.
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The two images of a file, not decoded."""
+
+    base: bytes
+    gain_map: bytes
+    coding: Coding
+
+
+def has_gain_map(path: PathLike) -> bool:
+    """Say whether a file is an Ultra HDR image, as far as its metadata tell.
+
+    Raises:
+        ImageError: It cannot be opened.
+    """
+    path = Path(path)
+    with open_regular(path) as file:
+        if file.read(3) != b"\xff\xd8\xff":
+            return False
+        file.seek(0)
+        data = file.read()
+    try:
+        return bool(_find(path, data))
+    except ImageError:
+        return False
+
+
+def read_ultrahdr(path: PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
+    """Read the HDR image of an Ultra HDR JPEG, upright.
+
+    Returns:
+        Linear Rec. 709 [H, W, 3], 1 = the base's white; values below 0 are colours outside of Rec. 709. The
+        metadata hold the gain map's coding.
+
+    Raises:
+        ImageError: The file is damaged, or no Ultra HDR image.
+    """
+    path = Path(path)
+    with open_regular(path) as file:
+        data = file.read()
+    parts = _find(path, data)
+    base, orientation, encoding = _decode(path, parts.base, max_pixels)
+    samples, _, of_gain_map = _decode(path, parts.gain_map, max_pixels)
+    if np.ptp(samples, axis=2).max() == 0:
+        samples = samples[..., :1]
+    coding = _with_headroom(parts.coding, parts.base)
+    space = encoding.matrix
+    light = _linear(base, encoding)
+    if not coding.use_base_space and first_named(read_segments(parts.gain_map), ICC):
+        light = convert(light, np.linalg.inv(of_gain_map.matrix) @ space)
+        space = of_gain_map.matrix
+    hdr = convert(apply_gain_map(light, samples, coding), space)
+    metadata = {"whiteLuminance": DIFFUSE_WHITE, "colour": encoding.name, **asdict(coding)}
+    return Image(turn_upright(hdr, orientation), "linear", "ultrahdr", path, metadata)
+
+
+def _find(path: Path, data: bytes) -> _Parts:
+    """Find the gain map among the images of a file.
+
+    Raises:
+        ImageError: There is none, or its metadata are damaged.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        raise ImageError(path, "is no JPEG")
+    end = end_of_image(data)
+    places, misplaced = list(_places(data, end)), False
+    damage = ""
+    for start in dict.fromkeys(places):
+        gain_map = data[start:]
+        if not gain_map.startswith(b"\xff\xd8\xff"):
+            misplaced = True
+            continue
+        try:
+            coding = _coding(read_segments(gain_map))
+        except GainMapError as error:
+            damage = f"its gain map has {error}"
+            continue
+        if coding is not None:
+            return _Parts(data[:end], gain_map, coding)
+    if damage or misplaced:
+        raise ImageError(path, damage or "is truncated or damaged: its gain map is not where its index says")
+    raise ImageError(path, "is no Ultra HDR image: no gain map follows its base")
+
+
+def _places(data: bytes, end: int) -> Iterator[int]:
+    """Yield where the base says that other images begin, and where some do."""
+    for segment in read_segments(data):
+        if segment.is_named(MPF):
+            yield from (
+                segment.place + len(MPF) + offset for offset in _mpf_offsets(segment.content[len(MPF) :])
+            )
+    place = end
+    for _ in range(_MOST_IMAGES):
+        place = data.find(b"\xff\xd8\xff", place)
+        if place < 0:
+            return
+        yield place
+        place = max(end_of_image(data, place), place + 1)
+
+
+def _mpf_offsets(index: bytes) -> list[int]:
+    """Read from an MPF index, of either byte order, where its images but the first begin."""
+    order = _KINDS.get(index[:4].decode("latin-1"))
+    if order is None or len(index) < 8:
+        return []
+    (start,) = struct.unpack_from(f"{order}I", index, 4)
+    tags = read_directory(index, start, "<" if order == "<" else ">")
+    entries = tags[0xB002].data if 0xB002 in tags else b""
+    found = [
+        struct.unpack_from(f"{order}III", entries, at) for at in range(0, min(len(entries), 1024) - 15, 16)
+    ]
+    return [offset for _, _, offset in found if offset]
+
+
+def _coding(segments: Sequence[Segment]) -> Coding | None:
+    """Read how a gain map is coded: by the standard's metadata, or by Adobe's."""
+    iso = first_named(segments, ISO_GAIN_MAP)
+    packet = first_named(segments, XMP)
+    if iso is not None and len(iso) > len(ISO_VERSION):
+        try:
+            return from_iso(iso)
+        except GainMapError:
+            if packet is None:
+                raise
+    return None if packet is None else from_xmp(packet)
+
+
+def _with_headroom(coding: Coding, base: bytes) -> Coding:
+    if not isinstance(coding, AppleCoding) or coding.headroom is not None:
+        return coding
+    numbers: dict[int, float] = {}
+    if block := first_named(read_segments(base), EXIF):
+        try:
+            notes = Exif.parse(block).details.get(MAKER_NOTE)
+        except ExifError:
+            notes = None
+        if notes is not None and notes.data.startswith(b"Apple iOS\0"):
+            tags = read_directory(notes.data, 14, ">")
+            numbers = {tag: value.numbers()[0] for tag, value in tags.items() if value.numbers()}
+    return replace(coding, headroom=apple_headroom(numbers))
+
+
+def _decode(path: Path, data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], int, Encoding]:
+    """Decode a JPEG as it is stored: samples [H, W, 3], its orientation, and what the samples mean."""
+    from PIL import JpegImagePlugin
+
+    try:
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        check_size(path, *image.size, max_pixels)
+        check_density(path, *image.size, len(data))
+        samples = ldr.samples8(image)
+        orientation = ldr.orientation_of(image)
+        said = ldr.statements(image, samples.shape[2], 8, b"")
+        encoding = next((found for found in map(_stated, said) if found), SRGB)
+        if samples.shape[2] == 4:
+            raise ImageError(path, "its base holds ink (CMYK), which has no HDR image")
+        if encoding.tables:
+            samples, _, _ = to_display(samples, encoding)
+            encoding = SRGB
+    except ProfileError as error:
+        raise ImageError(path, f"holds {error}") from error
+    except ImageError:
+        raise
+    except ldr.PILLOW_ERRORS as error:
+        raise ImageError(path, f"is a damaged JPEG: {error}") from error
+    return as_rgb(samples), orientation, encoding
+
+
+def _stated(state: Any) -> Encoding | None:
+    try:
+        encoding: Encoding | None = state()
+    except ProfileError:
+        return None
+    return encoding
+
+
+def _linear(samples: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.float32]:
+    """Turn samples into light of the file's primaries, 1 = white."""
+    levels = np.arange(256) / 255
+    table = encoding.curve(np.repeat(levels[:, None], 3, axis=1)).astype(np.float32)
+    if encoding.hdr:
+        table /= np.float32(DIFFUSE_WHITE)
+    light = np.empty(samples.shape, np.float32)
+    for channel in range(3):
+        light[..., channel] = table[samples[..., channel], channel]
+    return light
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """What ordinary viewers are to see.
 
     Attributes:
-        GainMapMin: log2 of the gain that sample 0 stands for.
-        GainMapMax: log2 of the gain that sample 255 stands for.
-        Gamma: Exponent that the samples, scaled to [0, 1], were raised to.
-        OffsetSDR: Added to the base before the division.
-        OffsetHDR: Added to the HDR picture before the division.
-        HDRCapacityMin: log2 of the display's headroom from which on the gain map shows.
-        HDRCapacityMax: log2 of the headroom from which on it is applied in full.
+        jpeg: An upright JPEG.
+        has_profile: Whether the colours are said by a profile, not by Exif.
     """
 
-    GainMapMin: float
-    GainMapMax: float
-    Gamma: float = 1.0
-    OffsetSDR: float = OFFSET
-    OffsetHDR: float = OFFSET
-    HDRCapacityMin: float = 0.0
-    HDRCapacityMax: float = 1.0
+    jpeg: bytes
+    has_profile: bool = True
 
-    @property
-    def tolerance(self) -> float:
-        """Relative error, of the HDR value plus offset, that 8 bits and JPEG leave in 99 % of the values."""
-        return math.expm1(math.log(2) * (self.GainMapMax - self.GainMapMin) * JPEG_ERROR / 255)
+    @classmethod
+    def of_pixels(cls, pixels: NDArray[np.uint8], colorspace: str = "rec709", quality: int = 95) -> Base:
+        """Encode display-encoded pixels [H, W, 3] of a space of `hdrlab.ops.colour_spaces.SPACES`."""
+        return cls(_encode(pixels, quality, build_profile(colorspace, "srgb")))
+
+    @classmethod
+    def of_photograph(cls, path: PathLike, max_pixels: int = DEFAULT_MAX_PIXELS) -> Base | None:
+        """Take a photograph as it is: its own bytes if it is an upright JPEG, else its samples turned.
+
+        Returns:
+            The base, with the colours of the photograph; None where it is no JPEG that a base can be.
+
+        Raises:
+            ImageError: It is damaged.
+        """
+        path = Path(path)
+        with open_regular(path) as file:
+            if file.read(3) != b"\xff\xd8\xff":
+                return None
+            file.seek(0)
+            data = file.read()
+        data = data[: end_of_image(data)]
+        samples, orientation, encoding = _decode(path, data, max_pixels)
+        profile = _profile_of(data)
+        if encoding.hdr or (encoding is SRGB and profile):
+            return None  # HDR, or by a profile that cannot be applied exactly
+        if orientation == 1:
+            return cls(data, bool(profile))
+        return cls(_encode(turn_upright(samples, orientation), 95, profile), bool(profile))
+
+
+def _profile_of(data: bytes) -> bytes:
+    from PIL import JpegImagePlugin
+
+    profile = JpegImagePlugin.JpegImageFile(io.BytesIO(data)).info.get("icc_profile")
+    try:
+        return profile if profile and not from_icc(profile, 3).tables else b""
+    except ProfileError:
+        return b""
 
 
 def write_ultrahdr(
     path: PathLike,
     hdr: NDArray[np.float32],
-    base: NDArray[np.uint8],
+    base: NDArray[np.uint8] | Base,
     *,
+    shrink: int = 2,
+    channels: int = 1,
     quality: int = 95,
     metadata: Mapping[str, Any] | None = None,
+    photo: PhotoMetadata | None = None,
 ) -> GainMapCoding:
-    """Write an HDR picture and its display-encoded rendition as one Ultra HDR JPEG, whole or not at all.
+    """Write an HDR image and its display-encoded rendition as one Ultra HDR JPEG, whole or not at all.
 
     Args:
         path: The file.
-        hdr: Linear pixels [H, W, 3], at least 0, sRGB primaries; 1 = the base's white.
-        base: The picture as ordinary viewers show it, sRGB [H, W, 3].
-        quality: Of the base, 1..100; the gain map mends what it loses.
+        hdr: Linear Rec. 709 [H, W, 3], 1 = the base's white; below 0 are colours outside of it.
+        base: The image as ordinary viewers show it, sRGB [H, W, 3]; or a `Base`.
+        shrink: By how much the gain map is smaller than the base: 1, 2 or 4.
+        channels: Of the gain map: 1 for brightness only, 3.
+        quality: Of the base, 1..100, where it is given as pixels.
         metadata: Stored as JSON in the base's comment.
+        photo: What is known of the photograph, see `hdrlab.io.metadata`.
 
     Returns:
         How the gain map was coded.
@@ -108,216 +371,180 @@ def write_ultrahdr(
     """
     path = Path(path)
     _check_suits(path, hdr, base, quality)
-    comment = [(_COM, json.dumps(dict(metadata)).encode())] if metadata else []
-    shown = _encode_jpeg(base, quality)
-    # Against the base as a decoder sees it, so that the gain map mends the base's own JPEG errors.
-    samples, coding = _gain_map(hdr, _decode_jpeg(path, shown))
-    entries = " ".join(f'hdrgm:{name}="{value:.9g}"' for name, value in asdict(coding).items())
-    said = _xmp(f"{_NAMESPACE} {entries}>")
-    gain_map = _with_segments(_encode_jpeg(samples, GAIN_MAP_QUALITY), [(_APP1, said)])
-    named = _xmp(_NAMESPACE + _CONTAINER.format(len(gain_map)))
-    with replacing(path) as temporary:
-        temporary.write_bytes(_joined(shown, [(_APP1, named), *comment], gain_map))
+    whole = base if isinstance(base, Base) else Base.of_pixels(base, quality=quality)
+    samples, _, encoding = _decode(path, whole.jpeg, DEFAULT_MAX_PIXELS)
+    if samples.shape != hdr.shape:
+        raise ImageError(path, f"the base has {list(samples.shape)} pixels, the image {list(hdr.shape)}")
+    light = _linear(samples, encoding)
+    same = np.array_equal(encoding.matrix, np.eye(3))
+    inverse: NDArray[np.float64] = np.linalg.inv(encoding.matrix).astype(np.float64)
+    native = hdr if same else convert(hdr, inverse).astype(np.float32)
+    weights = (to_xyz(REC709) @ encoding.matrix)[1].astype(np.float32) if channels == 1 else None
+    gain_map, coding = make_gain_map(native, light, shrink=shrink, weights=weights)
+    photo = photo or PhotoMetadata(Exif())
+    # A base of a few kilobytes is no larger than what the format needs beside the pixels: then the best.
+    for quality in (*QUALITIES, QUALITIES[0]):
+        packed = _joined(
+            whole, photo, _comment(metadata), _coded_gain_map(_encode(gain_map, quality), coding)
+        )
+        if len(packed) <= MOST_OF_BASE * len(whole.jpeg):
+            break
+    _write(path, packed)
     return coding
 
 
-def read_ultrahdr(path: PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
-    """Read the HDR rendition of an Ultra HDR JPEG as `write_ultrahdr` writes it: one coding for all channels.
-
-    Returns:
-        Linear pixels [H, W, 3], 1 = the base's white; the metadata hold the gain map's coding.
-
-    Raises:
-        ImageError: The file is damaged, or no Ultra HDR picture.
-    """
-    path = Path(path)
-    with open_regular(path) as file:
-        data = file.read()
-    start = _gain_map_start(path, data)
-    coding = _read_coding(path, data[start:])
-    base, samples = (_decode_jpeg(path, part, max_pixels) for part in (data[:start], data[start:]))
-    if base.shape[:2] != samples.shape[:2]:
-        raise ImageError(path, f"its gain map is {samples.shape[:2]}, its base {base.shape[:2]}: unsupported")
-    return Image(_apply(base, samples, coding), "linear", "ultrahdr", path, asdict(coding))
+def _write(path: Path, packed: bytes) -> None:
+    try:
+        write_bytes(path, packed)
+    except OSError as error:
+        raise ImageError(path, f"cannot be written: {error.strerror or error}") from error
 
 
-def check_ultrahdr(path: PathLike, hdr: NDArray[np.float32]) -> None:
-    """Read a file back and compare it with the picture it was made from.
+def _comment(metadata: Mapping[str, Any] | None) -> bytes:
+    return json.dumps(dict(metadata)).encode() if metadata else b""
+
+
+def rewrite_ultrahdr(
+    path: PathLike,
+    source: PathLike,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    photo: PhotoMetadata | None = None,
+) -> bool:
+    """Write an Ultra HDR photograph anew with its own gain map, upright, whole or not at all.
+
+    Base and gain map keep their bytes where they are upright already; how the gain map is coded is said in
+    XMP and by ISO 21496-1, whichever of them the photograph had.
 
     Args:
         path: The file.
-        hdr: The picture [H, W, 3] that was given to `write_ultrahdr`.
+        source: The photograph.
+        metadata: Stored as JSON in the base's comment.
+        photo: What is known of the photograph, see `hdrlab.io.metadata`.
+
+    Returns:
+        Whether it was written: not where the coding has no such form (Apple's older one), or the base's
+        colours have none.
 
     Raises:
-        ImageError: It cannot be read, or over 1 % of its values are off by more than its coding explains.
+        ImageError: The photograph is damaged, or no Ultra HDR image, or the disk refuses.
     """
-    stored = read_ultrahdr(path)
-    coding = GainMapCoding(**stored.metadata)
-    if stored.shape != hdr.shape:
-        raise ImageError(path, f"read back as {stored.shape}, written as {hdr.shape}")
-    off = sum(
-        int(np.count_nonzero(np.abs(read - wanted) > coding.tolerance * (wanted + OFFSET)))
-        for read, wanted in zip(_strips(stored.pixels), _strips(hdr), strict=True)
-    )
-    if off > hdr.size / 100:
-        share = off / hdr.size
-        raise ImageError(path, f"read back, {share:.0%} of its values are off by over {coding.tolerance:.1%}")
+    path, source = Path(path), Path(source)
+    base = Base.of_photograph(source)
+    with open_regular(source) as file:
+        parts = _find(source, file.read())
+    if base is None or isinstance(parts.coding, AppleCoding):
+        return False
+    gain_map = parts.gain_map[: end_of_image(parts.gain_map)]
+    samples, _, _ = _decode(source, gain_map, DEFAULT_MAX_PIXELS)
+    _, orientation, _ = _decode(source, parts.base, DEFAULT_MAX_PIXELS)
+    profile = icc_profile(read_segments(gain_map)) or b""
+    if orientation != 1:
+        grey = np.ptp(samples, axis=2).max() == 0
+        gain_map = _encode(turn_upright(samples[..., :1] if grey else samples, orientation), 98)
+    packed = _coded_gain_map(gain_map, parts.coding, icc_segments(profile))
+    _write(path, _joined(base, photo or PhotoMetadata(Exif()), _comment(metadata), packed))
+    return True
 
 
-# ------------------------------------------------------------------------------------------- the gain map
-
-
-def _gain_map(hdr: NDArray[np.float32], base: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], GainMapCoding]:
-    """Return log2 gains as samples [H, W, 3], and their coding, whose range is that of the picture."""
-    gains = np.empty(hdr.shape, np.float32)
-    for gain, light, shown in zip(_strips(gains), _strips(hdr), _strips(base), strict=True):
-        np.log2((light + OFFSET) / (_LINEAR[shown] + OFFSET), out=gain)
-    low = float(gains.min())
-    high = max(float(gains.max()), low + LEAST_STOPS)
-    # The headroom that the picture asks for; one stop at least, since a display must exceed the least.
-    coding = GainMapCoding(low, high, HDRCapacityMax=max(math.log2(max(float(hdr.max()), 1.0)), 1.0))
-    gains -= low
-    gains *= 255 / (high - low)
-    return np.rint(gains, out=gains).astype(np.uint8), coding
-
-
-def _apply(base: NDArray[np.uint8], samples: NDArray[np.uint8], coding: GainMapCoding) -> NDArray[np.float32]:
-    levels = (np.arange(256) / 255) ** (1 / coding.Gamma)
-    stops = coding.GainMapMin + (coding.GainMapMax - coding.GainMapMin) * levels
-    gain = np.exp2(stops).astype(np.float32)
-    light = (_LINEAR + np.float32(coding.OffsetSDR))[base]
-    for part, codes in zip(_strips(light), _strips(samples), strict=True):
-        part *= gain[codes]
-    light -= np.float32(coding.OffsetHDR)
-    np.maximum(light, 0, out=light)
-    return light
-
-
-def _srgb_levels() -> NDArray[np.float32]:
-    level = np.arange(256) / 255
-    return np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-_LINEAR = _srgb_levels()
-"""Linear light of each 8-bit sRGB level (IEC 61966-2-1)."""
-
-
-def _strips(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Views of some rows at a time, so that what is computed from them stays small."""
-    return (pixels[top : top + _ROWS] for top in range(0, len(pixels), _ROWS))
-
-
-# ---------------------------------------------------------------------------------------------- the file
-
-
-def _check_suits(path: Path, hdr: NDArray[Any], base: NDArray[Any], quality: int) -> None:
-    if hdr.ndim != 3 or hdr.shape[2] != 3 or hdr.shape != base.shape or base.dtype != np.uint8:
-        said = f"{base.dtype} {list(base.shape)} for a picture {list(hdr.shape)}"
-        raise ImageError(path, f"the base must be uint8 and as large as the picture [H, W, 3], not {said}")
-    if not np.isfinite(hdr).all() or hdr.min() < 0:
-        raise ImageError(path, "Ultra HDR holds finite values from 0 on: clean the picture or write .exr")
+def _check_suits(path: Path, hdr: NDArray[Any], base: NDArray[Any] | Base, quality: int) -> None:
+    if hdr.ndim != 3 or hdr.shape[2] != 3:
+        raise ImageError(path, f"Ultra HDR holds [H, W, 3], not {list(hdr.shape)}")
+    if not isinstance(base, Base) and (hdr.shape != base.shape or base.dtype != np.uint8):
+        given = f"{base.dtype} {list(base.shape)} for an image {list(hdr.shape)}"
+        raise ImageError(path, f"the base must be uint8 and as large as the image [H, W, 3], not {given}")
+    if not np.isfinite(hdr).all():
+        raise ImageError(path, "Ultra HDR holds finite values: clean the image or write .exr")
     if max(hdr.shape) > MAX_SIDE:
         raise ImageError(path, f"JPEG holds at most {MAX_SIDE} rows and columns: write .exr")
     if not 1 <= quality <= 100:
         raise ImageError(path, f"JPEG quality {quality} is not in 1..100")
 
 
-def _encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+def _encode(pixels: NDArray[np.uint8], quality: int, profile: bytes = b"") -> bytes:
     from PIL import Image as PillowImage
 
     stream = io.BytesIO()
-    PillowImage.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)
+    image = PillowImage.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image.save(stream, "JPEG", quality=quality, subsampling=0, icc_profile=profile or None, optimize=True)
     return stream.getvalue()
 
 
-def _decode_jpeg(path: Path, data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
-    from PIL import JpegImagePlugin
+def _coded_gain_map(jpeg: bytes, coding: GainMapCoding, more: Sequence[Segment] = ()) -> bytes:
+    """Say in a gain map, and in nothing else of its application segments, how it is coded."""
+    root = empty_xmp()
+    add_properties(root, HDRGM, "hdrgm", to_xmp(coding))
+    own = [one for one in read_segments(jpeg) if one.marker in (APP0, _APP14)]
+    said = [Segment(APP1, XMP + pack_xmp(root)), Segment(APP2, ISO_GAIN_MAP + to_iso(coding))]
+    return with_segments(jpeg, [*own, *said, *more])
 
+
+def _joined(base: Base, photo: PhotoMetadata, comment: bytes, gain_map: bytes) -> bytes:
+    """Lay out the file; the MPF index counts from behind its mark, and its own length matters."""
+    own = read_segments(base.jpeg)
+    kept = [one for one in own if one.marker in (APP0, _APP14) or one.is_named(ICC)]
+    said = [one for one in _segments_of(base, photo, own) if not one.is_named(XMP)]
+    said.append(Segment(APP1, XMP + _container(photo.packet(), len(gain_map))))
+    more = [Segment(APP2, ISO_GAIN_MAP + ISO_VERSION), Segment(APP2, MPF + _mpf(0, 0, 0))]
+    more += [Segment(COM, comment)] if comment and len(comment) <= MOST_BYTES else []
+    blank = with_segments(base.jpeg, [*joined_segments(kept, said), *more])
+    origin = next(one.place for one in read_segments(blank) if one.is_named(MPF)) + len(MPF)
+    more[1] = Segment(APP2, MPF + _mpf(len(blank), len(gain_map), len(blank) - origin))
+    return with_segments(base.jpeg, [*joined_segments(kept, said), *more]) + gain_map
+
+
+def _segments_of(base: Base, photo: PhotoMetadata, own: Sequence[Segment]) -> list[Segment]:
+    """Return the segments of the photograph's metadata; what Exif alone says of the colours stays."""
+    if base.has_profile:
+        return photo.segments()
+    block = first_named(own, EXIF)
+    if block is None:
+        return photo.segments()
     try:
-        picture = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-        check_size(path, *picture.size, max_pixels)
-        return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except ImageError:
-        raise
-    except (OSError, SyntaxError, ValueError, LookupError, struct.error) as error:
-        raise ImageError(path, f"is a damaged JPEG: {error}") from error
+        exif = Exif.parse(block).colours()
+    except ExifError:
+        return photo.segments()
+    mine = photo.exif.descriptive()
+    merged = Exif(
+        exif.order,
+        {**mine.in_order(exif.order).main, **exif.main},
+        {**mine.in_order(exif.order).details, **exif.details},
+        mine.in_order(exif.order).gps,
+        exif.interop,
+    )
+    return replace(photo, exif=merged).segments(colours=True)
 
 
-def _xmp(description: str) -> bytes:
-    return _XMP_MARK + _XMP.format(description).encode()
-
-
-def _with_segments(jpeg: bytes, segments: list[tuple[int, bytes]]) -> bytes:
-    """Put segments after a JPEG's first one, JFIF's, whose place is right behind the start."""
-    place = 4 + struct.unpack(">H", jpeg[4:6])[0]
-    return jpeg[:place] + b"".join(_segment(*segment) for segment in segments) + jpeg[place:]
-
-
-def _segment(marker: int, content: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-
-
-def _joined(base: bytes, segments: list[tuple[int, bytes]], gain_map: bytes) -> bytes:
-    """Lay out the file; the MPF index counts from behind its mark and includes its own length."""
-    blank = _with_segments(base, [*segments, (_APP2, _mpf(0, 0, 0))])
-    origin = blank.index(_MPF_MARK) + len(_MPF_MARK)
-    index = _mpf(len(blank), len(gain_map), len(blank) - origin)
-    return _with_segments(base, [*segments, (_APP2, index)]) + gain_map
+def _container(packet: bytes, length: int) -> bytes:
+    """Add to a photograph's XMP that a gain map of some bytes follows; alone where both do not fit."""
+    roots = [parse_xmp(packet)] if packet else []
+    for root in (*roots, empty_xmp()):
+        node = add_properties(root, HDRGM, "hdrgm", {"Version": "1.0"})
+        ElementTree.register_namespace("Container", _CONTAINER)
+        ElementTree.register_namespace("Item", _ITEM)
+        directory = ElementTree.SubElement(node, f"{{{_CONTAINER}}}Directory")
+        sequence = ElementTree.SubElement(directory, f"{{{RDF}}}Seq")
+        for item in ({"Semantic": "Primary"}, {"Semantic": "GainMap", "Length": str(length)}):
+            holder = ElementTree.SubElement(sequence, f"{{{RDF}}}li", {f"{{{RDF}}}parseType": "Resource"})
+            said = {f"{{{_ITEM}}}{name}": value for name, value in (item | {"Mime": "image/jpeg"}).items()}
+            ElementTree.SubElement(holder, f"{{{_CONTAINER}}}Item", said)
+        packed = pack_xmp(root)
+        if len(XMP + packed) <= MOST_BYTES:
+            break
+    return packed
 
 
 def _mpf(base_length: int, gain_map_length: int, gain_map_offset: int) -> bytes:
-    """An index of two pictures: big-endian TIFF with version, number of pictures and their entries."""
+    """An index of two images: big-endian TIFF with version, number of images and their entries."""
     directory = 8
     entries = directory + 2 + 3 * 12 + 4
     return (
-        _MPF_MARK
-        + struct.pack(">2sHI", b"MM", 42, directory)
+        struct.pack(">2sHI", b"MM", 42, directory)
         + struct.pack(">H", 3)
         + struct.pack(">HHI4s", 0xB000, 7, 4, b"0100")
         + struct.pack(">HHII", 0xB001, 4, 1, 2)
         + struct.pack(">HHII", 0xB002, 7, 32, entries)
         + struct.pack(">I", 0)
-        + struct.pack(">IIIHH", 0x030000, base_length, 0, 0, 0)  # the representative picture
+        + struct.pack(">IIIHH", 0x030000, base_length, 0, 0, 0)  # the representative image
         + struct.pack(">IIIHH", 0, gain_map_length, gain_map_offset, 0, 0)
     )
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield marker, place and content of a JPEG's segments before its pixels."""
-    place = 2
-    while data[place : place + 1] == b"\xff" and place + 4 <= len(data) and data[place + 1] != _SOS:
-        length = int.from_bytes(data[place + 2 : place + 4])
-        yield data[place + 1], place + 4, data[place + 4 : place + 2 + length]
-        place += 2 + length
-
-
-def _gain_map_start(path: Path, data: bytes) -> int:
-    """Find the second picture through the MPF index."""
-    if not data.startswith(b"\xff\xd8\xff"):
-        raise ImageError(path, "is no JPEG")
-    for marker, place, content in _segments(data):
-        if marker != _APP2 or not content.startswith(_MPF_MARK + b"MM\0*"):
-            continue
-        place_of_entries = content.partition(struct.pack(">HHI", 0xB002, 7, 32))[2][:4]
-        entries = len(_MPF_MARK) + int.from_bytes(place_of_entries)
-        offset = content[entries + 24 : entries + 28]
-        start = place + len(_MPF_MARK) + int.from_bytes(offset)
-        if len(offset) == 4 and data.startswith(b"\xff\xd8\xff", start):
-            return start
-        raise ImageError(path, "is truncated or damaged: its gain map is not where its index says")
-    raise ImageError(path, "is no Ultra HDR picture: it has no index of two pictures")
-
-
-def _read_coding(path: Path, gain_map: bytes) -> GainMapCoding:
-    for marker, _, content in _segments(gain_map):
-        if marker != _APP1 or not content.startswith(_XMP_MARK):
-            continue
-        found = dict(re.findall(r'hdrgm:(\w+)="([-+.\deE]+)"', content.decode("utf-8", "replace")))
-        known = {name: found[name] for name in GainMapCoding.__dataclass_fields__ if name in found}
-        if not {"GainMapMin", "GainMapMax"} <= known.keys():
-            break
-        try:
-            return GainMapCoding(**{name: float(value) for name, value in known.items()})
-        except ValueError as error:
-            raise ImageError(path, f"its gain map's metadata are damaged: {error}") from error
-    raise ImageError(path, "its second picture has no metadata of a gain map common to all channels")

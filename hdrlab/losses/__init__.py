@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from hdrlab.losses.colour import Gamut, delta_e_itp_loss, hue_loss
-from hdrlab.losses.curve import CurveReduction, curve_loss
+from hdrlab.errors import ImageSizeError
+from hdrlab.losses.colour import Gamut, chroma_loss, delta_e_itp_loss, hue_loss
+from hdrlab.losses.curve import CurveReduction, curve_log_error, curve_loss
 from hdrlab.losses.perceptual import perceptual_loss, tone_perceptual_loss
-from hdrlab.losses.pixel import l1_loss, l2_loss, log_l1_loss, total_variation_loss
+from hdrlab.losses.pixel import highlight_loss, l1_loss, l2_loss, log_l1_loss, total_variation_loss
 from hdrlab.losses.reduction import Form, masked_mean
-from hdrlab.losses.similarity import (
-    PictureSizeError,
-    multiscale_ssim_loss,
-    ssim_loss,
-    tmqi_multiscale_loss,
-    tmqi_ssim_loss,
-)
+from hdrlab.losses.similarity import multiscale_ssim_loss, ssim_loss, tmqi_multiscale_loss, tmqi_ssim_loss
 
 __all__ = [
     "CurveReduction",
     "Form",
     "Gamut",
-    "PictureSizeError",
+    "ImageSizeError",
+    "chroma_loss",
+    "curve_log_error",
     "curve_loss",
     "delta_e_itp_loss",
+    "highlight_loss",
     "hue_loss",
     "l1_loss",
     "l2_loss",

@@ -17,7 +17,7 @@ from hdrlab.losses.reduction import (
 )
 
 Gamut = Literal["709", "nikon_d2x", "601", "2020", "p3", "alexa"]
-"""Primaries and white of an RGB picture: those of a standard, or of a camera's own RGB."""
+"""Primaries and white of an RGB image: those of a standard, or of a camera's own RGB."""
 
 Matrix = tuple[tuple[float, float, float], ...]
 
@@ -62,12 +62,12 @@ def hue_loss(
 
     Args:
         prediction: Tone-mapped RGB [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
-        reference: The HDR picture that was mapped, the same shape, range and encoding.
+        reference: The HDR image that was mapped, the same shape, range and encoding.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` takes atan(P / T), which jumps where T changes its sign and gives greys the hue of
             their noise. `default` takes the angle between the colours, at most π, and 0 where one is grey.
         gamut: Primaries of the reference; the authors' data have `nikon_d2x`.
-        linearise: Undo an encoding by the power of 1/2.2; None does so in the default form only. Pictures
+        linearise: Undo an encoding by the power of 1/2.2; None does so in the default form only. Images
             that are linear already need False.
 
     Returns:
@@ -89,6 +89,33 @@ def hue_loss(
     return masked_mean(per_sample_mean(difference.abs()), mask)
 
 
+def chroma_loss(
+    prediction: Tensor, target: Tensor, mask: Tensor | None = None, *, linearise: bool = True
+) -> Tensor:
+    """Mean absolute difference of the chroma √(P² + T²) in IPT: how far saturation is from the target's.
+
+    Args:
+        prediction: RGB images [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
+        target: The same shape and domain.
+        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        linearise: Undo an encoding by the power of 1/2.2.
+
+    Returns:
+        Scalar ≥ 0.
+
+    Raises:
+        ValueError: Shapes differ, or the mask does not hold one value per sample.
+
+    Source: Ebner and Fairchild, 1998, as `hue_loss`.
+    """
+    require_same_shape(prediction, target)
+    a, b = (
+        (_transform(_cones(x, "709", IPT_CONES, linearise), PT).square().sum(dim=1) + 1e-12).sqrt()
+        for x in full_precision(prediction, target)
+    )
+    return masked_mean(per_sample_mean((a - b).abs()), mask)
+
+
 def delta_e_itp_loss(
     prediction: Tensor,
     target: Tensor,
@@ -100,11 +127,11 @@ def delta_e_itp_loss(
     """Mean colour difference ΔE-ITP without its factor of 720.
 
     Args:
-        prediction: RGB pictures [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
+        prediction: RGB images [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
         target: The same shape and domain.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` has a gradient of NaN where both are equal, `default` of 0.
-        linearise: Undo an encoding by the power of 1/2.2; None does so in the default form only. Pictures
+        linearise: Undo an encoding by the power of 1/2.2; None does so in the default form only. Images
             that are linear already need False.
 
     Returns:
@@ -125,7 +152,7 @@ def delta_e_itp_loss(
 
 
 def _cones(rgb: Tensor, gamut: Gamut, to_cones: Matrix, linearise: bool) -> Tensor:
-    """Return the cones' responses L′, M′, S′ to RGB pictures [B, 3, H, W]."""
+    """Return the cones' responses L′, M′, S′ to RGB images [B, 3, H, W]."""
     if gamut not in TO_XYZ:
         raise ValueError(f"gamut {gamut!r} is unknown: choose one of {', '.join(get_args(Gamut))}")
     rgb_lin = rgb.clamp(min=0) ** 2.2 if linearise else rgb

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from hdrlab.losses.reduction import full_precision, masked_mean, per_sample_mean, require_same_shape
-from hdrlab.ops.transfer import log_compress
+from hdrlab.ops.encoding import log_compress
 
 Features = Callable[[Tensor], Sequence[Tensor]]
-"""Maps RGB pictures [B, 3, H, W], nominally in [0, 1], to feature maps."""
+"""Maps RGB images [B, 3, H, W], nominally in [0, 1], to feature maps."""
 
 
 def perceptual_loss(
@@ -20,12 +20,12 @@ def perceptual_loss(
     target_hdr: Tensor,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Mean absolute difference of the feature maps of the log-compressed pictures, summed over the maps.
+    """Mean absolute difference of the feature maps of the log-compressed images, summed over the maps.
 
     Args:
         features: Gives pool1 to pool3 of VGG-16 for SingleHDR. Gradients pass through it, but not into the
             target.
-        hdr: Linear pictures [B, 3, H, W] ≥ 0, 1 = the clipping point.
+        hdr: Linear images [B, 3, H, W] ≥ 0, 1 = the clipping point.
         target_hdr: The same shape, domain and scale.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
@@ -53,7 +53,7 @@ def tone_perceptual_loss(
     Args:
         features: Gives conv1_1, conv2_1, … conv5_1 of VGG-16 for IQATM, whose code divides the sum of the
             five by 3. Gradients pass through it, but not into the target.
-        sdr: Pictures or layers of them [B, 3, H, W], display-encoded, nominally in [0, 1].
+        sdr: Images or layers of them [B, 3, H, W], display-encoded, nominally in [0, 1].
         target_sdr: The same shape and domain.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
 

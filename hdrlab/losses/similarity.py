@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hdrlab.errors import ImageSizeError
 from hdrlab.losses.reduction import (
     Form,
     full_precision,
@@ -18,31 +18,14 @@ from hdrlab.losses.reduction import (
     require_same_shape,
     sample_weights,
 )
-
-WINDOW, SIGMA = 11, 1.5
-"""Width of the Gaussian window and its standard deviation, in pixels."""
+from hdrlab.ops.windows import WINDOW, LocalStatistics, local_statistics, ssim_map
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, the finest first."""
 
 FLAT = 1e-3
 """The least standard deviation, and in the default form the least span that is stretched to [0, 1]: a quarter
-of an 8-bit code, for pictures in [0, 1]."""
-
-
-class PictureSizeError(ValueError):
-    """Pictures too small for the window at the coarsest scale."""
-
-
-class LocalStatistics(NamedTuple):
-    """Gaussian-weighted moments of two pictures a and b around each pixel, [B, C, H − 10, W − 10] each."""
-
-    mean_a: Tensor
-    mean_b: Tensor
-    var_a: Tensor
-    var_b: Tensor
-    cov: Tensor
-
+of an 8-bit code, for images in [0, 1]."""
 
 Measure = Callable[[LocalStatistics], Tensor]
 """Turns the statistics into a map of similarities."""
@@ -59,7 +42,7 @@ def ssim_loss(
     """One minus SSIM, the mean of the channels' values.
 
     Args:
-        prediction: Pictures [B, C, H, W], nominally in [0, 1], H and W at least 11.
+        prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 11.
         target: The same shape and domain.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` normalises the batch as a whole, `default` each sample by itself.
@@ -69,13 +52,13 @@ def ssim_loss(
         Scalar (1/b) Σ mᵢ · (1 − SSIMᵢ), in [0, 2] where the mask is.
 
     Raises:
-        PictureSizeError: The pictures are smaller than the window.
+        ImageSizeError: The images are smaller than the window.
         ValueError: Shapes differ, or the mask does not hold one value per sample.
 
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004;
         IQATM, training code.
     """
-    return _similarity_loss(prediction, target, mask, form, _ssim, normalise=normalise)
+    return _similarity_loss(prediction, target, mask, form, ssim_map, normalise=normalise)
 
 
 def multiscale_ssim_loss(
@@ -92,7 +75,7 @@ def multiscale_ssim_loss(
     product, with the luminance at the coarsest scale only.
 
     Args:
-        prediction: Pictures [B, C, H, W], nominally in [0, 1], H and W at least 161.
+        prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 161.
         target: The same shape and domain.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` takes the power of the batch's mean, NaN where one is negative, and darkens the
@@ -104,13 +87,13 @@ def multiscale_ssim_loss(
         Scalar (1/b) Σ mᵢ · (1 − MSᵢ).
 
     Raises:
-        PictureSizeError: The pictures are smaller than the window at the fifth scale.
+        ImageSizeError: The images are smaller than the window at the fifth scale.
         ValueError: Shapes differ, or the mask does not hold one value per sample.
 
     Source: IQATM, training code.
     """
     return _similarity_loss(
-        prediction, target, mask, form, _ssim, normalise=normalise, num_scales=len(SCALE_WEIGHTS)
+        prediction, target, mask, form, ssim_map, normalise=normalise, num_scales=len(SCALE_WEIGHTS)
     )
 
 
@@ -126,8 +109,8 @@ def tmqi_ssim_loss(
     """One minus the structural fidelity of TMQI, in IQATM's form: the reference needs no label.
 
     Args:
-        prediction: Pictures [B, C, H, W], nominally in [0, 1], H and W at least 11.
-        reference: The encoded HDR picture that was mapped, the same shape and range.
+        prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 11.
+        reference: The encoded HDR image that was mapped, the same shape and range.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` stretches the local contrasts over the batch as a whole, `default` within each
             sample.
@@ -139,7 +122,7 @@ def tmqi_ssim_loss(
         Scalar (1/b) Σ mᵢ · (1 − Sᵢ).
 
     Raises:
-        PictureSizeError: The pictures are smaller than the window.
+        ImageSizeError: The images are smaller than the window.
         ValueError: Shapes differ, or the mask does not hold one value per sample.
 
     Source: Yeganeh and Wang, "Objective Quality Assessment of Tone-Mapped Images", 2013, with the stretched
@@ -161,8 +144,8 @@ def tmqi_multiscale_loss(
     """One minus the mean of `tmqi_ssim_loss`'s similarity over five scales, as in `multiscale_ssim_loss`.
 
     Args:
-        prediction: Pictures [B, C, H, W], nominally in [0, 1], H and W at least 161.
-        reference: The encoded HDR picture that was mapped, the same shape and range.
+        prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 161.
+        reference: The encoded HDR image that was mapped, the same shape and range.
         mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: As in `tmqi_ssim_loss` and `multiscale_ssim_loss`.
         normalise: Stretch both to [0, 1] first, as the layers with negative values need it.
@@ -172,7 +155,7 @@ def tmqi_multiscale_loss(
         Scalar (1/b) Σ mᵢ · (1 − MSᵢ).
 
     Raises:
-        PictureSizeError: The pictures are smaller than the window at the fifth scale.
+        ImageSizeError: The images are smaller than the window at the fifth scale.
         ValueError: Shapes differ, or the mask does not hold one value per sample.
 
     Source: IQATM, training code.
@@ -181,48 +164,6 @@ def tmqi_multiscale_loss(
     return _similarity_loss(
         prediction, reference, mask, form, measure, normalise=normalise, num_scales=len(SCALE_WEIGHTS)
     )
-
-
-def local_statistics(a: Tensor, b: Tensor) -> LocalStatistics:
-    """Compute means, variances and covariance in an 11×11 Gaussian window, where it lies within the picture.
-
-    Args:
-        a: Pictures [B, C, H, W], H and W at least 11.
-        b: The same shape.
-
-    Returns:
-        Maps [B, C, H − 10, W − 10]; variances are at least 0.
-    """
-    # E[x²] − E[x]² loses the digits that the mean takes up. It may be any mean: the gradient is the same.
-    centres = [x.mean(dim=(2, 3), keepdim=True).detach() for x in (a, b)]
-    a, b = (x - centre for x, centre in zip((a, b), centres, strict=True))
-    mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
-    return LocalStatistics(
-        mean_a + centres[0],
-        mean_b + centres[1],
-        (square_a - mean_a.square()).clamp(min=0),
-        (square_b - mean_b.square()).clamp(min=0),
-        product - mean_a * mean_b,
-    )
-
-
-def _blur(maps: Tensor) -> Tensor:
-    positions = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-positions.square() / (2 * SIGMA**2))
-    weights = (weights / weights.sum()).to(maps)
-    # A group for each map: fast on the CPU, and on CUDA a kernel that does not round to TF32.
-    x = maps.flatten(end_dim=-3).unsqueeze(0)
-    groups = x.shape[1]
-    with torch.autocast(x.device.type, enabled=False):
-        x = F.conv2d(x, weights.view(1, 1, -1, 1).expand(groups, 1, -1, 1), groups=groups)
-        x = F.conv2d(x, weights.view(1, 1, 1, -1).expand(groups, 1, 1, -1), groups=groups)
-    return x.view(*maps.shape[:-2], *x.shape[-2:])
-
-
-def _ssim(local: LocalStatistics) -> Tensor:
-    c1, c2 = 0.01**2, 0.03**2
-    luminance = (2 * local.mean_a * local.mean_b + c1) / (local.mean_a.square() + local.mean_b.square() + c1)
-    return luminance * (2 * local.cov + c2) / (local.var_a + local.var_b + c2)
 
 
 def _tmqi(local: LocalStatistics, form: Form, scale255: bool) -> Tensor:
@@ -255,7 +196,7 @@ def _similarity_loss(
     a, b = full_precision(a, b)
     official, scale = is_official(form), 1.0
     if official and mask is not None:
-        # The batch is measured as one picture, which the masked samples must not be part of.
+        # The batch is measured as one image, which the masked samples must not be part of.
         weights = sample_weights(mask, a)
         if not weights.any():
             return 0 * a.sum()
@@ -289,7 +230,7 @@ def _scale_values(a: Tensor, b: Tensor, measure: Measure, num_scales: int, offic
 def _require_size(x: Tensor, num_scales: int) -> None:
     least = (WINDOW - 1) * 2 ** (num_scales - 1) + 1
     if x.ndim != 4 or min(x.shape[2:]) < least:
-        raise PictureSizeError(
-            f"similarity over {num_scales} scale(s) needs pictures of at least {least} × {least} pixels, "
+        raise ImageSizeError(
+            f"similarity over {num_scales} scale(s) needs images of at least {least} × {least} pixels, "
             f"not {list(x.shape)} [B, C, H, W]: take larger patches, or give this term the weight 0"
         )

@@ -5,67 +5,86 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from hdrlab.comparison.contest import ComparisonError
-from hdrlab.comparison.hdrvdp import open_hdrvdp
-from hdrlab.config.check import TOOLBOX_FILES
-from hdrlab.config.schema import ToolboxConfig
-from hdrlab.metrics import PEAK_LUMINANCE
-from hdrlab.report.model import Column
+from hdrlab.errors import EvaluationError
+from hdrlab.metrics.hdrvdp import open_hdrvdp
+from hdrlab.metrics.names import Metric
+from hdrlab.metrics.photometry import PEAK_LUMINANCE
 
-_CONTRAST, _AMBIENT = 1_000_000, 10  # a black that no picture reaches, and 10 lux in the room
+_CONTRAST, _AMBIENT = 1_000_000, 10  # a black that no image reaches, and 10 lux in the room
 
 
 @dataclass(frozen=True)
-class Perceptual:
+class ExternalMetric:
     """A metric of another package.
 
     Attributes:
-        columns: What it gives.
-        score: From absolute pictures [1, 3, H, W] in cd/m², test and reference, to the figures.
-        said: What must be quoted beside its figures: version, display, viewing distance.
-        perfect: What it gives for equal pictures; None where no value is promised.
+        metrics: What it gives.
+        score: From absolute images [1, 3, H, W] in cd/m², test and reference, to the scores by name.
+        convention: What must be quoted beside its scores: version, display, viewing distance.
+        perfect: What it gives for equal images; None where no value is promised.
     """
 
-    columns: tuple[Column, ...]
+    metrics: tuple[Metric, ...]
     score: Callable[[Tensor, Tensor], Mapping[str, float]]
-    said: str
-    perfect: float | None
+    convention: str
+    perfect: float | None = None
 
 
-def open_metrics(names: Sequence[str], toolbox: ToolboxConfig) -> list[Perceptual]:
-    """Open metrics of other packages.
+def open_metrics(
+    names: Sequence[str], toolboxes: Mapping[str, Path], program: str | None = None
+) -> list[ExternalMetric]:
+    """Open metrics of other packages, and see that each tells equal images from clipped ones.
 
     Args:
-        names: Which.
-        toolbox: What the user has installed for HDR-VDP.
+        names: Of cvvdp, flip, hdrvdp2 and hdrvdp3.
+        toolboxes: Main files of HDR-VDP's toolboxes by the names of their metrics.
+        program: Octave or MATLAB, which runs them.
 
     Raises:
-        ComparisonError: A package cannot be used as it is installed.
+        EvaluationError: A package cannot be used as it is installed.
     """
-    opened: dict[str, Callable[[], Perceptual]] = {
-        "cvvdp": _open_cvvdp,
-        "flip": _open_flip,
-        **{name: partial(_open_hdrvdp, name, toolbox) for name in TOOLBOX_FILES},
-    }
+    opened: dict[str, Callable[[], ExternalMetric]] = {"cvvdp": _open_cvvdp, "flip": _open_flip}
+    opened |= {name: partial(_open_hdrvdp, name, file, program) for name, file in toolboxes.items()}
     try:
-        return [opened[name]() for name in names]
+        metrics = [opened[name]() for name in names]
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not fit torch
         reason = str(error).splitlines()[0]
-        raise ComparisonError(f"metrics={','.join(names)}: a package cannot be used ({reason})") from error
+        raise EvaluationError(f"metrics={','.join(names)}: a package cannot be used ({reason})") from error
+    for metric in metrics:
+        check(metric)
+    return metrics
 
 
-def _open_cvvdp() -> Perceptual:
+def check(metric: ExternalMetric) -> None:
+    """Try a metric of an installation that is the user's.
+
+    Raises:
+        EvaluationError: It does not rate equal images as perfect, or not better than clipped ones.
+    """
+    x = torch.linspace(-2, 5, 432).expand(1, 3, 288, 432)  # room for the scales of the eye's channels
+    image = torch.exp(x + torch.sin(torch.arange(288.0)).view(1, 1, -1, 1))
+    equal, clipped = (metric.score(test, image) for test in (image, image.clamp(max=40)))
+    for one in metric.metrics:
+        value, sign = equal[one.name], 1 if one.higher_is_better else -1
+        perfect = metric.perfect is None or abs(value - metric.perfect) < 1e-3
+        if not (perfect and sign * value > sign * clipped[one.name]):
+            seen = f"{value:.4f} for equal images and {clipped[one.name]:.4f} for clipped ones"
+            raise EvaluationError(f"{one.title}: {seen}; no score of this installation can be trusted")
+
+
+def _open_cvvdp() -> ExternalMetric:
     """Open ColorVideoVDP, a display for each peak.
 
     Source: Mantiuk et al., "ColorVideoVDP: A Visual Difference Predictor for Image, Video and Display
     Distortions", 2024.
     """
     import pycvvdp
-    import torch
 
     metrics: dict[str, Any] = {}
     for mode, peak in PEAK_LUMINANCE.items():
@@ -89,18 +108,13 @@ def _open_cvvdp() -> Perceptual:
 
     conventions = {mode: metric.get_info_string().strip('"') for mode, metric in metrics.items()}
     columns = tuple(
-        Column(f"cvvdp_{mode}", f"ColorVideoVDP {mode}", "JOD", f"{said}; scale aligned")
-        for mode, said in conventions.items()
+        Metric(f"cvvdp_{mode}", f"ColorVideoVDP {mode}", "JOD", f"{text}; scale aligned")
+        for mode, text in conventions.items()
     )
-    return Perceptual(columns, score, "; ".join(conventions.values()), 10.0)
+    return ExternalMetric(columns, score, "; ".join(conventions.values()), 10.0)
 
 
-def _open_hdrvdp(name: str, toolbox: ToolboxConfig) -> Perceptual:
-    """Open HDR-VDP through Octave or MATLAB; see `hdrlab.comparison.hdrvdp`."""
-    return Perceptual(*open_hdrvdp(name, toolbox), perfect=None)
-
-
-def _open_flip() -> Perceptual:
+def _open_flip() -> ExternalMetric:
     """Open HDR-FLIP.
 
     Source: Andersson et al., "Visualizing Errors in Rendered High Dynamic Range Images", 2021.
@@ -114,9 +128,13 @@ def _open_flip() -> Perceptual:
         _, mean, _ = evaluate(*pixels, "HDR", applyMagma=False)
         return {"flip_hdr": float(mean)}
 
-    said = (
-        f"flip-evaluator {version('flip-evaluator')}, HDR-FLIP, exposures from the reference, 67.02 pixels "
-    )
-    said += "per degree, ACES"
-    column = Column("flip_hdr", "HDR-FLIP", "", f"{said}; scale aligned", higher_is_better=False)
-    return Perceptual((column,), score, said, 0.0)
+    text = f"flip-evaluator {version('flip-evaluator')}, HDR-FLIP, exposures from the reference, "
+    text += "67.02 pixels per degree, ACES"
+    column = Metric("flip_hdr", "HDR-FLIP", "", f"{text}; scale aligned", higher_is_better=False)
+    return ExternalMetric((column,), score, text, 0.0)
+
+
+def _open_hdrvdp(name: str, toolbox: Path, program: str | None) -> ExternalMetric:
+    """Open HDR-VDP through Octave or MATLAB; see `hdrlab.metrics.hdrvdp`."""
+    assert program is not None, "HDR-VDP needs a program that runs it"
+    return ExternalMetric(*open_hdrvdp(name, toolbox, program))

@@ -1,4 +1,4 @@
-"""FSITM: where the local phase of a tone-mapped picture agrees with that of its HDR picture."""
+"""FSITM: where the local phase of a tone-mapped image agrees with that of its HDR image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hdrlab.metrics.inputs import Array, as_pictures
+from hdrlab.metrics.inputs import Array, as_images
 from hdrlab.metrics.sizes import require_side
 
 _MIN_SIDE = 4  # the longer wavelength of the finer filters
@@ -38,28 +38,28 @@ class Fsitm(NamedTuple):
 
 
 def fsitm(hdr: Array, sdr: Array, alpha: float | None = None) -> Fsitm:
-    """Compare the feature maps of tone-mapped pictures, channel by channel, with those of the HDR pictures.
+    """Compare the feature maps of tone-mapped images, channel by channel, with those of the HDR images.
 
     A map is the sign of the phase α · coarse(H) + (1 − α) · fine(log H). Zeros of an HDR channel take its
     smallest other value before the logarithm; a constant channel has no feature anywhere.
 
     Args:
         hdr: Linear RGB [B, 3, H, W] in any unit, both sides at least 4; what is below 0 counts as 0.
-        sdr: Display-encoded pictures of the same shape in any range.
+        sdr: Display-encoded images of the same shape in any range.
         alpha: Weight of the coarse phase in [0, 1]; None takes 1 − 1/r for r = ⌊pixels / 2¹⁸⌋, and 0 where
             r < 2, that is below 524,288 pixels.
 
     Returns:
-        Scores, float64; NaN where a picture is not finite. All three are the same for grey pictures.
+        Scores, float64; NaN where an image is not finite. All three are the same for grey images.
 
     Raises:
-        PictureSizeError: A side is shorter than 4 pixels.
+        ImageSizeError: A side is shorter than 4 pixels.
         ValueError: Shapes do not fit, or values are integers.
 
     Source: Ziaei Nafchi, Shahkolaei, Farrahi Moghaddam and Cheriet, "FSITM: A Feature Similarity Index for
     Tone-Mapped Images", 2015.
     """
-    hdr, sdr = as_pictures(hdr, sdr)
+    hdr, sdr = as_images(hdr, sdr)
     require_side(hdr, _MIN_SIDE, "FSITM")
     if alpha is None:
         alpha = 1 - 1 / max(1, hdr.shape[-2] * hdr.shape[-1] // _PIXELS_A_STEP)
@@ -105,7 +105,7 @@ def _mirror(gains: Tensor) -> Tensor:
 
 def _filter(x: Tensor, gains: Tensor) -> Tensor:
     """Filter maps [..., H, W] with gains that give a real response."""
-    # Without its offset a constant picture is 0 exactly, not rounding noise with signs.
+    # Without its offset a constant image is 0 exactly, not rounding noise with signs.
     spectrum = torch.fft.rfft2(x - x[..., :1, :1])
     filtered: Tensor = torch.fft.irfft2(spectrum * gains[..., : spectrum.shape[-1]], s=x.shape[-2:])
     return filtered

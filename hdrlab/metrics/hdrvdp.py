@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.comparison.contest import ComparisonError
-from hdrlab.config.check import TOOLBOX_FILES, find_matlab
-from hdrlab.config.schema import ToolboxConfig
-from hdrlab.metrics import PEAK_LUMINANCE
-from hdrlab.report.model import Column
+from hdrlab.errors import EvaluationError
+from hdrlab.metrics.names import Metric
+from hdrlab.metrics.photometry import PEAK_LUMINANCE
 
 PIXELS_PER_DEGREE = 30.0  # a whole number would make Octave round what it computes with it
 ENCODING = "rgb-bt.709"
@@ -38,24 +36,16 @@ class HdrVdp:
 
     Attributes:
         metric: hdrvdp2 or hdrvdp3.
-        toolbox: Its folder.
+        main: Its main file, absolute.
         program: Octave or MATLAB.
     """
 
     metric: str
-    toolbox: Path
+    main: Path
     program: str
 
-    @classmethod
-    def find(cls, metric: str, toolbox: ToolboxConfig) -> HdrVdp:
-        """Take what a checked configuration names."""
-        folder, program = getattr(toolbox, metric), find_matlab(toolbox.program)
-        assert folder is not None
-        assert program is not None
-        return cls(metric, Path(folder).resolve(), program)
-
     def run(self, test: Values, reference: Values) -> tuple[float, str]:
-        """Score a picture.
+        """Score an image.
 
         Args:
             test: Values [H, W, 3] in cd/m².
@@ -65,15 +55,15 @@ class HdrVdp:
             The quality, and the program's name and version.
 
         Raises:
-            ComparisonError: The program ends without one.
+            EvaluationError: The program ends without one.
         """
         from scipy.io import savemat
 
-        with TemporaryDirectory() as folder, as_file(files("hdrlab.comparison") / "hdrlab_vdp.m") as driver:
+        with TemporaryDirectory() as folder, as_file(files("hdrlab.metrics") / "hdrlab_vdp.m") as driver:
             pair = {"test": test, "reference": reference, "encoding": ENCODING, "ppd": PIXELS_PER_DEGREE}
             savemat(Path(folder) / "pair.mat", pair)
-            words = ", ".join(_quoted(str(word)) for word in (self.metric, self.toolbox, folder))
-            done = self._call(f"addpath({_quoted(str(driver.parent))}); hdrlab_vdp({words})")
+            arguments = ", ".join(_quoted(str(one)) for one in (self.metric, self.main.parent, folder))
+            done = self._call(f"addpath({_quoted(str(driver.parent))}); hdrlab_vdp({arguments})")
             written = Path(folder) / "quality.txt"
             lines = (
                 written.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -85,11 +75,12 @@ class HdrVdp:
         except (IndexError, ValueError):
             quality = math.nan
         if done.returncode or not math.isfinite(quality):
-            said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            reason = next((line for line in said if "error" in line.lower()), said[-1] if said else "silence")
-            raise ComparisonError(
-                f"metrics={self.metric}: {self.program} gave no quality ({reason}); is {self.toolbox} the "
-                "whole toolbox, and does it run there?"
+            output = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+            last = output[-1] if output else "silence"
+            reason = next((line for line in output if "error" in line.lower()), last)
+            raise EvaluationError(
+                f"metrics={self.metric}: {self.program} gave no quality ({reason}); is {self.main.parent} "
+                "the whole toolbox, and does it run there?"
             )
         return quality, lines[1] if len(lines) > 1 else Path(self.program).name
 
@@ -105,61 +96,62 @@ class HdrVdp:
                 stdin=subprocess.DEVNULL,
             )
         except OSError as error:
-            raise ComparisonError(f"metrics={self.metric}: {self.program} cannot be run ({error})") from error
+            raise EvaluationError(f"metrics={self.metric}: {self.program} cannot be run ({error})") from error
 
     @property
     def version(self) -> str:
         """What the toolbox says of its version, and the digest of its main file."""
-        main = (self.toolbox / TOOLBOX_FILES[self.metric]).read_bytes()
-        texts = [self.toolbox / name for name in _VERSION_FILES]
+        texts = [self.main.with_name(name) for name in _VERSION_FILES]
         found = (
             re.search(r"\d+\.\d+(\.\d+)*", t.read_text("utf-8", "replace")) for t in texts if t.is_file()
         )
         number = next((match[0] for match in found if match), "of an unknown version")
-        return f"{number}, {TOOLBOX_FILES[self.metric]} with SHA-256 {hashlib.sha256(main).hexdigest()[:16]}"
+        digest = hashlib.sha256(self.main.read_bytes()).hexdigest()
+        return f"{number}, {self.main.name} with SHA-256 {digest[:16]}"
 
 
-def open_hdrvdp(metric: str, toolbox: ToolboxConfig) -> tuple[tuple[Column, ...], Score, str]:
-    """Open a toolbox, and try it on a small picture.
+def open_hdrvdp(metric: str, toolbox: Path, program: str) -> tuple[tuple[Metric, ...], Score, str]:
+    """Open a toolbox, and try it on a small image.
 
     Args:
         metric: hdrvdp2 or hdrvdp3.
-        toolbox: What the user has installed.
+        toolbox: The main file of what the user has installed.
+        program: Octave or MATLAB.
 
     Returns:
-        Its columns; what scores absolute pictures [1, 3, H, W], test and reference; and what must be quoted.
+        What it gives; what scores absolute images [1, 3, H, W], test and reference; and what must be quoted.
 
     Raises:
-        ComparisonError: It does not run.
+        EvaluationError: It does not run.
 
     Source:
         Mantiuk et al., "HDR-VDP-2: A calibrated visual metric for visibility and quality predictions in all
         luminance conditions", 2011; Mantiuk, Hammou and Hanji, "HDR-VDP-3", 2023. Of HDR-VDP-2 the protocol
         is that of SingleHDR's authors, `stretch`.
     """
-    vdp = HdrVdp.find(metric, toolbox)
+    vdp = HdrVdp(metric, toolbox.resolve(), program)
     ramp = np.tile(np.logspace(-1, 3, 256)[:, None, None], (1, 256, 3))
-    _, program = vdp.run(ramp, ramp)
-    said = f"{vdp.version}, {program}, {ENCODING} on the toolbox's own display, "
-    said += f"{PIXELS_PER_DEGREE:.0f} pixels per degree"
+    _, ran = vdp.run(ramp, ramp)
+    text = f"{vdp.version}, {ran}, {ENCODING} on the toolbox's own display, "
+    text += f"{PIXELS_PER_DEGREE:.0f} pixels per degree"
     if metric == "hdrvdp2":
-        said = f"HDR-VDP-2 {said}, both pictures stretched one by one to 1 … 999, 0.1 % of the values beyond"
-        return (Column(metric, "HDR-VDP-2 Q", "", said),), lambda *pair: _score_2(vdp, *pair), said
-    said = f"HDR-VDP-3 {said}, task quality, Q_JOD"
-    columns = tuple(
-        Column(
+        text = f"HDR-VDP-2 {text}, both images stretched one by one to 1 … 999, 0.1 % of the values beyond"
+        return (Metric(metric, "HDR-VDP-2 Q", "", text),), lambda *pair: _score_2(vdp, *pair), text
+    text = f"HDR-VDP-3 {text}, task quality, Q_JOD"
+    metrics = tuple(
+        Metric(
             f"{metric}_{mode}",
             f"HDR-VDP-3 {mode}",
             "JOD",
-            f"{said}; clipped at {peak:.0f} cd/m²; scale aligned",
+            f"{text}; clipped at {peak:.0f} cd/m²; scale aligned",
         )
         for mode, peak in PEAK_LUMINANCE.items()
     )
-    return columns, lambda *pair: _score_3(vdp, *pair), said
+    return metrics, lambda *pair: _score_3(vdp, *pair), text
 
 
 def stretch(pixels: Values) -> Values:
-    """Bring a picture to 1 … 999 as SingleHDR's authors do before HDR-VDP-2.
+    """Bring an image to 1 … 999 as SingleHDR's authors do before HDR-VDP-2.
 
     Of N values, k = round(N / 1000), a and b are the k-th smallest and the k-th largest;
     x ← (x − a) · 998 / (b − a + 1e-8) + 1, and what is negative becomes 0.
@@ -187,8 +179,8 @@ def _score_3(vdp: HdrVdp, test: Tensor, reference: Tensor) -> dict[str, float]:
     }
 
 
-def _rows(picture: Tensor) -> Values:
-    return np.ascontiguousarray(picture[0].permute(1, 2, 0).double().numpy())
+def _rows(image: Tensor) -> Values:
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).double().numpy())
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the metrics accept: tensors or NumPy arrays, one picture or a batch, and a mask of pixels."""
+"""What the metrics accept: tensors or NumPy arrays, one image or a batch, and a mask of pixels."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def as_tensor(values: Array) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def as_pictures(*pictures: Array) -> tuple[Tensor, ...]:
-    """Return pictures as tensors [B, C, H, W] of one shape and dtype.
+def as_images(*images: Array) -> tuple[Tensor, ...]:
+    """Return images as tensors [B, C, H, W] of one shape and dtype.
 
-    A single picture may come as [C, H, W] or as [H, W, C], told apart by the end that has 3 channels or 1.
+    A single image may come as [C, H, W] or as [H, W, C], distinguished by the end that has 3 channels or 1.
 
     Raises:
         ValueError: The shapes differ or are none of these, or the values are integers.
     """
-    tensors = [_as_batch(as_tensor(picture)) for picture in pictures]
+    tensors = [_as_batch(as_tensor(image)) for image in images]
     if len({t.shape for t in tensors}) > 1:
         raise ValueError(
-            f"pictures of one size are compared, not {' and '.join(str(list(t.shape)) for t in tensors)}"
+            f"images of one size are compared, not {' and '.join(str(list(t.shape)) for t in tensors)}"
         )
     wide = any(t.dtype == torch.float64 for t in tensors)
     return tuple(t.double() if wide else t for t in tensors)
@@ -55,7 +55,7 @@ def pixel_mean(values: Tensor, mask: Array | None = None) -> Tensor:
         Means [B]; NaN where a mask is empty.
 
     Raises:
-        ValueError: The mask does not fit the pictures.
+        ValueError: The mask does not fit the images.
     """
     if mask is None:
         return values.mean(dim=(1, 2, 3))
@@ -63,19 +63,19 @@ def pixel_mean(values: Tensor, mask: Array | None = None) -> Tensor:
     return torch.where(weights > 0, weights * values, 0).sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3))
 
 
-def as_weights(mask: Array, pictures: Tensor) -> Tensor:
-    """Return a mask as weights of the pictures' shape and dtype.
+def as_weights(mask: Array, images: Tensor) -> Tensor:
+    """Return a mask as weights of the images' shape and dtype.
 
     Raises:
-        ValueError: The mask does not fit the pictures.
+        ValueError: The mask does not fit the images.
     """
     weights = torch.from_numpy(np.ascontiguousarray(mask)) if isinstance(mask, np.ndarray) else mask
-    batch, _, height, width = pictures.shape
-    if tuple(weights.shape) not in ((height, width), (batch, 1, height, width), tuple(pictures.shape)):
+    batch, _, height, width = images.shape
+    if tuple(weights.shape) not in ((height, width), (batch, 1, height, width), tuple(images.shape)):
         raise ValueError(
-            f"the mask has shape {list(weights.shape)}; these pictures need [{batch}, 1, {height}, {width}]"
+            f"the mask has shape {list(weights.shape)}; these images need [{batch}, 1, {height}, {width}]"
         )
-    return weights.to(pictures).expand_as(pictures)
+    return weights.to(images).expand_as(images)
 
 
 def _as_batch(tensor: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _as_batch(tensor: Tensor) -> Tensor:
         tensor = (tensor.permute(2, 0, 1) if channels_last else tensor).unsqueeze(0)
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
         raise ValueError(
-            f"pictures are [B, C, H, W], or a single [C, H, W] or [H, W, C], with 3 channels or 1; "
+            f"images are [B, C, H, W], or a single [C, H, W] or [H, W, C], with 3 channels or 1; "
             f"not {list(tensor.shape)}"
         )
     return tensor

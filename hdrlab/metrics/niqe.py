@@ -1,12 +1,15 @@
-"""NIQE: how far the local statistics of a picture lie from those of pristine ones; needs no reference.
+"""NIQE: how far the local statistics of an image lie from those of pristine ones; needs no reference.
 
-The published model of pristine pictures is its authors' and is loaded from the user's file; a model fitted to
-other pictures gives scores that compare among themselves only. All values are computed in float64.
+The published model of pristine images is its authors' and is loaded from the user's file; a model fitted to
+other images gives scores that compare among themselves only. All values are computed in float64.
 """
 
 from __future__ import annotations
 
+import lzma
+import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -19,9 +22,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.metrics.inputs import Array, as_pictures
-from hdrlab.metrics.sizes import PictureSizeError
-from hdrlab.metrics.windows import gaussian_window, window_mean
+from hdrlab.errors import ImageSizeError, WeightsError
+from hdrlab.metrics.inputs import Array, as_images
+from hdrlab.metrics.mat_file import read_matrices
+from hdrlab.ops.windows import gaussian_window, window_mean
 
 NIQE_BLOCK = 96
 """Side of a block in pixels; half of it at the second scale."""
@@ -37,18 +41,17 @@ _MODEL_NAMES = (("mu_prisparam", "cov_prisparam"), ("mu_pris_param", "cov_pris_p
 """What files call mean and covariance: the authors' .mat, and the .npz of BasicSR."""
 
 _BROKEN_FILE = (
-    OSError, ValueError, TypeError, LookupError, EOFError, NotImplementedError, MemoryError,
-    zipfile.BadZipFile, zlib.error, struct.error,
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError, MemoryError,
+    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
-"""What reading damaged files raises, beside SciPy's own."""
+"""What reading damaged files raises."""
 
-
-class NiqeModelError(ValueError):
-    """A model of pristine pictures cannot be read or fitted."""
+_LARGEST = 1 << 16
+"""Bytes that an array of a model may have, with its header; larger ones are passed over unread."""
 
 
 class NiqeModel(NamedTuple):
-    """Distribution of the features of pristine pictures.
+    """Distribution of the features of pristine images.
 
     Attributes:
         mean: Mean [36], float64.
@@ -74,57 +77,57 @@ class Aggd(NamedTuple):
 
 
 def niqe(sdr: Array, model: NiqeModel) -> Tensor:
-    """Score pictures by the distance of their statistics from those of pristine ones; lower is better.
+    """Score images by the distance of their statistics from those of pristine ones; lower is better.
 
-    Pictures are cropped to whole blocks of 96×96 from the top left; flat blocks are left out.
+    Images are cropped to whole blocks of 96×96 from the top left; flat blocks are left out.
 
     Args:
-        sdr: Display-encoded pictures [B, 3, H, W] in [0, 1], of at least two blocks; not rounded to 8 bits.
+        sdr: Display-encoded images [B, 3, H, W] in [0, 1], of at least two blocks; not rounded to 8 bits.
         model: From `load_niqe_model` or `fit_niqe`.
 
     Returns:
-        Distance [B] ≥ 0, float64; NaN where a picture is not finite, or all blocks but one are flat.
+        Distance [B] ≥ 0, float64; NaN where an image is not finite, or all blocks but one are flat.
 
     Raises:
-        PictureSizeError: A picture has fewer than two blocks.
-        ValueError: The shape is not that of pictures, or values are integers.
+        ImageSizeError: An image has fewer than two blocks.
+        ValueError: The shape is not that of images, or values are integers.
 
     Source: Mittal, Soundararajan and Bovik, "Making a 'Completely Blind' Image Quality Analyzer", 2013.
     """
-    (sdr,) = as_pictures(sdr)
+    (sdr,) = as_images(sdr)
     features, _ = _block_features(sdr)
     finite = sdr.isfinite().all(dim=-1).all(dim=-1).all(dim=-1)
     scores = torch.stack([_distance(_complete(rows), model) for rows in features])
     return torch.where(finite, scores, torch.nan)
 
 
-def fit_niqe(pictures: Iterable[Array]) -> NiqeModel:
-    """Fit the model to pristine pictures, by the blocks of each that are sharper than ¾ of its sharpest.
+def fit_niqe(images: Iterable[Array]) -> NiqeModel:
+    """Fit the model to pristine images, by the blocks of each that are sharper than ¾ of its sharpest.
 
     Args:
-        pictures: Display-encoded pictures [B, 3, H, W] or [3, H, W] in [0, 1], of any sizes of at least two
+        images: Display-encoded images [B, 3, H, W] or [3, H, W] in [0, 1], of any sizes of at least two
             blocks.
 
     Returns:
         The model.
 
     Raises:
-        NiqeModelError: Fewer than 37 blocks are left, too few for a covariance of 36 features.
-        PictureSizeError: A picture has fewer than two blocks.
-        ValueError: A shape is not that of pictures, or values are integers.
+        WeightsError: Fewer than 37 blocks are left, too few for a covariance of 36 features.
+        ImageSizeError: An image has fewer than two blocks.
+        ValueError: A shape is not that of images, or values are integers.
 
     Source: As in `niqe`.
     """
     kept = []
-    for picture in pictures:
-        features, sharpness = _block_features(*as_pictures(picture))
+    for image in images:
+        features, sharpness = _block_features(*as_images(image))
         sharp = sharpness > _SHARPNESS * sharpness.amax(dim=1, keepdim=True)
         kept.append(_complete(features[sharp]).cpu())
     rows = torch.cat(kept) if kept else torch.empty(0, _FEATURES)
     if len(rows) <= _FEATURES:
-        raise NiqeModelError(
-            f"{len(rows)} sharp blocks in {len(kept)} pictures; a NIQE model needs at least "
-            f"{_FEATURES + 1}: give more or larger pictures"
+        raise WeightsError(
+            f"{len(rows)} sharp blocks in {len(kept)} images; a NIQE model needs at least "
+            f"{_FEATURES + 1}: give more or larger images"
         )
     return NiqeModel(rows.mean(dim=0), rows.T.cov())
 
@@ -133,14 +136,14 @@ def load_niqe_model(path: str | Path) -> NiqeModel:
     """Read a model from a file.
 
     Args:
-        path: The authors' `modelparameters.mat`, or an .npz with the same names (mu_prisparam and
-            cov_prisparam) or those of BasicSR (mu_pris_param and cov_pris_param).
+        path: The authors' `modelparameters.mat` (MATLAB 5 to 7.2), or an .npz with the same names
+            (mu_prisparam and cov_prisparam) or those of BasicSR (mu_pris_param and cov_pris_param).
 
     Returns:
         The model.
 
     Raises:
-        NiqeModelError: The file cannot be read, or holds no such arrays of 36 and of 36×36 finite numbers.
+        WeightsError: The file cannot be read, or holds no such arrays of 36 and of 36×36 finite numbers.
     """
     arrays = _read_arrays(Path(path))
     for mean, covariance in _MODEL_NAMES:
@@ -149,7 +152,7 @@ def load_niqe_model(path: str | Path) -> NiqeModel:
                 _as_parameter(arrays[mean].ravel(), (_FEATURES,), f"{mean} of {path}"),
                 _as_parameter(arrays[covariance], (_FEATURES, _FEATURES), f"{covariance} of {path}"),
             )
-    raise NiqeModelError(
+    raise WeightsError(
         f"{path} is no NIQE model: it holds {', '.join(sorted(arrays)) or 'no arrays'}, not "
         f"{' or '.join(' and '.join(names) for names in _MODEL_NAMES)}"
     )
@@ -160,11 +163,18 @@ def save_niqe_model(model: NiqeModel, path: str | Path) -> None:
 
     Args:
         model: From `fit_niqe`.
-        path: The file, which is replaced.
+        path: The file, which is replaced once the new one is whole.
     """
     mean, covariance = (values.cpu().numpy() for values in model)
-    with Path(path).open("wb") as file:
-        np.savez(file, mu_prisparam=mean, cov_prisparam=covariance)
+    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            np.savez(file, mu_prisparam=mean, cov_prisparam=covariance)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def fit_aggd(samples: Tensor) -> Aggd:
@@ -202,26 +212,26 @@ def _look_up_shape(ratio: Tensor) -> Tensor:
     return shapes[torch.where(nearer_below, above - 1, above)]
 
 
-def _block_features(pictures: Tensor) -> tuple[Tensor, Tensor]:
+def _block_features(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return features [B, N, 36] and sharpness [B, N] of the blocks; NaN among a flat block's features."""
-    rows, columns = (size // NIQE_BLOCK for size in pictures.shape[-2:])
+    rows, columns = (size // NIQE_BLOCK for size in images.shape[-2:])
     if rows * columns < 2:
-        raise PictureSizeError(
-            f"NIQE needs pictures of at least two blocks of {NIQE_BLOCK}×{NIQE_BLOCK} pixels, such as "
-            f"{NIQE_BLOCK}×{2 * NIQE_BLOCK}, not {pictures.shape[-2]}×{pictures.shape[-1]}: leave them out "
+        raise ImageSizeError(
+            f"NIQE needs images of at least two blocks of {NIQE_BLOCK}×{NIQE_BLOCK} pixels, such as "
+            f"{NIQE_BLOCK}×{2 * NIQE_BLOCK}, not {images.shape[-2]}×{images.shape[-1]}: leave them out "
             f"or judge larger ones"
         )
-    grey = _grey_codes(pictures[..., : rows * NIQE_BLOCK, : columns * NIQE_BLOCK])
+    grey = _grey_codes(images[..., : rows * NIQE_BLOCK, : columns * NIQE_BLOCK])
     fine, deviation = _normalise(grey)
     coarse, _ = _normalise(_halve(grey))
     features = [_statistics(_blocks(fine, NIQE_BLOCK)), _statistics(_blocks(coarse, NIQE_BLOCK // 2))]
     return torch.cat(features, dim=-1), _blocks(deviation, NIQE_BLOCK).mean(dim=(-2, -1))
 
 
-def _grey_codes(pictures: Tensor) -> Tensor:
+def _grey_codes(images: Tensor) -> Tensor:
     """Return Rec. 601 luma [B, 1, H, W] in 0 … 255."""
-    weights = torch.tensor((0.299, 0.587, 0.114), dtype=torch.float64, device=pictures.device)
-    return 255 * (pictures.double() * weights.view(3, 1, 1)).sum(dim=1, keepdim=True)
+    weights = torch.tensor((0.299, 0.587, 0.114), dtype=torch.float64, device=images.device)
+    return 255 * (images.double() * weights.view(3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def _normalise(grey: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,21 +281,24 @@ def _distance(rows: Tensor, model: NiqeModel) -> Tensor:
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
         if zipfile.is_zipfile(path):
-            with np.load(path) as arrays:
-                return dict(arrays)
-        return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except (*_BROKEN_FILE, MatReadError) as error:
-        raise NiqeModelError(f"{path} cannot be read as a .mat or .npz file: {error}") from error
+            with zipfile.ZipFile(path) as archive:
+                small = [one for one in archive.infolist() if one.file_size <= _LARGEST]
+                return {one.filename.removesuffix(".npy"): _read_npy(archive, one) for one in small}
+        return read_matrices(path, _LARGEST)
+    except _BROKEN_FILE as error:
+        raise WeightsError(f"{path} cannot be read as a .mat or .npz file: {error!s:.500}") from error
+
+
+def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _as_parameter(values: NDArray[Any], shape: tuple[int, ...], name: str) -> Tensor:
     if values.shape != shape or values.dtype.kind != "f" or not np.isfinite(values).all():
-        raise NiqeModelError(
+        raise WeightsError(
             f"{name} has the shape {values.shape} and type {values.dtype}; a NIQE model needs {shape} finite "
             f"numbers"
         )

@@ -1,4 +1,4 @@
-"""Scale: alignment of a test picture to its reference, clipped pixels, and the photometric anchor."""
+"""Scale: alignment of a test image to its reference, clipped pixels, and the photometric anchor."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hdrlab.metrics.inputs import Array, as_pictures, as_weights
-from hdrlab.ops.transfer import luminance
+from hdrlab.metrics.inputs import Array, as_images, as_weights
+from hdrlab.ops.colour import luminance
 
 DisplayMode = Literal["display", "wide"]
 
@@ -20,23 +20,23 @@ ANCHOR_LUMINANCE = 20.0
 """The luminance in cd/m² at which the reference's median is placed."""
 
 CLIP_THRESHOLD = 249 / 255
-"""The code from which a pixel of an 8-bit picture counts as clipped."""
+"""The code from which a pixel of an 8-bit image counts as clipped."""
 
 
 def clipped_mask(ldr: Array, threshold: float = CLIP_THRESHOLD) -> Tensor:
     """Mark the pixels whose largest channel reaches the threshold.
 
     Args:
-        ldr: Display-encoded pictures [B, 3, H, W] in [0, 1], in steps of 1/255.
+        ldr: Display-encoded images [B, 3, H, W] in [0, 1], in steps of 1/255.
         threshold: The smallest clipped value.
 
     Returns:
         Boolean mask [B, 1, H, W].
 
     Raises:
-        ValueError: The shape is not that of pictures, or values are integers.
+        ValueError: The shape is not that of images, or values are integers.
     """
-    (ldr,) = as_pictures(ldr)
+    (ldr,) = as_images(ldr)
     return ldr.amax(dim=1, keepdim=True) >= threshold
 
 
@@ -60,25 +60,25 @@ def alignment_mask(ldr: Array, reference: Array | None = None, clip_point: float
         return unclipped
     if reference is None or clip_point is None:
         raise ValueError("reference and clip_point are given together or not at all")
-    (reference, _) = as_pictures(reference, ldr)
+    (reference, _) = as_images(reference, ldr)
     return unclipped & (reference.amax(dim=1, keepdim=True) < clip_point)
 
 
 def align_scale(test: Array, reference: Array, mask: Array | None = None) -> Tensor:
-    """Find the factor that brings test pictures closest to their references, Σ test·reference / Σ test².
+    """Find the factor that brings test images closest to their references, Σ test·reference / Σ test².
 
     Args:
-        test: Linear pictures [B, C, H, W].
+        test: Linear images [B, C, H, W].
         reference: The same shape and domain.
         mask: Pixels to fit on, [B, 1, H, W]; None takes all.
 
     Returns:
-        Factor [B] to multiply the test pictures by; 1 where these are black.
+        Factor [B] to multiply the test images by; 1 where these are black.
 
     Raises:
         ValueError: Shapes do not fit, or values are integers.
     """
-    test, reference = as_pictures(test, reference)
+    test, reference = as_images(test, reference)
     if mask is not None:
         keep = as_weights(mask, test) > 0
         test, reference = torch.where(keep, test, 0), torch.where(keep, reference, 0)
@@ -89,30 +89,30 @@ def align_scale(test: Array, reference: Array, mask: Array | None = None) -> Ten
 
 @dataclass(frozen=True)
 class Display:
-    """Brings relative pictures to absolute luminance, as one display shows all of them.
+    """Brings relative images to absolute luminance, as one display shows all of them.
 
     Attributes:
-        factor: cd/m² per unit of the pictures, [B].
+        factor: cd/m² per unit of the images, [B].
         peak: Where the display clips, in cd/m².
     """
 
     factor: Tensor
     peak: float
 
-    def __call__(self, picture: Array) -> Tensor:
+    def __call__(self, image: Array) -> Tensor:
         """Scale and clip.
 
         Args:
-            picture: Linear pictures [B, C, H, W] in the unit of the reference that set the factor.
+            image: Linear images [B, C, H, W] in the unit of the reference that set the factor.
 
         Returns:
-            Absolute pictures [B, C, H, W] in cd/m², from 0 to the peak.
+            Absolute images [B, C, H, W] in cd/m², from 0 to the peak.
 
         Raises:
-            ValueError: The shape is not that of pictures, or values are integers.
+            ValueError: The shape is not that of images, or values are integers.
         """
-        (picture,) = as_pictures(picture)
-        return (picture * self.factor.to(picture).view(-1, 1, 1, 1)).clamp(0, self.peak)
+        (image,) = as_images(image)
+        return (image * self.factor.to(image).view(-1, 1, 1, 1)).clamp(0, self.peak)
 
 
 def anchor_luminance(
@@ -120,7 +120,7 @@ def anchor_luminance(
 ) -> Display:
     """Set a display so that the median luminance of each reference lies at a number of cd/m².
 
-    Where more than half of a picture is black, the median is that of the other pixels.
+    Where more than half of an image is black, the median is that of the other pixels.
 
     Args:
         reference: Linear RGB [B, 3, H, W], in any unit.
@@ -131,11 +131,11 @@ def anchor_luminance(
         The display for reference and test alike; NaN is all it shows where a reference is black.
 
     Raises:
-        ValueError: The mode is unknown, the shape is not that of RGB pictures, or values are integers.
+        ValueError: The mode is unknown, the shape is not that of RGB images, or values are integers.
     """
     if mode not in PEAK_LUMINANCE:
         raise ValueError(f"display mode {mode!r} is unknown: use one of {', '.join(PEAK_LUMINANCE)}")
-    (reference,) = as_pictures(reference)
+    (reference,) = as_images(reference)
     medians = torch.stack([_median_luminance(values) for values in luminance(reference).flatten(start_dim=1)])
     return Display(median_cd / medians, PEAK_LUMINANCE[mode])
 

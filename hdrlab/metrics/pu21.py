@@ -1,6 +1,6 @@
 """The PU21 encoding of absolute luminance, and PSNR and SSIM in it.
 
-Values are absolute: a 1 means 1 cd/m². `hdrlab.metrics.photometry` brings relative pictures there.
+Values are absolute: a 1 means 1 cd/m². `hdrlab.metrics.photometry` brings relative images there.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from typing import Literal
 
 from torch import Tensor
 
-from hdrlab.metrics.inputs import Array, as_pictures, as_tensor, pixel_mean
-from hdrlab.metrics.pixel_errors import psnr
-from hdrlab.ops.transfer import luminance
+from hdrlab.metrics.inputs import Array, as_images, as_tensor
+from hdrlab.metrics.pixel import psnr
+from hdrlab.metrics.ssim import ms_ssim, ssim
+from hdrlab.ops.colour import luminance
 
 PU21Variant = Literal["banding", "banding_glare", "peaks", "peaks_glare"]
 
 PU21_PEAK = 256.0
 """Signal peak of the metrics: about the code of 100 cd/m², the convention of the authors' code.
 
-With the code of 1,000 or of 10,000 cd/m² as the peak the same pictures score 4.30 or 7.33 dB higher.
+With the code of 1,000 or of 10,000 cd/m² as the peak the same images score 4.30 or 7.33 dB higher.
 """
 
 _LOWEST, _HIGHEST = 0.005, 10_000.0
@@ -86,12 +87,12 @@ def psnr_pu21(test: Array, reference: Array, mask: Array | None = None) -> Tenso
         mask: Pixels to use, [B, 1, H, W]; None takes all.
 
     Returns:
-        PSNR [B] in dB; infinite for equal pictures, NaN where a mask is empty.
+        PSNR [B] in dB; infinite for equal images, NaN where a mask is empty.
 
     Raises:
         ValueError: Shapes do not fit, or values are integers.
     """
-    test, reference = as_pictures(test, reference)
+    test, reference = as_images(test, reference)
     return psnr(pu21_encode(test), pu21_encode(reference), peak=PU21_PEAK, mask=mask)
 
 
@@ -110,27 +111,13 @@ def ssim_pu21(test: Array, reference: Array, mask: Array | None = None) -> Tenso
         mask: Window centres to use, [B, 1, H, W]; None takes all.
 
     Returns:
-        SSIM [B], 1 for equal pictures; NaN where a mask is empty.
+        SSIM [B], 1 for equal images; NaN where a mask is empty.
 
     Raises:
-        ValueError: Shapes do not fit, a side is too short, or values are integers.
-
-    Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
+        ImageSizeError: A side is too short.
+        ValueError: Shapes do not fit, or values are integers.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    encoded_test, encoded_reference = _encode_luminance(test, reference)
-    if min(encoded_test.shape[-2:]) < 6:
-        raise ValueError(f"SSIM needs pictures of at least 6×6 pixels, not {list(encoded_test.shape[-2:])}")
-    _, quality = structural_similarity_index_measure(
-        encoded_test,
-        encoded_reference,
-        sigma=1.5,
-        data_range=PU21_PEAK,
-        reduction="none",
-        return_full_image=True,
-    )
-    return pixel_mean(quality, mask)
+    return ssim(*_encode_luminance(test, reference), PU21_PEAK, mask)
 
 
 def ms_ssim_pu21(test: Array, reference: Array) -> Tensor:
@@ -141,27 +128,17 @@ def ms_ssim_pu21(test: Array, reference: Array) -> Tensor:
         reference: The same shape and domain.
 
     Returns:
-        MS-SSIM [B], 1 for equal pictures.
+        MS-SSIM [B], 1 for equal images.
 
     Raises:
-        ValueError: Shapes do not fit, a side is too short, or values are integers.
-
-    Source: Wang et al., "Multi-scale Structural Similarity for Image Quality Assessment", 2003.
+        ImageSizeError: A side is too short.
+        ValueError: Shapes do not fit, or values are integers.
     """
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    encoded_test, encoded_reference = _encode_luminance(test, reference)
-    if min(encoded_test.shape[-2:]) <= 160:
-        raise ValueError(
-            f"MS-SSIM needs pictures above 160 pixels a side, not {list(encoded_test.shape[-2:])}"
-        )
-    return multiscale_structural_similarity_index_measure(
-        encoded_test, encoded_reference, sigma=1.5, data_range=PU21_PEAK, reduction="none"
-    )
+    return ms_ssim(*_encode_luminance(test, reference), PU21_PEAK)
 
 
 def _encode_luminance(test: Array, reference: Array) -> tuple[Tensor, Tensor]:
-    test, reference = as_pictures(test, reference)
+    test, reference = as_images(test, reference)
     return pu21_encode(luminance(test)), pu21_encode(luminance(reference))
 
 

@@ -1,4 +1,4 @@
-"""Response correction: fits the tone and colour of a test picture to its reference before it is scored."""
+"""Response correction: fits the tone and colour of a test image to its reference before it is scored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hdrlab.metrics.inputs import Array, as_pictures
-from hdrlab.ops.transfer import pq_decode, pq_encode
+from hdrlab.metrics.inputs import Array, as_images
+from hdrlab.ops.encoding import pq_decode, pq_encode
 
 _LOWEST, _HIGHEST = 0.005, 10_000.0
 _XYZ_RANGE = (1e-4, 1e8)
@@ -24,7 +24,7 @@ def crf_correct(test: Array, reference: Array) -> Tensor:
     """Remove what a different response curve and colour matrix could explain.
 
     A cubic is fitted to the PQ-encoded luminance, and cubic polynomials in both chromaticities u′v′ to
-    each of these, 20 parameters per picture. The fit sees the reference: scores after it are those of an
+    each of these, 20 parameters per image. The fit sees the reference: scores after it are those of an
     oracle, to be named as such and shown beside the uncorrected ones.
 
     Args:
@@ -32,7 +32,7 @@ def crf_correct(test: Array, reference: Array) -> Tensor:
         reference: The same shape and domain.
 
     Returns:
-        The corrected test pictures [B, 3, H, W] in cd/m², ≥ 0.
+        The corrected test images [B, 3, H, W] in cd/m², ≥ 0.
 
     Raises:
         ValueError: Shapes do not fit, or values are integers.
@@ -40,25 +40,41 @@ def crf_correct(test: Array, reference: Array) -> Tensor:
     Source: Hanji et al., "Comparison of single image HDR reconstruction methods — the caveats of quality
     assessment", 2022.
     """
-    test, reference = as_pictures(test, reference)
+    test, reference = as_images(test, reference)
     pairs = zip(test, reference, strict=True)
-    return torch.stack([_correct(t.double(), r.double()) for t, r in pairs]).to(test.dtype)
+    return torch.stack([ResponseCorrection(true[None])(one[None])[0] for one, true in pairs])
 
 
-def _correct(test: Tensor, reference: Tensor) -> Tensor:
-    """Correct one picture [3, H, W] in double precision."""
-    test_y, test_uv = _rgb_to_luv(test.flatten(start_dim=1).T)
-    true_y, true_uv = _rgb_to_luv(reference.flatten(start_dim=1).T)
+class ResponseCorrection:
+    """`crf_correct` to one reference, whose part in the fit is computed once.
 
-    test_pq = pq_encode(test_y)
-    weights = _fit(_luminance_columns, test_pq, pq_encode(true_y))
-    floor, ceiling = pq_encode(test.new_tensor([_LOWEST, _HIGHEST]))
-    fitted_pq = _apply(_luminance_columns, test_pq, weights).clamp(floor, ceiling)
+    Args:
+        reference: Absolute linear RGB [1, 3, H, W] in cd/m².
+    """
 
-    identity = test.new_zeros(8, 2)
-    identity[5, 0] = identity[6, 1] = 1
-    weights = _fit(_chroma_columns, test_uv, true_uv, ridge=_RIDGE * len(test_uv), prior=identity)
-    return _luv_to_rgb(pq_decode(fitted_pq), _apply(_chroma_columns, test_uv, weights)).T.reshape(test.shape)
+    def __init__(self, reference: Tensor) -> None:
+        self.true_pq, self.true_uv = _encode(reference)
+
+    def __call__(self, test: Tensor) -> Tensor:
+        """Correct a test image of the reference's shape and domain; computed in double precision."""
+        pq, uv = _encode(test)
+        weights = _fit(_luminance_columns, pq, self.true_pq)
+        floor, ceiling = pq_encode(pq.new_tensor([_LOWEST, _HIGHEST]))
+        identity = pq.new_zeros(8, 2)
+        identity[5, 0] = identity[6, 1] = 1
+        mixing = _fit(_chroma_columns, uv, self.true_uv, ridge=_RIDGE * len(uv), prior=identity)
+        corrected = torch.empty(len(pq), 3, dtype=test.dtype, device=test.device)
+        parts = zip(*(torch.split(values, _CHUNK) for values in (corrected, pq, uv)), strict=True)
+        for into, part_pq, part_uv in parts:
+            fitted = (_luminance_columns(part_pq) @ weights).clamp(floor, ceiling)
+            into.copy_(_luv_to_rgb(pq_decode(fitted), _chroma_columns(part_uv) @ mixing))
+        return corrected.T.reshape(test.shape)
+
+
+def _encode(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the PQ-encoded luminance [N, 1] and the scaled chromaticities [N, 2] of an image, in float64."""
+    parts = [_rgb_to_luv(part.double()) for part in torch.split(image.flatten(start_dim=2)[0].T, _CHUNK)]
+    return torch.cat([pq_encode(y) for y, _ in parts]), torch.cat([uv for _, uv in parts])
 
 
 def _rgb_to_luv(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,10 +114,6 @@ def _fit(columns: _Columns, x: Tensor, y: Tensor, ridge: float = 0.0, prior: Ten
         moment = moment + design.T @ part_y
     assert isinstance(gram, Tensor)
     gram = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    # The pseudo-inverse also serves a picture of one luminance, where the cubic is not determined.
+    # The pseudo-inverse also serves an image of one luminance, where the cubic is not determined.
     inverse: Tensor = torch.linalg.pinv(gram, hermitian=True)
     return inverse @ (moment + ridge * prior)
-
-
-def _apply(columns: _Columns, x: Tensor, weights: Tensor) -> Tensor:
-    return torch.cat([columns(part) @ weights for part in torch.split(x, _CHUNK)])

@@ -6,6 +6,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hdrlab.nets.compact import (
+    CompactDequantizationNet,
+    CompactHallucinationNet,
+    CompactLinearizationNet,
+)
 from hdrlab.nets.hallucination import HallucinationNet
 from hdrlab.nets.layers import Net, require_choice
 from hdrlab.nets.linearization import LinearizationNet
@@ -21,6 +26,7 @@ NETS: Mapping[str, tuple[Callable[..., Net], Mapping[str, Mapping[str, Any]]]] =
             "default": {"upsampling": "half_pixel"},
             "official": {"upsampling": "legacy"},
             "tf2": {"upsampling": "half_pixel"},
+            "compact": {},
         },
     ),
     "linearization": (
@@ -29,6 +35,7 @@ NETS: Mapping[str, tuple[Callable[..., Net], Mapping[str, Mapping[str, Any]]]] =
             "default": {"histogram": "paper", "bn_momentum": 0.001},
             "official": {"histogram": "authors", "bn_momentum": 0.001},
             "tf2": {"histogram": "paper", "bn_momentum": 0.01},
+            "compact": {},
         },
     ),
     "hallucination": (
@@ -37,6 +44,7 @@ NETS: Mapping[str, tuple[Callable[..., Net], Mapping[str, Mapping[str, Any]]]] =
             "default": {"variant": "authors"},
             "official": {"variant": "authors"},
             "tf2": {"variant": "tf2"},
+            "compact": {},
         },
     ),
     "refinement": (
@@ -51,7 +59,14 @@ NETS: Mapping[str, tuple[Callable[..., Net], Mapping[str, Mapping[str, Any]]]] =
     "tmo_high": (ToneHighNet, {"default": {}, "official": {}}),
     "tmo_merge": (ToneMergeNet, {"default": {}, "official": {}}),
 }
-"""Class of each net and its options under each preset."""
+"""Class of each net and its options under each preset but `compact`, whose nets are other classes."""
+
+COMPACT: Mapping[str, Callable[..., Net]] = {
+    "dequantization": CompactDequantizationNet,
+    "linearization": CompactLinearizationNet,
+    "hallucination": CompactHallucinationNet,
+}
+"""Class of each net under the preset `compact`."""
 
 SYSTEMS: Mapping[str, tuple[str, ...]] = {
     "SingleHDR": ("dequantization", "linearization", "hallucination", "refinement"),
@@ -66,8 +81,8 @@ def build_net(name: str, preset: str = "default", **options: Any) -> Net:
     Args:
         name: A key of `NETS`.
         preset: One of the net's presets: `default` follows the paper, `official` and `tf2` reproduce the
-            code bases for their checkpoints. The nets of tone mapping have no `tf2`, and their other two
-            differ in what surrounds the nets only.
+            code bases for their checkpoints, `compact` is the small chain that ships. The nets of tone
+            mapping have no `tf2` and no `compact`, and their other two differ in what surrounds the nets.
         **options: Arguments of the net's class. All take `width`, a factor on the channel counts (1 = the
             paper); linearization takes `basis` and `bn_momentum`.
 
@@ -80,9 +95,11 @@ def build_net(name: str, preset: str = "default", **options: Any) -> Net:
     require_choice("net", name, NETS)
     make, presets = NETS[name]
     require_choice(f"preset of {name}", preset, presets)
+    make = COMPACT[name] if preset == "compact" else make
     legal = inspect.signature(make).parameters
     for option in options:
         require_choice(f"option of {name}", option, legal)
     net = make(**{**presets[preset], **options})
+    net.to(memory_format=net.layout)  # type: ignore[call-overload]  # torch declares it with others only
     net.name, net.preset, net.options = name, preset, dict(options)
     return net

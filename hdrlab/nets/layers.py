@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import difflib
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class WeightsError(ValueError):
-    """Weights cannot be read or do not fit; the message lists everything that is wrong with them."""
+from hdrlab.errors import WeightsError
 
 
 class Net(nn.Module):
     """A net that knows what it is; `build_net` fills the first three attributes.
+
+    Its maps lie in memory with the channels last, where convolutions are fastest; see `layout`.
 
     Attributes:
         name: Its name in `build_net`.
@@ -26,26 +27,49 @@ class Net(nn.Module):
         options: The options that were given beyond the preset.
         autocast: Half precision that the net computes in, float16 or bfloat16; None: as its weights are.
             Only the net does so: what it gives out has the precision of what it was given.
+        layout: How weights and maps lie in memory.
     """
 
     name: str = ""
     preset: str = ""
     options: Mapping[str, object] = {}
     autocast: torch.dtype | None = None
+    layout: torch.memory_format = torch.channels_last
 
     def __init_subclass__(cls) -> None:
         """Wrap the forward of every net."""
         super().__init_subclass__()
         # Not the call: torch.compile, which sees the forward, would else autocast its backward pass as well.
         if "forward" in vars(cls):
-            cls.forward = _in_own_precision(cls.forward)
+            cls.forward = in_own_precision(cls.forward)
+
+    def fold(self) -> Self:
+        """Make the net ready for inference, in place: what is constant becomes part of the convolutions.
+
+        It then computes the same with fewer steps, but can neither be trained nor saved.
+        """
+        self.eval().requires_grad_(False)
+        for module in list(self.modules()):
+            if isinstance(module, Foldable):
+                module.fold_constants()
+        return self
 
 
-def _in_own_precision(forward: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
-    """Run a net's forward as its `autocast` says."""
+class Foldable:
+    """A part of a net that computes the same with fewer steps once its weights are settled."""
+
+    @abstractmethod
+    def fold_constants(self) -> None:
+        """Compute what depends on weights and statistics only."""
+
+
+def in_own_precision(forward: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """Run a net's forward as its `autocast` says, channels last."""
 
     @wraps(forward)
     def wrapped(self: Net, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=self.layout)
         if self.autocast is None:
             return forward(self, x)
         with torch.autocast(x.device.type, self.autocast, cache_enabled=False):
@@ -90,7 +114,7 @@ def require_maps(x: Tensor, channels: int, multiple: int = 1, least: int = 1) ->
     height, width = x.shape[-2:]
     if min(height, width) < least or height % multiple or width % multiple:
         rule = f"multiples of {multiple}" if multiple > 1 else f"at least {least}"
-        raise ValueError(f"height and width must be {rule}, got {height}×{width}: pad or resize the picture")
+        raise ValueError(f"height and width must be {rule}, got {height}×{width}: pad or resize the image")
 
 
 def scaled(channels: int, width: float) -> int:
@@ -174,6 +198,29 @@ def assign_tensors(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor],
     require_shapes(targets, sources, what)
     for name, target in targets.items():
         target.copy_(sources[name])
+
+
+def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return what a batch norm in evaluation mode multiplies channels by and adds to them, [C] each."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def scale_outputs(conv: nn.Conv2d | nn.ConvTranspose2d, scale: Tensor, shift: Tensor) -> None:
+    """Make a convolution give `scale` times what it gave, plus `shift`; in place.
+
+    Args:
+        conv: Changed; gets a bias if it has none.
+        scale: Factors [K].
+        shift: Addends [K].
+    """
+    outputs = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
+    conv.weight.mul_(scale.view(outputs))
+    bias = shift if conv.bias is None else conv.bias * scale + shift
+    conv.bias = nn.Parameter(bias, requires_grad=False)
 
 
 class BiasedBatchNorm2d(nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Linearization-Net: from a picture to the inverse of the camera's response curve."""
+"""Linearization-Net: from an image to the inverse of the camera's response curve."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import Net, glorot_init, require_choice, require_maps, scaled
+from hdrlab.nets.features import FEATURES, Features, mirror
+from hdrlab.nets.layers import (
+    Foldable,
+    Net,
+    glorot_init,
+    in_own_precision,
+    scale_and_shift,
+    scale_outputs,
+    scaled,
+)
 from hdrlab.ops.inverse_basis import load_inverse_basis
-from hdrlab.ops.resampling import pad_same
+from hdrlab.ops.padding import pad_same, same_margins
 from hdrlab.ops.response import make_monotone
+from hdrlab.ops.strips import cells_at_once
 
-HISTOGRAMS = ("paper", "authors")
-FEATURES = ("rgb", "edges", "histograms")
-BIN_COUNTS = (4, 8, 16)
-SMALLEST_SIDE = 2
 BLOCKS = ("2a", "2b", "2c", "3a", "3b")
 """The residual blocks, named as in Caffe's ResNet-50; those of stage 3 start at half resolution."""
 
@@ -39,47 +45,9 @@ class CurveParts(NamedTuple):
     curve: Tensor
 
 
-class SoftHistogram(nn.Module):
-    """Maps in which every pixel votes for the bins around its value with triangular weights.
+class _ConvNorm(nn.Module, Foldable):
+    bn: nn.Module
 
-    Args:
-        bin_counts: Numbers of bins; one histogram each.
-        form: `paper` has centres (2b − 1) / (2B) for b = 1 … B; `authors`, the form of the released weights,
-            has B + 1 centres b / B for b = 0 … B.
-
-    Raises:
-        ValueError: The form is unknown.
-
-    Source: SingleHDR, eq. 2.
-    """
-
-    bins: Tensor
-    centres: Tensor
-
-    def __init__(self, bin_counts: tuple[int, ...] = BIN_COUNTS, form: str = "paper") -> None:
-        super().__init__()
-        require_choice("histogram", form, HISTOGRAMS)
-        extra, shift = (0, 0.5) if form == "paper" else (1, 0.0)
-        bins = torch.tensor([float(n) for n in bin_counts for _ in range(n + extra)])
-        centres = torch.tensor([(b + shift) / n for n in bin_counts for b in range(n + extra)])
-        # Constants of the form, so they stay out of checkpoints.
-        self.register_buffer("bins", bins.view(-1, 1, 1, 1), persistent=False)
-        self.register_buffer("centres", centres.view(-1, 1, 1, 1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute all histograms in one pass.
-
-        Args:
-            x: Pictures [B, C, H, W] in [0, 1].
-
-        Returns:
-            Votes [B, bins · C, H, W] in [0, 1]: histogram by histogram, bin by bin, channels inside a bin.
-        """
-        distances = (x.unsqueeze(1) - self.centres).abs()
-        return torch.relu_(1 - self.bins * distances).flatten(1, 2)
-
-
-class _ConvNorm(nn.Module):
     def __init__(self, cin: int, cout: int, kernel: int, stride: int, momentum: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False)
@@ -88,6 +56,11 @@ class _ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.bn(self.conv(x))
         return out
+
+    @torch.no_grad()
+    def fold_constants(self) -> None:
+        scale_outputs(self.conv, *scale_and_shift(self.bn))
+        self.bn = nn.Identity()
 
 
 class _Bottleneck(nn.Module):
@@ -102,13 +75,13 @@ class _Bottleneck(nn.Module):
         self.branch2c = _ConvNorm(middle, cout, 1, 1, momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.branch2a(x))
-        y = F.relu(self.branch2b(y))
-        return F.relu(self.branch1(x) + self.branch2c(y))
+        y = F.relu_(self.branch2a(x))
+        y = self.branch2c(F.relu_(self.branch2b(y)))
+        return F.relu_(y.add_(self.branch1(x)))
 
 
-class LinearizationNet(Net):
-    """Predicts the inverse response curve of the camera that took a picture.
+class LinearizationNet(Net, Foldable):
+    """Predicts the inverse response curve of the camera that took an image.
 
     Args:
         histogram: Form of the soft histograms: `paper`, or `authors` for the released weights.
@@ -116,7 +89,7 @@ class LinearizationNet(Net):
             stored with the weights, so that a checkpoint stands alone.
         bn_momentum: Share of a batch in the running statistics: 0.001 as the authors; 0.01 for short runs.
         width: Factor on the channel counts.
-        features: What the net sees of a picture, of `FEATURES`; the paper's ablation leaves some out.
+        features: What the net sees of an image, of `FEATURES`; the paper's ablation leaves some out.
         monotone: Whether the curve is made monotone; else it is only kept in [0, 1].
 
     Raises:
@@ -125,7 +98,7 @@ class LinearizationNet(Net):
     Source: SingleHDR, section 3.2.
     """
 
-    sobel: Tensor
+    bn_conv1: nn.Module
     basis_mean: Tensor
     basis_components: Tensor
 
@@ -143,14 +116,9 @@ class LinearizationNet(Net):
             raise ValueError(f"bn_momentum={bn_momentum}: must be in (0, 1], for example 0.001 or 0.01")
         if not features:
             raise ValueError(f"features: the net must see something; choose of {', '.join(FEATURES)}")
-        for name in features:
-            require_choice("feature", name, FEATURES)
-        self.seen, self.monotone = frozenset(features), monotone
-        self.histogram = SoftHistogram(form=histogram)
-        self.register_buffer("sobel", _sobel_kernels(), persistent=False)
+        self.features, self.monotone = Features(features, histogram), monotone
         low, high = scaled(64, width), scaled(128, width)
-        maps = {"rgb": 3, "edges": 6, "histograms": 3 * self.histogram.bins.numel()}
-        self.conv1 = nn.Conv2d(sum(maps[name] for name in self.seen), low, 7, stride=2)
+        self.conv1 = nn.Conv2d(self.features.channels, low, 7, stride=2)
         self.bn_conv1 = nn.BatchNorm2d(low, eps=1e-3, momentum=bn_momentum)
         self.blocks = nn.ModuleDict()
         cin = low
@@ -177,7 +145,7 @@ class LinearizationNet(Net):
         """Predict the curve.
 
         Args:
-            x: Display-encoded pictures [B, 3, H, W], nominally in [0, 1], at least 2×2.
+            x: Display-encoded images [B, 3, H, W], nominally in [0, 1], at least 2×2.
 
         Returns:
             Inverse response curve [B, 1024] over a uniform grid on [0, 1]: rises from 0 to 1 ± 1e-6, unless
@@ -200,46 +168,62 @@ class LinearizationNet(Net):
         Raises:
             ValueError: The shape does not fit.
         """
-        maps = self.backbone(self.features(x))
-        return self.curve_from_feature(maps.mean(dim=(2, 3), dtype=self.basis_mean.dtype))
+        return self.curve_from_feature(self.backbone(x).mean(dim=(2, 3), dtype=self.basis_mean.dtype))
 
-    def features(self, x: Tensor) -> Tensor:
-        """Stack the picture, its edges and its soft histograms.
+    @in_own_precision
+    def backbone(self, x: Tensor) -> Tensor:
+        """Run the convolutions; their mean over height and width is the feature.
 
         Args:
             x: As in `forward`.
 
         Returns:
-            Maps [B, 93 or 102, H, W]: R, G, B; Sobel dy and dx of R, G, B; histograms of 4, 8, 16 bins.
-            Fewer where the net was told to see less.
+            Maps [B, 512 · width, ceil(H/8), ceil(W/8)].
 
         Raises:
             ValueError: The shape does not fit.
         """
-        require_maps(x, 3, least=SMALLEST_SIDE)
-        maps = [x] if "rgb" in self.seen else []
-        # A difference of neighbours is gone where each is rounded to half precision.
-        with torch.autocast(x.device.type, enabled=False):
-            if "edges" in self.seen:
-                maps.append(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.sobel, groups=3))
-            if "histograms" in self.seen:
-                maps.append(self.histogram(x))
-        return torch.cat(maps, dim=1)
-
-    def backbone(self, features: Tensor) -> Tensor:
-        """Run the convolutions; their mean over height and width is the feature.
-
-        Args:
-            features: Maps [B, 93 or 102, H, W] of `features`.
-
-        Returns:
-            Maps [B, 512 · width, ceil(H/8), ceil(W/8)].
-        """
-        y = F.relu(self.bn_conv1(self.conv1(pad_same(features, 7, 2))))
+        y = F.relu_(self.bn_conv1(self._first_convolution(x)))
         y = F.max_pool2d(pad_same(y, 3, 2, value=float("-inf")), 3, stride=2)
         for block in self.blocks.values():
             y = block(y)
         return y
+
+    def _first_convolution(self, x: Tensor) -> Tensor:
+        kernel, stride = self.conv1.weight, 2
+        if self.features.sums is not None and kernel.shape[1] == self.features.channels:
+            kernel = self._folded_kernel()
+        margins = same_margins(x, kernel.shape[-1], stride)
+        if torch.is_grad_enabled():
+            return F.conv2d(self.features.padded(x, margins), kernel, self.conv1.bias, stride)
+        # The features take more memory than all that follows: a strip of them is enough.
+        mirrored = mirror(x)
+        half = torch.is_autocast_enabled(x.device.type)
+        dtype = torch.get_autocast_dtype(x.device.type) if half else x.dtype
+        height = -(-x.shape[-2] // stride)
+        step = max(1, cells_at_once(x) // (len(x) * x.shape[-1] * kernel.shape[1] * stride))
+        strips = []
+        for start in range(0, height, step):
+            stop = min(start + step, height)
+            last = stride * (stop - 1) + kernel.shape[-1]
+            rows = self.features.rows(mirrored, margins, stride * start, last, dtype)
+            strips.append(F.conv2d(rows, kernel, self.conv1.bias, stride))
+        return torch.cat(strips, dim=2)
+
+    def _folded_kernel(self) -> Tensor:
+        """Return the first kernel for the maps that the others are sums of."""
+        assert self.features.sums is not None
+        with torch.autocast(self.conv1.weight.device.type, enabled=False):
+            kernel: Tensor = torch.tensordot(self.conv1.weight, self.features.sums, dims=([1], [1]))
+            return kernel.movedim(-1, 1)
+
+    @torch.no_grad()
+    def fold_constants(self) -> None:
+        """Fold the first kernel, and the batch norm behind it."""
+        if self.features.sums is not None:
+            self.conv1.weight = nn.Parameter(self._folded_kernel(), requires_grad=False)
+        scale_outputs(self.conv1, *scale_and_shift(self.bn_conv1))
+        self.bn_conv1 = nn.Identity()
 
     def curve_from_feature(self, feature: Tensor) -> CurveParts:
         """Turn the pooled feature into the curve.
@@ -257,8 +241,3 @@ class LinearizationNet(Net):
             raw_curve = self.basis_mean + coefficients @ self.basis_components.T
             curve = make_monotone(raw_curve) if self.monotone else raw_curve.clamp(0, 1)
             return CurveParts(feature, coefficients, raw_curve, curve)
-
-
-def _sobel_kernels() -> Tensor:
-    dy = torch.tensor([[-1.0, -2.0, -1.0], [0.0, 0.0, 0.0], [1.0, 2.0, 1.0]])
-    return torch.stack([dy, dy.T]).unsqueeze(1).repeat(3, 1, 1, 1)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdrlab.nets.layers import Net, require_maps, scaled, truncated_normal_init
+from hdrlab.nets.sweeps import Moments, Run, sweep
+from hdrlab.ops.strips import cells_at_once
 
 GROUPS = 3
+LARGEST = 5
+"""Side of the largest of the groups' windows."""
 EPSILON = 1e-6
 SMALLEST_SIDE = 2
 """Statistics over a single pixel say nothing."""
@@ -23,7 +29,7 @@ def normalise_instance(y: Tensor) -> Tensor:
         y: Maps [B, C, H, W].
 
     Returns:
-        Maps of that shape, in float32 at least: statistics in half precision would not do for a picture.
+        Maps of that shape, in float32 at least: statistics in half precision would not do for an image.
     """
     return F.instance_norm(_at_least_float32(y), eps=EPSILON)
 
@@ -56,7 +62,12 @@ class _Conv(nn.Conv2d):
         self.norm = norm
 
     def forward(self, y: Tensor) -> Tensor:
-        return self.norm(F.leaky_relu(super().forward(y), 0.3))
+        return self.norm(self.raw(y))
+
+    def raw(self, y: Tensor) -> Tensor:
+        """Return what is to be normalised."""
+        y = super().forward(y)
+        return F.leaky_relu(y, 0.3, inplace=not torch.is_grad_enabled())
 
 
 class _GroupResidual(nn.Module):
@@ -65,13 +76,36 @@ class _GroupResidual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         group = channels // GROUPS
-        self.groups = nn.ModuleList([_Conv(group, group, kernel) for kernel in (1, 3, 5)])
+        self.groups = nn.ModuleList([_Conv(group, group, kernel) for kernel in (1, 3, LARGEST)])
         self.merge = _Conv(channels, channels)
 
     def forward(self, y: Tensor) -> Tensor:
-        parts = [conv(part) for conv, part in zip(self.groups, y.chunk(GROUPS, dim=1), strict=True)]
+        parts = [conv(part) for conv, part in zip(self._groups(), y.chunk(GROUPS, dim=1), strict=True)]
         merged: Tensor = self.merge(torch.cat(parts, dim=1))
         return merged + y
+
+    def raw(self, y: Tensor) -> Tensor:
+        """Return the groups' maps before they are normalised, by one convolution of the largest window."""
+        groups = self._groups()
+        kernels = [F.pad(conv.weight, [(LARGEST - conv.weight.shape[-1]) // 2] * 4) for conv in groups]
+        biases = torch.cat([cast("Tensor", conv.bias) for conv in groups])
+        y = F.conv2d(y, torch.cat(kernels), biases, padding=LARGEST // 2, groups=GROUPS)
+        return F.leaky_relu(y, 0.3, inplace=not torch.is_grad_enabled())
+
+    def sweep(self, maps: Tensor, normed: Run) -> Tensor:
+        """Do as `forward` does with `normed` of one image's maps, which are replaced, a sweep a norm."""
+        groups, merged = Moments(EPSILON), Moments(EPSILON)
+        walk = partial(sweep, channels=maps.shape[1])
+
+        def inner(maps: Tensor) -> Tensor:
+            return self.merge.raw(groups.normalise(self.raw(normed(maps))))
+
+        walk(lambda maps: self.raw(normed(maps)), [maps], halo=2, moments=groups, keep=False)
+        walk(inner, [maps], halo=3, moments=merged, keep=False)
+        return walk(lambda maps: merged.normalise(inner(maps)) + normed(maps), [maps], halo=3, target=maps)
+
+    def _groups(self) -> list[_Conv]:
+        return cast("list[_Conv]", [*self.groups])
 
 
 class _ToneNet(Net):
@@ -98,13 +132,18 @@ class _ToneNet(Net):
             if isinstance(module, nn.Conv2d):
                 truncated_normal_init(module, std=0.1, bias=0.005)
 
-    def _picture(self, y: Tensor, like: Tensor) -> Tensor:
+    def _in_strips(self, x: Tensor) -> bool:
+        """Say whether images are so large that computing twice costs less than their memory."""
+        cells = self.channels * x.numel() // x.shape[1]
+        return not torch.is_grad_enabled() and cells > 16 * cells_at_once(x)
+
+    def _image(self, y: Tensor, like: Tensor) -> Tensor:
         """Turn maps into RGB in (0, 1), in the precision of the input."""
         return torch.sigmoid(self.head(y).to(like.dtype))
 
 
 class ToneHighNet(_ToneNet):
-    """Tone-maps the high layer: what the bilateral filter took from a picture.
+    """Tone-maps the high layer: what the bilateral filter took from an image.
 
     Args:
         width: Factor on the channel counts; see `_ToneNet`.
@@ -125,7 +164,7 @@ class ToneHighNet(_ToneNet):
         """Add what the net predicts.
 
         Args:
-            high: High layers [B, 3, H, W] of encoded pictures, about 0.
+            high: High layers [B, 3, H, W] of encoded images, about 0.
 
         Returns:
             high + (0, 1), of that shape; high itself where the net is left out.
@@ -136,16 +175,33 @@ class ToneHighNet(_ToneNet):
         require_maps(high, 3, least=SMALLEST_SIDE)
         if self.bypass:
             return high
+        if self._in_strips(high):
+            return _one_by_one(self._sweep, high)
         first = self.conv1(high)
-        return high + self._picture(self.conv4(self.conv3(self.conv2(first))) + first, high)
+        return high + self._image(self.conv4(self.conv3(self.conv2(first))) + first, high)
+
+    def _sweep(self, high: Tensor) -> Tensor:
+        """Do as `forward` does with one image, a sweep a norm; the first maps are made twice."""
+        norms = [Moments(EPSILON) for _ in range(4)]
+        first, second, third, last = norms
+        walk = partial(sweep, channels=self.channels)
+
+        def start(x: Tensor) -> Tensor:
+            return first.normalise(self.conv1.raw(x))
+
+        walk(self.conv1.raw, [high], halo=1, moments=first, keep=False)
+        maps = walk(lambda x: self.conv2.raw(start(x)), [high], halo=2, moments=second)
+        walk(lambda y: self.conv3.raw(second.normalise(y)), [maps], halo=1, moments=third, target=maps)
+        walk(lambda y: self.conv4.raw(third.normalise(y)), [maps], halo=1, moments=last, target=maps)
+        return walk(lambda y, x: x + self._image(last.normalise(y) + start(x), x), [maps, high], halo=1)
 
 
 class ToneBottomNet(_ToneNet):
-    """Tone-maps the bottom layer: a picture at 1/8 of its size.
+    """Tone-maps the bottom layer: an image at 1/8 of its size.
 
     Its convolutions outside the residual block are normalised over the whole batch, when it is used too:
-    what it makes of a picture depends on the others of the batch and, as for the other two nets, on the
-    whole of the picture.
+    what it makes of an image depends on the others of the batch and, as for the other two nets, on the
+    whole of the image.
 
     Args:
         width: Factor on the channel counts; see `_ToneNet`.
@@ -165,7 +221,7 @@ class ToneBottomNet(_ToneNet):
         """Add what the net predicts.
 
         Args:
-            bottom: Bottom layers [B, 3, H, W] of encoded pictures, in [0, 1].
+            bottom: Bottom layers [B, 3, H, W] of encoded images, in [0, 1].
 
         Returns:
             bottom + (0, 1), of that shape.
@@ -175,21 +231,24 @@ class ToneBottomNet(_ToneNet):
         """
         require_maps(bottom, 3, least=SMALLEST_SIDE)
         y = self.conv3(self.residual(self.conv2(self.conv1(bottom))))
-        return bottom + self._picture(y, bottom)
+        return bottom + self._image(y, bottom)
 
 
 class ToneMergeNet(_ToneNet):
-    """Makes the picture from the sum of both layers, each tone-mapped and at full size.
+    """Makes the image from the sum of both layers, each tone-mapped and at full size.
 
     Args:
         width: Factor on the channel counts; see `_ToneNet`.
         bypass: Whether to return the layers' sum as it is.
+        skip: Whether the net adds up to ±½ to the layers' sum, clipped to [0, 1], instead of making the image
+            anew; it begins by adding nothing.
 
     Source: Guo and Jiang, IEEE Access 9, 2021 (net N_ft); the authors' program, scope `ft_merger`.
     """
 
-    def __init__(self, width: float = 1.0, bypass: bool = False) -> None:
+    def __init__(self, width: float = 1.0, bypass: bool = False, skip: bool = False) -> None:
         super().__init__(width, bypass)
+        self.skip = skip
         if bypass:
             return
         self.conv1 = _Conv(3, self.channels)
@@ -197,15 +256,17 @@ class ToneMergeNet(_ToneNet):
         self.residuals = nn.Sequential(_GroupResidual(self.channels), _GroupResidual(self.channels))
         self.conv3 = _Conv(self.channels, self.channels)
         self._init_weights()
+        if skip:
+            nn.init.zeros_(self.head.weight)
 
     def forward(self, layers: Tensor) -> Tensor:
-        """Make the picture.
+        """Make the image.
 
         Args:
             layers: High layers plus enlarged bottom layers [B, 3, H, W], both tone-mapped.
 
         Returns:
-            Display-encoded pictures [B, 3, H, W] in (0, 1), whose range is the caller's to stretch; without
+            Display-encoded images [B, 3, H, W] in (0, 1), whose range is the caller's to stretch; without
             bounds where the net is left out.
 
         Raises:
@@ -214,4 +275,34 @@ class ToneMergeNet(_ToneNet):
         require_maps(layers, 3, least=SMALLEST_SIDE)
         if self.bypass:
             return layers
-        return self._picture(self.conv3(self.residuals(self.conv2(self.conv1(layers)))), layers)
+        if self._in_strips(layers):
+            return _one_by_one(self._sweep, layers)
+        return self._merged(self.conv3(self.residuals(self.conv2(self.conv1(layers)))), layers)
+
+    def _merged(self, y: Tensor, layers: Tensor) -> Tensor:
+        """Turn maps into the image, or its change of the layers' sum, to which each net brings ½."""
+        if not self.skip:
+            return self._image(y, layers)
+        return (self._image(y, layers) + layers - 1.5).clamp(0, 1)
+
+    def _sweep(self, layers: Tensor) -> Tensor:
+        """Do as `forward` does with one image, a sweep a norm: blocks are computed again, not kept."""
+        first, second, last = (Moments(EPSILON) for _ in range(3))
+        walk = partial(sweep, channels=self.channels)
+        walk(self.conv1.raw, [layers], halo=1, moments=first, keep=False)
+        maps = walk(
+            lambda x: self.conv2.raw(first.normalise(self.conv1.raw(x))), [layers], halo=2, moments=second
+        )
+        normed: Run = second.normalise
+        for block in cast("list[_GroupResidual]", [*self.residuals]):
+            maps, normed = block.sweep(maps, normed), _as_they_are
+        walk(self.conv3.raw, [maps], halo=1, moments=last, target=maps)
+        return walk(lambda y, x: self._merged(last.normalise(y), x), [maps, layers], halo=0)
+
+
+def _as_they_are(maps: Tensor) -> Tensor:
+    return maps
+
+
+def _one_by_one(run: Run, images: Tensor) -> Tensor:
+    return torch.cat([run(image[None]) for image in images])

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdrlab.nets.layers import Net, glorot_init, require_choice, require_maps, scaled
-from hdrlab.ops.resampling import upsample_bilinear, upsample_bilinear_legacy
+from hdrlab.ops.strips import in_strips
+from hdrlab.ops.upsampling import upsample_bilinear, upsample_bilinear_legacy
 
 UPSAMPLING = {"half_pixel": upsample_bilinear, "legacy": upsample_bilinear_legacy}
 
@@ -60,18 +61,28 @@ class UNet(Net):
             skips.append(x)
             x = F.avg_pool2d(x, 2)
         x = self._step(9, self._step(8, x))
-        for index in range(10, 18, 2):
-            x = self._step(index, self.upsample(x))
-            x = self._step(index + 1, torch.cat([x, skips.pop()], dim=1))
-        last: Tensor = self.convs[18](x)
+        for index in (10, 12, 14):
+            x = self._enlarge(index, skips.pop(), x)
+        if torch.is_grad_enabled():
+            return self._last_level(skips.pop(), x)[0]
+        # Here are the widest maps: of the rows that are at work alone they need no memory to speak of.
+        sources = [skips.pop(), x]
+        (last,) = in_strips(self._last_level, sources, channels=2 * x.shape[1], halo=4, multiple=2)
         return last
 
     def _step(self, index: int, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.convs[index](x), 0.1)
+        return F.leaky_relu(self.convs[index](x), 0.1, inplace=True)
+
+    def _enlarge(self, index: int, skip: Tensor, x: Tensor) -> Tensor:
+        x = self._step(index, self.upsample(x))
+        return self._step(index + 1, torch.cat([x, skip], dim=1))
+
+    def _last_level(self, skip: Tensor, x: Tensor) -> tuple[Tensor]:
+        return (self.convs[18](self._enlarge(16, skip, x)),)
 
 
 class DequantizationNet(UNet):
-    """Restores what quantisation and compression took from an 8-bit picture.
+    """Restores what quantisation and compression took from an 8-bit image.
 
     Args:
         upsampling: `half_pixel` or `legacy`.
@@ -87,7 +98,7 @@ class DequantizationNet(UNet):
         """Add the predicted residual.
 
         Args:
-            x: Display-encoded pictures [B, 3, H, W], nominally in [0, 1], H and W multiples of 16.
+            x: Display-encoded images [B, 3, H, W], nominally in [0, 1], H and W multiples of 16.
 
         Returns:
             x + residual in (x − 1, x + 1), before the clamp to [0, 1] that is the caller's.
@@ -99,12 +110,12 @@ class DequantizationNet(UNet):
 
 
 class RefinementNet(UNet):
-    """Corrects the reconstructed picture, given every intermediate picture of the chain.
+    """Corrects the reconstructed image, given every intermediate image of the chain.
 
     Args:
         upsampling: `half_pixel` or `legacy`.
-        final_relu: Return the picture after the ReLU instead of before it.
-        identity_init: Start with a zero residual. From random weights the first pictures are noise behind
+        final_relu: Return the image after the ReLU instead of before it.
+        identity_init: Start with a zero residual. From random weights the first images are noise behind
             a ReLU, and training was reported to collapse to black.
         width: Factor on the channel counts.
 
@@ -124,11 +135,11 @@ class RefinementNet(UNet):
             nn.init.zeros_(self.convs[18].get_parameter("weight"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the predicted residual to the first picture.
+        """Add the predicted residual to the first image.
 
         Args:
-            x: [B, 9, H, W], RGB each: the HDR picture A with hallucinated highlights, the linear picture B,
-                the dequantised picture C. H and W are multiples of 16.
+            x: [B, 9, H, W], RGB each: the HDR image A with hallucinated highlights, the linear image B,
+                the dequantised image C. H and W are multiples of 16.
 
         Returns:
             A + residual [B, 3, H, W], scene-linear; before the ReLU unless `final_relu`.

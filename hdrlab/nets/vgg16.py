@@ -74,35 +74,54 @@ class VGG16(nn.Module):
         """Compute each stage's maps before and after its pool.
 
         Args:
-            x: Pictures [B, 3, H, W] in whatever form the weights take.
+            x: Images [B, 3, H, W] in whatever form the weights take.
 
         Returns:
             For each stage, maps [B, C, h, w] and their maxima [B, C, ceil(h/2), ceil(w/2)].
         """
         stages = []
-        for name, maps in self.maps(x):
-            if name.startswith("pool"):
-                stages.append((x, maps))
-            x = maps
+        for number in range(self.num_stages):
+            stages.append(self.stage(number, x))
+            x = stages[-1][1]
         return stages
+
+    def stage(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute a stage's maps before and after its pool.
+
+        Args:
+            number: Of the stage, from 0.
+            x: What the stage before gave, or the images.
+
+        Returns:
+            Maps as in `forward`.
+        """
+        for i in range(DEPTHS[number]):
+            x = self._conv(number, i, x)
+        return x, _pool(x)
 
     def maps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Compute one map after the other, as far as they are asked for.
 
         Args:
-            x: Pictures [B, 3, H, W] in whatever form the weights take.
+            x: Images [B, 3, H, W] in whatever form the weights take.
 
         Yields:
             Names and maps: conv1_1, conv1_2, pool1, conv2_1 and so on, the convolutions' after the ReLU.
         """
-        for stage in range(self.num_stages):
-            for i in range(DEPTHS[stage]):
-                name = f"conv{stage + 1}_{i + 1}"
-                x = F.relu(self.get_submodule(name)(x))
-                yield name, x
-            # An odd last row is kept, as TensorFlow's SAME pool does.
-            x = F.max_pool2d(x, 2, ceil_mode=True)
-            yield f"pool{stage + 1}", x
+        for number in range(self.num_stages):
+            for i in range(DEPTHS[number]):
+                x = self._conv(number, i, x)
+                yield f"conv{number + 1}_{i + 1}", x
+            x = _pool(x)
+            yield f"pool{number + 1}", x
+
+    def _conv(self, number: int, i: int, x: Tensor) -> Tensor:
+        return F.relu_(self.get_submodule(f"conv{number + 1}_{i + 1}")(x))
+
+
+def _pool(x: Tensor) -> Tensor:
+    # An odd last row is kept, as TensorFlow's SAME pool does.
+    return F.max_pool2d(x, 2, ceil_mode=True)
 
 
 class VGG16Features(nn.Module):
@@ -111,7 +130,7 @@ class VGG16Features(nn.Module):
     Args:
         weights: As `hdrlab.weights.load_vgg16` returns them: kernels for RGB, with the `scale` and `offset`
             of the input they were trained with. None draws He-normal weights from a fixed seed, the same in
-            every run: good enough to exercise a loss, not to judge pictures.
+            every run: good enough to exercise a loss, not to judge images.
         layers: Names of the maps, in the order of computation: pool1 to pool5 and `conv_names()`.
 
     Raises:
@@ -133,18 +152,20 @@ class VGG16Features(nn.Module):
         targets = {**self.trunk.state_dict(), "scale": self.scale, "offset": self.offset}
         assign_tensors(targets, random_vgg16() if weights is None else weights, "VGG-16")
         self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not declared
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Compute the maps.
 
         Args:
-            x: RGB pictures [B, 3, H, W], nominally in [0, 1].
+            x: RGB images [B, 3, H, W], nominally in [0, 1].
 
         Returns:
             One map a layer: conv1_x [B, 64, H, W], pool1 [B, 64, H/2, W/2], conv2_x [B, 128, H/2, W/2], …;
             odd sizes round up.
         """
         x = x * self.scale.view(3, 1, 1) - self.offset.view(3, 1, 1)
+        x = x.contiguous(memory_format=torch.channels_last)
         chosen = (maps for name, maps in self.trunk.maps(x) if name in self.layers)
         return list(islice(chosen, len(self.layers)))  # asks for nothing behind the last
 

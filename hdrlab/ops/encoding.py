@@ -1,13 +1,24 @@
-"""From linear HDR values in any unit to the encoded [0, 1] that the tone-mapping nets take; stretching."""
+"""Encodings of linear values other than sRGB, and the stretching of images to a range.
+
+Every function is pure, works element by element (or per sample where it says so) and keeps the dtype.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Domain = Literal["gamma", "linear", "log"]
+from hdrlab.ops.colour import MIDDLE_GREY, luminance, srgb_encode
+
+Domain = Literal["gamma", "linear", "log", "adaptive"]
+
+PQ_PEAK = 10_000.0
+"""Luminance in cd/m² that the perceptual quantiser maps to 1."""
+
+_PQ_M, _PQ_N, _PQ_C1, _PQ_C2, _PQ_C3 = 78.8438, 0.1593, 0.8359, 18.8516, 18.6875
 
 ENCODING_EXPONENT = 0.4545
 """From linear to display-encoded values: 1 / 2.2, as the authors round it."""
@@ -17,20 +28,105 @@ _CLIPPED_LOG = 0.001  # at both ends: DRLTM
 _LOG_OFFSET = 2.2e-16
 
 
+def mu_law_encode(x_lin: Tensor, mu: float = 5000.0) -> Tensor:
+    """Compress linear values by the μ-law, log(1 + μx) / log(1 + μ).
+
+    Args:
+        x_lin: Linear values ≥ 0 of any shape; 0 and 1 are fixed points.
+        mu: Strength of the compression, > 0.
+
+    Returns:
+        Encoded values of the same shape.
+
+    Source: Kalantari and Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Scenes", 2017.
+    """
+    return torch.log1p(mu * x_lin) / math.log1p(mu)
+
+
+def mu_law_decode(x_log: Tensor, mu: float = 5000.0) -> Tensor:
+    """Invert `mu_law_encode`.
+
+    Args:
+        x_log: Encoded values of any shape.
+        mu: The strength that was used to encode.
+
+    Returns:
+        Linear values of the same shape.
+    """
+    return torch.expm1(x_log * math.log1p(mu)) / mu
+
+
+def log_compress(x_lin: Tensor) -> Tensor:
+    """Compress linear values to ℓ(x) = log(1 + 10x) / log 11, the domain of the hallucination losses.
+
+    Args:
+        x_lin: Linear values ≥ 0 of any shape, 1 = the clipping point.
+
+    Returns:
+        Compressed values of the same shape; 0 and 1 are fixed points.
+
+    Source: SingleHDR, section 3.3. It is the μ-law with μ = 10.
+    """
+    return mu_law_encode(x_lin, mu=10.0)
+
+
+def pq_encode(luminance_cd: Tensor) -> Tensor:
+    """Encode absolute luminance with the perceptual quantiser.
+
+    Args:
+        luminance_cd: Luminance ≥ 0 in cd/m², any shape.
+
+    Returns:
+        Encoded values of the same shape, 1 at 10,000 cd/m².
+
+    Source: SMPTE ST 2084, with the constants rounded to four decimals as Hanji et al. 2022 use them.
+    """
+    powered = (luminance_cd / PQ_PEAK) ** _PQ_N
+    return ((_PQ_C1 + _PQ_C2 * powered) / (1 + _PQ_C3 * powered)) ** _PQ_M
+
+
+def pq_decode(x_pq: Tensor) -> Tensor:
+    """Invert `pq_encode`.
+
+    Args:
+        x_pq: Encoded values in [0, 1], any shape.
+
+    Returns:
+        Luminance in cd/m², same shape.
+    """
+    root = x_pq ** (1 / _PQ_M)
+    return PQ_PEAK * ((root - _PQ_C1).clamp(min=0) / (_PQ_C2 - _PQ_C3 * root)) ** (1 / _PQ_N)
+
+
+def mean_normalise(hdr: Tensor) -> Tensor:
+    """Scale each sample so that its mean is 0.5, which takes the unknown exposure out of a comparison.
+
+    Args:
+        hdr: Linear images [B, C, H, W] ≥ 0.
+
+    Returns:
+        0.5 · hdr / (mean + 1e-6) per sample, same shape.
+
+    Source: SingleHDR, training on HDR-Real.
+    """
+    return 0.5 * hdr / (hdr.mean(dim=(1, 2, 3), keepdim=True) + 1e-6)
+
+
 def tone_limits(hdr: Tensor, domain: Domain = "gamma", *, official: bool = False) -> tuple[Tensor, Tensor]:
-    """Find the range of values of each picture that is to be shown, its channels taken together.
+    """Find the range of values of each image that is to be shown, its channels taken together.
 
     It leaves out the brightest 0.3 % of the samples; for `log` 0.1 % at either end. Where nothing would then
     be left between the limits (a few stars on black), nothing is left out.
 
     Args:
-        hdr: Linear pictures [B, 3, H, W] in any unit, finite.
+        hdr: Linear images [B, 3, H, W] in any unit, finite.
         domain: The encoding that follows.
         official: Whether to count as the authors do, whose rank is 0 below 334 samples: low and high are then
             equal. Elsewhere their limits are the same.
 
     Returns:
-        Low and high [B, 1, 1, 1] in the unit of `hdr`; equal for constant pictures, else low < high.
+        Low and high [B, 1, 1, 1] in the unit of `hdr`; equal for constant images, else low < high. For
+        `adaptive` low is the log-average of the luminance, of what holds light, and high at least that.
 
     Raises:
         ValueError: The domain is unknown.
@@ -38,31 +134,45 @@ def tone_limits(hdr: Tensor, domain: Domain = "gamma", *, official: bool = False
     Source: IQATM, the authors' program; for `log` DRLTM's.
     """
     _require_domain(domain)
+    if domain == "adaptive":
+        average = _log_average(hdr)
+        return average, torch.maximum(_range(hdr, 0, _CLIPPED)[1], average)
     low, high = _range(hdr, _CLIPPED_LOG, _CLIPPED_LOG) if domain == "log" else _range(hdr, 0, _CLIPPED)
     if official and int(hdr.shape[1:].numel() * _CLIPPED) == 0:
         high = low
     return low, high
 
 
+def clip_to(x: Tensor, low: Tensor, high: Tensor, domain: Domain = "gamma") -> Tensor:
+    """Clip linear values to what `encode_hdr` tells apart, by the limits of `tone_limits`."""
+    return torch.minimum(x.clamp(min=0), high) if domain == "adaptive" else x.clamp(low, high)
+
+
 def encode_hdr(hdr: Tensor, low: Tensor, high: Tensor, domain: Domain = "gamma") -> Tensor:
     """Clip linear values to a range, stretch it to [0, 1] and encode; each value by itself.
 
     Args:
-        hdr: Linear pictures [B, 3, H, W] or windows of them, in any unit, finite; for `log` at least 0.
+        hdr: Linear images [B, 3, H, W] or windows of them, in any unit, finite; for `log` at least 0.
         low: What becomes 0 [B, 1, 1, 1], same unit.
         high: What becomes 1 [B, 1, 1, 1], same unit.
-        domain: `gamma` takes the power 0.4545, `linear` nothing, `log` the logarithm before it stretches.
+        domain: `gamma` takes the power 0.4545, `linear` nothing, `log` the logarithm before it stretches;
+            `adaptive` takes Reinhard's global curve and the sRGB encoding of each channel, the log-average at
+            middle grey and white at high; black pixels do not disturb it.
 
     Returns:
-        Encoded values in [0, 1], same shape; zeros where low and high are equal.
+        Encoded values in [0, 1], same shape; zeros where low and high are equal, but for `adaptive`.
 
     Raises:
         ValueError: The domain is unknown.
 
-    Source: IQATM, the authors' program; for `log` DRLTM's.
+    Source: IQATM, the authors' program; for `log` DRLTM's; for `adaptive`
+        Reinhard et al., "Photographic Tone Reproduction for Digital Images", 2002.
     """
     _require_domain(domain)
-    x = hdr.clamp(low, high)
+    x = clip_to(hdr, low, high, domain)
+    if domain == "adaptive":
+        exposed, white = MIDDLE_GREY * (x / low), (MIDDLE_GREY * (high / low)).clamp(min=1)
+        return srgb_encode((exposed * (1 + exposed / white**2) / (1 + exposed)).clamp(max=1))
     if domain == "log":
         return _stretch(_log(x), _log(low), _log(high))
     x = _stretch(x, low, high)
@@ -121,6 +231,15 @@ def _range(x: Tensor, below: float, above: float) -> tuple[Tensor, Tensor]:
 
 def _stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (x - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _log_average(hdr: Tensor) -> Tensor:
+    """Return the geometric mean of each image's luminance over what holds light [B, 1, 1, 1], above 0."""
+    light = luminance(hdr).flatten(1)
+    lit = light > 0
+    total = torch.where(lit, torch.where(lit, light, 1).log(), 0).sum(dim=1, dtype=torch.float64)
+    mean = (total / lit.sum(dim=1).clamp(min=1)).exp().to(hdr.dtype)
+    return mean.clamp(min=torch.finfo(hdr.dtype).tiny).view(-1, 1, 1, 1)
 
 
 def _log(x: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdrlab.ops.curve_files import CurveFileError, read_emor
-from hdrlab.ops.response_family import family_test_indices, response_family
+from hdrlab.errors import DataError
+from hdrlab.ops.response_curves import family_test_indices, read_emor, response_family
 
-__all__ = ["NUM_COMPONENTS", "CurveFileError", "InverseBasis", "load_inverse_basis"]
+__all__ = ["NUM_COMPONENTS", "DataError", "InverseBasis", "load_inverse_basis"]
 
 NUM_COMPONENTS = 11
 
@@ -44,7 +44,7 @@ def load_inverse_basis(source: str | Path) -> InverseBasis:
         The basis; its tensors are fresh copies.
 
     Raises:
-        CurveFileError: the file is missing or no such basis (a ValueError).
+        DataError: the file is missing or no such basis (a ValueError).
 
     Source: Grossberg and Nayar, "What is the space of camera response functions?", CVPR 2003.
     """

@@ -9,7 +9,7 @@ def highlight_mask(x_lin: Tensor, width: float = 0.12) -> Tensor:
     """Rate how clipped each pixel is: 0 up to a channel maximum of 1 − width, rising linearly to 1 at 1.
 
     Args:
-        x_lin: Scene-linear pictures [B, 3, H, W], 1 = the clipping point.
+        x_lin: Scene-linear images [B, 3, H, W], 1 = the clipping point.
         width: Width of the ramp in (0, 1]. The SingleHDR paper sets the threshold 0.95 (width 0.05), its
             code 0.88 (width 0.12).
 

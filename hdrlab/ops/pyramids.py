@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hdrlab.ops.strips import in_strips
+
 Pyramid = Literal["bilateral", "gaussian"]
 
 LEVELS = 3
-"""Halvings between a picture and its bottom layer."""
+"""Halvings between an image and its bottom layer."""
 
 _RADIUS = 2
 _NEIGHBOURS = [
@@ -26,13 +29,13 @@ def bilateral_filter(x: Tensor, *, sigma_color: float = 75.0, sigma_space: float
     """Average each pixel with the 12 others of a disc of radius 2, the less the more they differ in colour.
 
     Args:
-        x: Pictures [B, C, H, W] of any size and range.
+        x: Images [B, C, H, W] of any size and range.
         sigma_color: Deviation of the colour weight, > 0, in the unit of `x`. The 75 of the authors is meant
             for values up to 255: on [0, 1] the filter is a plain mean of the disc.
         sigma_space: Deviation of the distance weight in pixels, > 0.
 
     Returns:
-        Smoothed pictures of the same shape; a constant picture comes back bit by bit.
+        Smoothed images of the same shape; a constant image comes back bit by bit.
 
     Raises:
         ValueError: A deviation is not positive.
@@ -109,12 +112,12 @@ def decompose(
     fuse_middle: bool = False,
     levels: int = LEVELS,
 ) -> tuple[Tensor, Tensor]:
-    """Split pictures into a layer of detail and a small layer of brightness and colour.
+    """Split images into a layer of detail and a small layer of brightness and colour.
 
-    Without the middle bands the layers do not add up to the picture: the nets are to make up the rest.
+    Without the middle bands the layers do not add up to the image: the nets are to make up the rest.
 
     Args:
-        x: Encoded pictures [B, 3, H, W] in [0, 1]; H and W are multiples of 2^levels.
+        x: Encoded images [B, 3, H, W] in [0, 1]; H and W are multiples of 2^levels.
         pyramid: `bilateral` takes the detail from a bilateral filter (IQATM); `gaussian` is a Laplacian
             pyramid (DRLTM).
         sigma_color: Colour deviation of the bilateral filter.
@@ -133,8 +136,11 @@ def decompose(
         raise ValueError(f"pyramid={pyramid!r}, levels={levels}: bilateral or gaussian, with 1 level or more")
     _require_multiple(x, 2**levels)
     if pyramid == "bilateral":
-        base = bilateral_filter(x, sigma_color=sigma_color)
-        high, bottom = x - base, area_halve(base)
+        split = partial(_split, sigma_color=sigma_color)
+        # Without gradients nothing is kept, and the filter's maps need not leave the cache.
+        high, bottom = (
+            split(x) if torch.is_grad_enabled() else in_strips(split, [x], channels=24, halo=2, multiple=2)
+        )
     else:
         bottom = pyramid_down(x)
         high = x - pyramid_up(bottom)
@@ -148,8 +154,14 @@ def decompose(
     return high, bottom
 
 
+def _split(x: Tensor, sigma_color: float) -> tuple[Tensor, Tensor]:
+    """Return what the bilateral filter takes from images, and half of what it leaves."""
+    base = bilateral_filter(x, sigma_color=sigma_color)
+    return x - base, area_halve(base)
+
+
 def expand(bottom: Tensor, levels: int = LEVELS) -> Tensor:
-    """Bring a bottom layer back to the size of its picture.
+    """Bring a bottom layer back to the size of its image.
 
     Args:
         bottom: Maps [B, C, H, W].

@@ -1,4 +1,4 @@
-"""Resizing of HDR pictures in NumPy: the same bits in every process, whatever the number of threads."""
+"""Resizing of HDR images in NumPy: the same bits in every process, whatever the number of threads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Floats = NDArray[np.float32]
 def resize(
     image: Floats, height: int, width: int, *, method: str = "area", window: tuple[slice, slice] | None = None
 ) -> Floats:
-    """Resize a picture, or compute a window of the resized picture only.
+    """Resize an image, or compute a window of the resized image only.
 
     Args:
-        image: Picture [H, W, C], linear.
+        image: Image [H, W, C], linear.
         height: Height of the whole result in pixels.
         width: Width of the whole result in pixels.
         method: ``area``, the mean over each new pixel's footprint when shrinking (linear interpolation when
@@ -22,7 +22,7 @@ def resize(
         window: Rows and columns of the result that are wanted; all by default.
 
     Returns:
-        The resized picture, or its window, [H', W', C] in float32.
+        The resized image, or its window, [H', W', C] in float32.
     """
     rows, columns = window or (slice(0, height), slice(0, width))
     shrunk = _along_rows(image, height, rows, method)

@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from hdrlab.ops.inverse_basis import InverseBasis, load_inverse_basis
+from hdrlab.ops.response_curves import mean_response
 
-__all__ = ["InverseBasis", "apply_response", "invert_response", "load_inverse_basis", "make_monotone"]
+__all__ = [
+    "InverseBasis",
+    "apply_response",
+    "average_inverse",
+    "invert_response",
+    "load_inverse_basis",
+    "make_monotone",
+]
 
 
 def apply_response(x: Tensor, curve: Tensor) -> Tensor:
@@ -96,6 +104,12 @@ def invert_response(curve: Tensor) -> Tensor:
     inverse = start + (stop - start) * (grid - left) / (right - left)
     inverse[..., 0], inverse[..., -1] = 0, 1
     return inverse.to(curve.dtype)
+
+
+def average_inverse(like: Tensor) -> Tensor:
+    """Return the average camera's inverse response, once for each of the curves [B, 1024] given."""
+    mean = invert_response(torch.from_numpy(mean_response().copy()))
+    return mean.to(like).expand(len(like), -1)
 
 
 def _working_dtype(*tensors: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdrlab.nets.layers import require_choice, require_maps
-from hdrlab.pipeline import Reconstruction
+from hdrlab.pipeline.singlehdr import Reconstruction
 
 ProcedureName = Literal["default", "official"]
 PROCEDURES: tuple[ProcedureName, ...] = ("default", "official")
@@ -23,13 +23,13 @@ OFFICIAL_MARGIN = 32
 
 @dataclass(frozen=True)
 class Procedure:
-    """The way there and back for pictures of one size.
+    """The way there and back for images of one size.
 
     Attributes:
         name: `default` mirrors the right and bottom border up to multiples of 32. `official` is the authors'
             test program: bicubic resizing to multiples of 64, a mirrored margin of 32 pixels, and back.
-        height: Height of the picture.
-        width: Width of the picture.
+        height: Height of the image.
+        width: Width of the image.
 
     Raises:
         ValueError: The name is unknown.
@@ -44,22 +44,22 @@ class Procedure:
     def __post_init__(self) -> None:
         require_choice("procedure", self.name, PROCEDURES)
 
-    def fit(self, picture: Tensor) -> Tensor:
-        """Bring pictures [B, C, height, width] to a size the nets take; bicubic ones overshoot a little."""
+    def fit(self, image: Tensor) -> Tensor:
+        """Bring images [B, C, height, width] to a size the nets take; bicubic ones overshoot a little."""
         if self.name == "official":
-            resized = resize_bicubic(picture, *self._official_size())
+            resized = resize_bicubic(image, *self._official_size())
             return pad_mirrored(resized, (OFFICIAL_MARGIN,) * 4, repeat_border=True)
-        return pad_mirrored(picture, (0, -self.height % MULTIPLE, 0, -self.width % MULTIPLE))
+        return pad_mirrored(image, (0, -self.height % MULTIPLE, 0, -self.width % MULTIPLE))
 
-    def undo(self, picture: Tensor) -> Tensor:
-        """Bring pictures of the size that `fit` returns back to [B, C, height, width].
+    def undo(self, image: Tensor) -> Tensor:
+        """Bring images of the size that `fit` returns back to [B, C, height, width].
 
         Bicubic resizing can go a little below 0: whoever needs radiances clamps.
         """
         if self.name == "official":
             margin = slice(OFFICIAL_MARGIN, -OFFICIAL_MARGIN)
-            return resize_bicubic(picture[..., margin, margin], self.height, self.width)
-        return picture[..., : self.height, : self.width]
+            return resize_bicubic(image[..., margin, margin], self.height, self.width)
+        return image[..., : self.height, : self.width]
 
     def _official_size(self) -> tuple[int, int]:
         height, width = (size + -size % OFFICIAL_MULTIPLE for size in (self.height, self.width))
@@ -69,15 +69,15 @@ class Procedure:
 def reconstruct_any_size(
     ldr: Tensor, run: Callable[[Tensor], Reconstruction], procedure: ProcedureName = "default"
 ) -> Reconstruction:
-    """Reconstruct pictures of any size.
+    """Reconstruct images of any size.
 
     Args:
         ldr: Display-encoded photographs [B, 3, H, W], nominally in [0, 1].
-        run: The chain with its nets: `hdrlab.pipeline.reconstruct` or `hdrlab.tiles.reconstruct_tiled`.
+        run: The chain with its nets: `hdrlab.pipeline.reconstruct` or `tiling.reconstruct_tiled`.
         procedure: A name of `PROCEDURES`.
 
     Returns:
-        All pictures at the size of `ldr`; under `official` none of them below 0.
+        All images at the size of `ldr`; under `official` none of them below 0.
 
     Raises:
         ValueError: The procedure is unknown or the shape does not fit.
@@ -85,30 +85,30 @@ def reconstruct_any_size(
     require_maps(ldr, 3)
     sizes = Procedure(procedure, *ldr.shape[-2:])
     done = run(sizes.fit(ldr))
-    return done.map_pictures(lambda picture: sizes.undo(picture).clamp(min=0))
+    return done.map_images(lambda image: sizes.undo(image).clamp(min=0))
 
 
-def resize_bicubic(picture: Tensor, height: int, width: int) -> Tensor:
+def resize_bicubic(image: Tensor, height: int, width: int) -> Tensor:
     """Resize as OpenCV's bicubic filter does: a = −0.75, half-pixel centres, borders repeated, no antialias.
 
     Args:
-        picture: [B, C, H, W]; returned as it is where the size is right already.
+        image: [B, C, H, W]; returned as it is where the size is right already.
         height: New height.
         width: New width.
 
     Returns:
         [B, C, height, width], not clamped.
     """
-    if picture.shape[-2:] == (height, width):
-        return picture
-    return F.interpolate(picture, size=(height, width), mode="bicubic", align_corners=False)
+    if image.shape[-2:] == (height, width):
+        return image
+    return F.interpolate(image, size=(height, width), mode="bicubic", align_corners=False)
 
 
-def pad_mirrored(picture: Tensor, margins: tuple[int, ...], repeat_border: bool = False) -> Tensor:
-    """Extend pictures by their mirror image, or by their border where they are smaller than the margin.
+def pad_mirrored(image: Tensor, margins: tuple[int, ...], repeat_border: bool = False) -> Tensor:
+    """Extend images by their mirror image, or by their border where they are smaller than the margin.
 
     Args:
-        picture: [B, C, H, W].
+        image: [B, C, H, W].
         margins: Pixels above, below, to the left and to the right.
         repeat_border: Whether the outermost pixel is repeated first (NumPy's `symmetric`) or not (`reflect`).
 
@@ -116,9 +116,13 @@ def pad_mirrored(picture: Tensor, margins: tuple[int, ...], repeat_border: bool 
         [B, C, H + above + below, W + left + right].
     """
     above, below, left, right = margins
-    rows = _mirrored(picture.shape[-2], above, below, repeat_border, picture.device)
-    columns = _mirrored(picture.shape[-1], left, right, repeat_border, picture.device)
-    return picture.index_select(-2, rows).index_select(-1, columns)
+    for dim, before, after in ((-2, above, below), (-1, left, right)):
+        size = image.shape[dim]
+        places = _mirrored(size, before, after, repeat_border, image.device)
+        # The margins alone are looked up: to look up every pixel of a large image takes seconds.
+        first, last = (image.index_select(dim, some) for some in (places[:before], places[before + size :]))
+        image = torch.cat([first, image, last], dim)
+    return image
 
 
 def _mirrored(size: int, before: int, after: int, repeat_border: bool, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""The chain as one function: from a photograph to an HDR picture."""
+"""The chain as one function: from a photograph to an HDR image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdrlab.errors import WeightsError
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response import apply_response
 
 REQUIRED = ("dequantization", "linearization", "hallucination")
-MASK_WIDTH = 0.12
+_MEASURED, _WHITE = 0.6, 0.9
+"""A channel below the first is measured, above the second clipped: JPEG and noise move it to and fro."""
+_GAIN_SCALE = 1.5
 
 
 class Nets(Protocol):
@@ -25,13 +28,9 @@ class Nets(Protocol):
     def __contains__(self, name: str, /) -> bool: ...
 
 
-class NetSetError(ValueError):
-    """Nets that do not make a chain."""
-
-
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """Every picture of the chain.
+    """Every image of the chain.
 
     Attributes:
         dequantized: C, display-encoded [B, 3, H, W] in [0, 1].
@@ -54,8 +53,8 @@ class Reconstruction:
         """The end of the chain: R where there is one, else A."""
         return self.hdr if self.refined is None else self.refined
 
-    def map_pictures(self, change: Callable[[Tensor], Tensor]) -> Reconstruction:
-        """Apply a function to every picture and to the mask; the curve stays."""
+    def map_images(self, change: Callable[[Tensor], Tensor]) -> Reconstruction:
+        """Apply a function to every image and to the mask; the curve stays."""
         return Reconstruction(
             change(self.dequantized),
             self.curve,
@@ -66,8 +65,8 @@ class Reconstruction:
         )
 
 
-def reconstruct(ldr: Tensor, nets: Nets, mask_width: float | None = None) -> Reconstruction:
-    """Reconstruct HDR pictures, without padding or resizing.
+def reconstruct(ldr: Tensor, nets: Nets) -> Reconstruction:
+    """Reconstruct HDR images, without padding or resizing.
 
     Gradients pass; batch norms work in the mode that the nets are in.
 
@@ -75,13 +74,12 @@ def reconstruct(ldr: Tensor, nets: Nets, mask_width: float | None = None) -> Rec
         ldr: Display-encoded photographs [B, 3, H, W], nominally in [0, 1] and taken as they are; H and W are
             multiples of 32.
         nets: Dequantization, linearization, hallucination and, optionally, refinement.
-        mask_width: Ramp of the highlight mask; None: the one the hallucination net was trained with, or 0.12.
 
     Returns:
-        The pictures of all steps.
+        The images of all steps.
 
     Raises:
-        NetSetError: A net is missing.
+        WeightsError: A net is missing.
         ValueError: The shape does not fit.
 
     Source: SingleHDR, section 3; the authors' test-time order.
@@ -90,7 +88,7 @@ def reconstruct(ldr: Tensor, nets: Nets, mask_width: float | None = None) -> Rec
     dequantized = dequantize(nets["dequantization"], ldr)
     curve = nets["linearization"](dequantized)
     linear = apply_response(dequantized, curve)
-    alpha, hdr = hallucinate(nets["hallucination"], linear, mask_width)
+    alpha, hdr = hallucinate(nets["hallucination"], linear)
     refined = refine(nets["refinement"], hdr, linear, dequantized) if "refinement" in nets else None
     return Reconstruction(dequantized, curve, linear, alpha, hdr, refined)
 
@@ -99,11 +97,11 @@ def require_nets(nets: Nets) -> None:
     """Refuse nets that do not make a chain.
 
     Raises:
-        NetSetError: Naming the missing nets.
+        WeightsError: Naming the missing nets.
     """
     missing = [name for name in REQUIRED if name not in nets]
     if missing:
-        raise NetSetError(f"no {' and no '.join(missing)} net; the chain needs {', '.join(REQUIRED)}")
+        raise WeightsError(f"no {' and no '.join(missing)} net; the chain needs {', '.join(REQUIRED)}")
 
 
 def dequantize(net: nn.Module, ldr: Tensor) -> Tensor:
@@ -112,12 +110,17 @@ def dequantize(net: nn.Module, ldr: Tensor) -> Tensor:
     return dequantized.clamp(0, 1)
 
 
-def hallucinate(net: nn.Module, linear: Tensor, mask_width: float | None = None) -> tuple[Tensor, Tensor]:
+def hallucinate(net: nn.Module, linear: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mask α [B, 1, H, W] and A = B + α · max(residual, 0), from B [B, 3, H, W].
 
-    For a net built with `residual=False` it is A = (1 − α) · B + α · max(output, 0).
+    The mask is as wide as the net says (`HallucinationNet.mask_width`). For a net built with
+    `residual=False` it is A = (1 − α) · B + α · max(output, 0); for one of preset `compact`, whose output g
+    is the logarithm of a gain, A = B · exp(1.5 · w · max(g, 0)), where w rises with α and leaves out channels
+    that are far from clipping, see `brighten`.
     """
-    alpha = highlight_mask(linear, _mask_width(net) if mask_width is None else mask_width)
+    alpha = highlight_mask(linear, getattr(net, "mask_width", 0.12))
+    if getattr(net, "log_gain", False):
+        return highlight(net, linear, net(linear))
     residual: Tensor = net(linear)
     if getattr(net, "variant", None) == "tf2":  # weights of that code base emit BGR
         residual = residual.flip(1)
@@ -125,9 +128,34 @@ def hallucinate(net: nn.Module, linear: Tensor, mask_width: float | None = None)
     return alpha, kept + alpha * F.relu(residual.to(linear.dtype))
 
 
-def _mask_width(net: nn.Module) -> float:
-    trained_with = getattr(net, "options", {}).get("mask_width")
-    return MASK_WIDTH if trained_with is None else float(trained_with)
+def highlight(net: nn.Module, linear: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Return α and A of a compact net, as `hallucinate` does, from B and what the net made of it."""
+    alpha = highlight_mask(linear, net.mask_width)  # type: ignore[arg-type]
+    return alpha, brighten(linear, alpha, gain, leaky=net.training)
+
+
+def brighten(linear: Tensor, alpha: Tensor, gain: Tensor, *, leaky: bool = False) -> Tensor:
+    """Multiply clipped channels of B [B, 3, H, W] by gains ≥ 1 whose logarithms are given.
+
+    Args:
+        linear: B.
+        alpha: Its highlight mask [B, 1, H, W].
+        gain: Logarithms over 1.5, like B; what is below 0 counts as 0.
+        leaky: For trainings: a tenth of what is below 0 counts too, or a net might never leave it again.
+    """
+    gain = F.leaky_relu(gain, 0.1) if leaky else F.relu(gain)
+    near_white = ((linear - _MEASURED) / (_WHITE - _MEASURED)).clamp(0, 1)
+    # Where a sky clips little by little, α alternates with the codes 253 to 255, and with JPEG's ripples: its
+    # upper half counts as nearly 1, and single pixels that lag behind all their neighbours follow these;
+    # those that are not clipped at all stay.
+    weight = torch.minimum(closed((1 - (1 - alpha) ** 3) * near_white), 8 * alpha)
+    return linear * torch.exp(_GAIN_SCALE * weight * gain.to(linear.dtype))
+
+
+def closed(maps: Tensor) -> Tensor:
+    """Fill what is darker than all around it in maps [B, C, H, W]: a morphological closing by 3×3."""
+    highest = F.max_pool2d(maps, 3, stride=1, padding=1)
+    return -F.max_pool2d(-highest, 3, stride=1, padding=1)
 
 
 def refine(net: nn.Module, hdr: Tensor, linear: Tensor, dequantized: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
-"""The chain on pictures that do not fit into memory as a whole: tile by tile, and without seams.
+"""The chain on images that do not fit into memory as a whole: tile by tile, and without seams.
 
-Each net runs over the whole picture before the next one starts, since each needs another margin (halo)
+Each net runs over the whole image before the next one starts, since each needs another margin (halo)
 around its tiles. A halo as wide as the net sees and an origin on the grid of its coarsest maps make a tile's
-inside what it is in the whole picture. Crops end where the picture ends, so that borders are padded there
+inside what it is in the whole image. Crops end where the image ends, so that borders are padded there
 and only there. Linearization is global: its maps are summed up over tiles, and their mean gives one curve.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -17,22 +17,29 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hdrlab.errors import ResourceError
+from hdrlab.nets.compact import CompactHallucinationNet, CompactLinearizationNet
 from hdrlab.nets.layers import require_maps
 from hdrlab.nets.linearization import LinearizationNet
 from hdrlab.ops.response import apply_response
-from hdrlab.pipeline import Nets, Reconstruction, dequantize, hallucinate, refine, require_nets
+from hdrlab.pipeline.singlehdr import (
+    Nets,
+    Reconstruction,
+    dequantize,
+    hallucinate,
+    highlight,
+    refine,
+    require_nets,
+)
 
 MULTIPLE = 32
+LEAST_SIDE = 128
 DEFAULT_MEMORY = 1.6e9
 MAX_TILES_PER_SIDE = 256
 BACKBONE_STRIDE = 8
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished tiles and of all."""
-
-
-class TileError(ValueError):
-    """A picture cannot be cut as asked for."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class TileRule:
     Attributes:
         halo: Pixels around a tile that its inside depends on.
         multiple: Tiles start on multiples of this.
-        bytes_per_pixel: Peak need of the step in float32 on a CPU, measured at full width.
+        bytes_per_pixel: Peak need of the step in float32 on a CPU, measured at full width as resident memory,
+            what lies idle between blocks included.
     """
 
     halo: int
@@ -51,13 +59,25 @@ class TileRule:
 
 
 RULES = {
-    "dequantization": TileRule(128, 16, 750),
-    "linearization": TileRule(32, BACKBONE_STRIDE, 1450),
+    "dequantization": TileRule(128, 16, 420),
+    "linearization": TileRule(32, BACKBONE_STRIDE, 360),
     "response": TileRule(0, 1, 170),
-    "hallucination": TileRule(192, 32, 2250),
-    "refinement": TileRule(128, 16, 750),
+    "hallucination": TileRule(192, 32, 620),
+    "refinement": TileRule(128, 16, 480),
 }
 """The steps in their order."""
+
+COMPACT_RULES = {
+    "dequantization": TileRule(32, 16, 1500),
+    "linearization": TileRule(0, 1, 1),
+    "response": TileRule(0, 1, 1000),
+    "hallucination": TileRule(2, 1, 1000),  # the closing of the gains' weights sees two pixels further
+    "refinement": RULES["refinement"],
+}
+"""Those of the compact nets, which look at the whole image once, shrunk, for its response and highlights.
+
+They need a fifth of these bytes: small tiles, whose maps stay near the processor, are faster.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,12 +91,12 @@ class Span:
 
     @property
     def place(self) -> slice:
-        """The inside, in the picture."""
+        """The inside, in the image."""
         return slice(self.start, self.stop)
 
     @property
     def outer(self) -> slice:
-        """The inside with its halo, in the picture."""
+        """The inside with its halo, in the image."""
         return slice(self.outer_start, self.outer_stop)
 
     def inner(self, stride: int = 1) -> slice:
@@ -94,34 +114,36 @@ def reconstruct_tiled(
     nets: Nets,
     tile: int | None = None,
     memory: float = DEFAULT_MEMORY,
-    mask_width: float | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Reconstruct HDR pictures as `hdrlab.pipeline.reconstruct` does, in bounded memory, without gradients.
+    """Reconstruct HDR images as `hdrlab.pipeline.reconstruct` does, in bounded memory, without gradients.
 
-    The pictures stay on the device of `ldr`; each tile is computed where its net is.
+    The images stay on the device of `ldr`; each tile is computed where its net is.
 
     Args:
         ldr: Display-encoded photographs [B, 3, H, W], nominally in [0, 1]; H and W are multiples of 32.
         nets: As in `reconstruct`, in evaluation mode.
         tile: Side of the tiles without halo, a multiple of 32; None: the least work that fits into `memory`.
-        memory: Bytes that a tile's maps may take, the pictures themselves apart.
-        mask_width: As in `reconstruct`.
-        progress: Told after each tile.
+        memory: Bytes that a tile's maps may take, the images themselves apart.
+        progress: Called after each tile.
 
     Returns:
-        The pictures of all steps; up to rounding those of the whole picture.
+        The images of all steps; up to rounding those of the whole image.
 
     Raises:
-        NetSetError: A net is missing.
-        TileError: The tile size is illegal, or a net is in training mode.
+        WeightsError: A net is missing.
+        ResourceError: The tile size is illegal, or a net is in training mode.
         ValueError: The shape does not fit.
     """
     require_nets(nets)
     require_maps(ldr, 3, multiple=MULTIPLE)
     _require_inference(nets)
     steps = [step for step in RULES if step == "response" or step in nets]
-    plans = {step: plan_tiles(step, ldr, tile, memory) for step in steps}
+    compact = _is_compact(nets)
+    rules = COMPACT_RULES if compact else RULES
+    plans = {step: plan_tiles(step, ldr, tile, memory, rules) for step in steps}
+    if compact:
+        plans["linearization"] = plans["linearization"][:1]
     advance = _counter(sum(len(plan) for plan in plans.values()), progress)
 
     def run(step: str, function: Step, sources: Sequence[Tensor], *targets: Tensor) -> None:
@@ -136,16 +158,40 @@ def reconstruct_tiled(
 
     dequantized, linear, hdr = (torch.empty_like(ldr) for _ in range(3))
     run("dequantization", partial(_alone, dequantize, nets["dequantization"]), [ldr], dequantized)
-    curve = _curve(nets["linearization"], dequantized, plans["linearization"], advance)
+    if compact:
+        curve = nets["linearization"](dequantized.to(_device(nets, "linearization", ldr))).to(ldr.device)
+        advance()
+    else:
+        curve = _curve(nets["linearization"], dequantized, plans["linearization"], advance)
     run("response", lambda crop: (apply_response(crop, curve),), [dequantized], linear)
     alpha = torch.empty_like(ldr[:, :1])
-    restore = partial(hallucinate, nets["hallucination"], mask_width=mask_width)
-    run("hallucination", restore, [linear], alpha, hdr)
+    if isinstance(nets["hallucination"], CompactHallucinationNet):
+        hdr = nets["hallucination"](linear.to(_device(nets, "hallucination", ldr))).to(ldr.device)
+        run("hallucination", partial(highlight, nets["hallucination"]), [linear, hdr], alpha, hdr)
+    else:
+        run("hallucination", partial(hallucinate, nets["hallucination"]), [linear], alpha, hdr)
     refined = None
     if "refinement" in nets:
         refined = torch.empty_like(ldr)
         run("refinement", partial(_alone, refine, nets["refinement"]), [hdr, linear, dequantized], refined)
     return Reconstruction(dequantized, curve, linear, alpha, hdr, refined)
+
+
+def least_memory(nets: Nets) -> float:
+    """Return the bytes that `reconstruct_tiled` needs at least for maps, whatever the image.
+
+    They are those of a tile that still takes reasonable time: smaller ones are hardly more than margin.
+    """
+    rules = COMPACT_RULES if _is_compact(nets) else RULES
+    return max(
+        (LEAST_SIDE + 2 * rule.halo) ** 2 * rule.bytes_per_pixel
+        for step, rule in rules.items()
+        if step in nets
+    )
+
+
+def _is_compact(nets: Nets) -> bool:
+    return isinstance(nets["linearization"], CompactLinearizationNet)
 
 
 Step = Callable[..., tuple[Tensor, ...]]
@@ -172,45 +218,46 @@ def _run_tiles(
         advance()
 
 
-def _curve(net: nn.Module, picture: Tensor, tiles: Iterable[Tile], advance: Callable[[], None]) -> Tensor:
+def _curve(net: nn.Module, image: Tensor, tiles: Iterable[Tile], advance: Callable[[], None]) -> Tensor:
     """Run the linearization net, its maps summed in double precision."""
     linearization = cast(LinearizationNet, net)
     device = next(linearization.parameters()).device
     total = torch.zeros(0)
     for rows, columns in tiles:
-        maps = linearization.backbone(
-            linearization.features(picture[..., rows.outer, columns.outer].to(device))
-        )
+        maps = linearization.backbone(image[..., rows.outer, columns.outer].to(device))
         inside = maps[..., rows.inner(BACKBONE_STRIDE), columns.inner(BACKBONE_STRIDE)]
         dtype = torch.promote_types(maps.dtype, torch.float32)
         summed = inside.sum(dim=(2, 3), dtype=dtype).cpu().double()
         total = summed if total.numel() == 0 else total + summed
         advance()
-    cells = picture.shape[-2] * picture.shape[-1] / BACKBONE_STRIDE**2
+    cells = image.shape[-2] * image.shape[-1] / BACKBONE_STRIDE**2
     feature = (total / cells).to(dtype).to(device)
-    return linearization.curve_from_feature(feature).curve.to(picture.device)
+    return linearization.curve_from_feature(feature).curve.to(image.device)
 
 
-def plan_tiles(step: str, ldr: Tensor, tile: int | None, memory: float) -> list[Tile]:
-    """Cut a picture into the tiles of one step.
+def plan_tiles(
+    step: str, ldr: Tensor, tile: int | None, memory: float, rules: Mapping[str, TileRule] | None = None
+) -> list[Tile]:
+    """Cut an image into the tiles of one step.
 
     Args:
-        step: A key of `RULES`.
-        ldr: The pictures [B, C, H, W].
+        step: A key of the rules.
+        ldr: The images [B, C, H, W].
         tile: Side of a tile, or None for the cut with the least work that fits into `memory`.
         memory: Bytes a tile may take.
+        rules: What the tiles must be; None: `RULES`.
 
     Returns:
-        Tiles that cover the picture once.
+        Tiles that cover the image once.
 
     Raises:
-        TileError: The side is no positive multiple of 32.
+        ResourceError: The side is no positive multiple of 32.
     """
-    rule = RULES[step]
+    rule = (RULES if rules is None else rules)[step]
     height, width = ldr.shape[-2:]
     if tile is not None:
         if tile < MULTIPLE or tile % MULTIPLE:
-            raise TileError(
+            raise ResourceError(
                 f"tile={tile}: the side of a tile must be a multiple of {MULTIPLE}, for example 512"
             )
         return _grid(_spans(height, tile, rule), _spans(width, tile, rule))
@@ -267,7 +314,7 @@ def _device(nets: Nets, step: str, ldr: Tensor) -> torch.device:
 def _require_inference(nets: Nets) -> None:
     training = [name for name in RULES if name in nets and nets[name].training]
     if training:
-        raise TileError(
+        raise ResourceError(
             f"{', '.join(training)}: in training mode, where batch norm would see tiles alone; call eval()"
         )
 

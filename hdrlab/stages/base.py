@@ -3,54 +3,93 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
-from hdrlab.config.schema import StageConfig
+from hdrlab.config.registry import STAGES
+from hdrlab.config.schema.section import build
+from hdrlab.config.schema.stage import StageConfig
+from hdrlab.errors import ConfigError
 from hdrlab.metrics.names import METRICS
-from hdrlab.nets.vgg16 import POOLS, VGG16Features, preprocessing_tensors, random_vgg16
-from hdrlab.optim import TensorFlowAdam
-from hdrlab.stages.panels import PanelSample
-from hdrlab.weights import load_vgg16
+from hdrlab.nets import Net
+from hdrlab.nets.vgg16 import POOLS
+from hdrlab.stages.frozen import Frozen
+from hdrlab.stages.optimizers import CosineWay, TensorFlowAdam
+from hdrlab.visualization.panel import PanelSample
+from hdrlab.weights.net_file import describe_net
 
 Batch = Mapping[str, Tensor]
 Outputs = dict[str, Tensor]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Stage(pl.LightningModule):
     """A training stage: nets, a forward pass, and named loss terms that the configuration weighs.
 
     A stage defines ``forward``, ``losses``, ``metrics`` and ``panel``; training and validation share the step
-    made of them. What a batch holds is written in ``hdrlab.config.stages``.
+    made of them. What a batch holds is written in ``hdrlab.config.registry``.
 
     Args:
-        config: The stage's section of the configuration.
+        config: The stage's section of the configuration; None: made of the keywords.
         preset: Which published form the nets have.
+        **keys: Keys of the section, for example ``lr=1e-4`` or ``loss={"perceptual": 0}``; the others have
+            their defaults, the paper's.
+
+    Raises:
+        ConfigError: The section has no such key, or a value does not fit.
     """
 
     name: ClassVar[str]
     COMPARED: ClassVar[tuple[tuple[str, str], ...]]
-    """Figures of the stage, each with the one of doing nothing, or of a plain guess, beside it."""
+    """Metrics of the stage, each with the one of doing nothing, or of a plain guess, beside it."""
+    VGG16_LAYERS: ClassVar[Sequence[str]] = POOLS
+    """What a perceptual loss compares."""
 
-    def __init__(self, config: StageConfig, preset: str) -> None:
+    def __init__(self, config: StageConfig | None = None, preset: str = "default", **keys: Any) -> None:
         super().__init__()
-        self.config, self.preset = config, preset
-        self.weights: dict[str, float] = asdict(config.loss)  # type: ignore[attr-defined]
-        self.header: dict[str, Any] = {}  # what a checkpoint says of itself, completed by the run
+        if (stored := keys.get("name", self.name)) != self.name:
+            raise ConfigError([f"a checkpoint of stage {stored}, which {type(self).__name__} cannot load"])
+        given = {one.name: getattr(config, one.name) for one in fields(config)} if config else {}
+        problems: list[str] = []
+        self.config, self.preset = build(STAGES[self.name].schema, {**given, **keys}, problems), preset
+        if problems:
+            raise ConfigError(problems)
+        self.weights: dict[str, float] = asdict(self.config.loss)
+        self.save_hyperparameters({**_stored(self.config), "preset": preset}, logger=False)
+        self.header: dict[str, Any] = {}  # what else a checkpoint says of itself, filled by the run
+        # Of the run, and stored nowhere: no class is to be imported because a checkpoint names it.
+        self.scheduler: Callable[[torch.optim.Optimizer], LRSchedulerConfigType] | None = None
+        self.vgg16: Frozen | None = None
         self._seen: dict[str, list[float]] = {}
         self._parts: list[Tensor] = []
+
+    @property
+    def batch_keys(self) -> tuple[str, ...]:
+        """What the stage reads of a batch."""
+        return self.config.batch_keys
 
     @abstractmethod
     def forward(self, batch: Batch) -> Outputs:
         """Run the nets on a batch and return what the losses, metrics and panels need."""
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        """Answer to an image in place of a batch."""
+        if given and not isinstance(given[0], Mapping):
+            keys = ", ".join(STAGES[self.name].batch_keys)
+            problem = f"a batch is a dict of tensors ({keys}), not a {type(given[0]).__name__}"
+            raise ConfigError([f"{problem}; for images alone take hdrlab.Reconstructor or ToneMapper"])
+        return super().__call__(*given, **more)
 
     @abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -58,18 +97,39 @@ class Stage(pl.LightningModule):
 
     @abstractmethod
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return validation figures [B] by their names in ``METRICS``; NaN where one does not apply."""
+        """Return metrics [B] by their names in ``METRICS``; NaN where one does not apply."""
 
     @abstractmethod
     def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
         """Return what a person should see of the first sample of a batch."""
 
-    def open_files(self, vgg16: str | None) -> None:
-        """Load what a training needs and a trained stage does not.
+    def setup(self, stage: str) -> None:
+        """Check what a training needs, and open the VGG-16 of a perceptual loss; the trainer calls this.
 
-        Args:
-            vgg16: Weights of a perceptual loss: a file, ``random``, or None where the stage uses none.
+        ``auto`` stands for the file that the environment variable HDRLAB_VGG16 names; where it names none,
+        for random weights on data=tiny.
+
+        Raises:
+            ConfigError: A file is not there, or values do not fit together.
         """
+        if stage not in ("fit", "validate"):
+            return
+        if problems := [*self.config.rules()]:
+            raise ConfigError(problems)
+        if self.config.vgg16 is None or self.vgg16 is not None:
+            return
+        file = os.environ.get("HDRLAB_VGG16")
+        source = self.config.find_vgg16(file, rehearsal=file is None and self._is_rehearsal())
+        if source == "random" != self.config.vgg16:
+            rank_zero_warn("perceptual loss on random VGG-16 weights: set HDRLAB_VGG16 to a file of them")
+        raw = getattr(getattr(self.config, "perceptual", None), "input", None) == "raw"
+        self.vgg16 = Frozen.vgg16(str(source), self.VGG16_LAYERS, raw=raw)
+
+    def _is_rehearsal(self) -> bool:
+        if self.config.vgg16 != "auto":
+            return False
+        data = getattr(self.trainer, "datamodule", None)
+        return bool(getattr(self.trainer, "fast_dev_run", False)) or getattr(data, "name", None) == "tiny"
 
     # ------------------------------------------------------------------------------------------ steps
 
@@ -90,45 +150,75 @@ class Stage(pl.LightningModule):
         loss = self.weigh(terms)
         self._parts.append(torch.stack([loss.detach(), *(term.detach() for term in terms.values())]))
         if len(self._parts) == self.trainer.accumulate_grad_batches:
-            figures = torch.stack(self._parts).mean(0)
+            means = torch.stack(self._parts).mean(0)
             self._parts.clear()
             if self.trainer.world_size > 1:
-                figures = self.trainer.strategy.reduce(figures, reduce_op="mean")
-            for name, value in zip(("loss", *terms), figures, strict=True):
+                means = self.trainer.strategy.reduce(means, reduce_op="mean")
+            for name, value in zip(("loss", *terms), means, strict=True):
                 self.log(f"train/{name}", value, prog_bar=True, batch_size=len(batch["mask"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> Outputs | None:
-        """Collect losses and figures of a validation batch, masked samples left out."""
+        """Collect losses and metrics of a validation batch, masked samples left out."""
+        return self._score(batch, losses=True)
+
+    def test_step(self, batch: Batch, batch_index: int) -> Outputs | None:
+        """Collect the metrics of a test batch, masked samples left out; the losses are training's."""
+        return self._score(batch, losses=False)
+
+    def predict_step(self, batch: Batch, batch_index: int) -> Outputs:
+        """Return what ``forward`` makes of a batch."""
+        outputs: Outputs = self(batch)
+        return outputs
+
+    def _score(self, batch: Batch, *, losses: bool) -> Outputs | None:
         if not bool(batch["mask"].any()):
             return None
         outputs: Outputs = self(batch)
-        terms = self.losses(batch, outputs)
         kept = batch["mask"].flatten() > 0
-        figures = {"loss": self.weigh(terms), **terms}
+        terms = self.losses(batch, outputs) if losses else {}
+        scores = {"loss": self.weigh(terms), **terms} if losses else {}
         judged = self.metrics(batch, outputs)
-        assert not figures.keys() & judged.keys() - {"log_l1"}, "a term and a figure share a name"
-        figures |= {name: values[kept] for name, values in judged.items()}
-        for name, values in figures.items():
+        assert not scores.keys() & judged.keys() - {"log_l1"}, "a term and a metric share a name"
+        scores |= {name: values[kept] for name, values in judged.items()}
+        for name, values in scores.items():
             capped = [min(v, 100.0) if name.startswith("psnr") else v for v in values.flatten().tolist()]
-            # A figure that is NaN does not apply; a loss that is NaN is the end of a training.
+            # A metric that is NaN does not apply; a loss that is NaN is the end of a training.
             applies = (v for v in capped if name not in judged or not math.isnan(v))
             self._seen.setdefault(name, []).extend(applies)
         return outputs
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean of each figure over the validation pictures; infinite PSNR counts as 100 dB."""
+        """Log the mean of each score over the validation images; infinite PSNR counts as 100 dB."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the mean of each metric over the test images, likewise."""
+        self._log_scores("test")
+
+    def _log_scores(self, split: str) -> None:
         for name, values in self._seen.items():
             known = name in METRICS or name == "loss" or name in self.weights
             assert known, f"{name} is missing in hdrlab.metrics.names"
             if values:
-                self.log(f"val/{name}", sum(values) / len(values), sync_dist=False)
+                self.log(f"{split}/{name}", sum(values) / len(values), sync_dist=False)
         self._seen.clear()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over what is trained, with epsilon where the configuration wants it."""
-        kind = TensorFlowAdam if self.config.adam_epsilon == "tf" else torch.optim.Adam
-        return kind([p for p in self.parameters() if p.requires_grad], lr=self.config.lr, eps=1e-8)
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over what is trained, with epsilon where the configuration wants it, on its schedule."""
+        config, params = self.config, [p for p in self.parameters() if p.requires_grad]
+        optimizer: torch.optim.Optimizer
+        if config.weight_decay:
+            optimizer = torch.optim.AdamW(params, lr=config.lr, eps=1e-8, weight_decay=config.weight_decay)
+        else:
+            kind = TensorFlowAdam if config.adam_epsilon == "tf" else torch.optim.Adam
+            optimizer = kind(params, lr=config.lr, eps=1e-8)
+        if self.scheduler is not None:
+            return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        if config.schedule == "constant":
+            return optimizer
+        way = LambdaLR(optimizer, CosineWay(config.max_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": way, "interval": "step"}}
 
     # ------------------------------------------------------------------------------------- checkpoints
 
@@ -140,36 +230,22 @@ class Stage(pl.LightningModule):
             "stage": self.name,
             "preset": self.preset,
             "step": int(self.global_step),
+            "nets": {name: describe_net(net) for name, net in self.named_children() if isinstance(net, Net)},
         }
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what the file says of itself, if it is one of ours, beside the weights."""
+        header = checkpoint.get("hdrlab", {})
+        for name, net in self.named_children():
+            if hasattr(net, "basis_name") and (stored := header.get("nets", {}).get(name)):
+                net.basis_name = stored["basis"]
+        if not self.header:
+            own = ("schema_version", "stage", "preset", "step", "nets")
+            self.header = {name: value for name, value in header.items() if name not in own}
 
-class StageError(ValueError):
-    """A training that cannot go on in a useful way."""
 
-
-class Frozen:
-    """Holds a net that is used but neither trained nor stored with the stage, on the stage's device."""
-
-    def __init__(self, net: nn.Module) -> None:
-        self.net = net.eval().requires_grad_(False)
-
-    @classmethod
-    def vgg16(cls, source: str, layers: Sequence[str] = POOLS, *, raw: bool = False) -> Frozen:
-        """Hold the VGG-16 features of a perceptual loss.
-
-        Args:
-            source: A file of weights, or ``random``.
-            layers: The maps to compare.
-            raw: Whether pictures are fed as they are, not as the weights want them.
-        """
-        weights = random_vgg16() if source == "random" else load_vgg16(source)
-        return cls(VGG16Features(weights | preprocessing_tensors("raw") if raw else weights, layers))
-
-    def __deepcopy__(self, memo: object) -> Frozen:
-        """Share the net with copies of the stage: nobody changes it."""
-        return self
-
-    def on(self, like: Tensor) -> nn.Module:
-        """Return the net on a tensor's device and in its precision, if that is a full one."""
-        dtype = like.dtype if like.dtype == torch.float64 else torch.float32
-        return self.net.to(like.device, dtype)
+def _stored(config: StageConfig) -> dict[str, Any]:
+    """Return what a checkpoint keeps of a section, in plain types; some is among the weights by then."""
+    values = {name: value for name, value in asdict(config).items() if name != "init"}
+    absorbed = {"basis": "builtin", "encoder_weights": None}
+    return values | {name: value for name, value in absorbed.items() if name in values}

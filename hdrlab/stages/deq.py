@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hdrlab.config.schema import DeqConfig
+from hdrlab.config.schema.singlehdr import DeqConfig
 from hdrlab.losses import l2_loss
 from hdrlab.metrics import psnr
 from hdrlab.nets import build_net
-from hdrlab.ops.transfer import srgb_decode
-from hdrlab.pipeline import dequantize
+from hdrlab.ops.colour import srgb_decode
+from hdrlab.pipeline.singlehdr import dequantize
 from hdrlab.stages.base import Batch, Outputs, Stage
-from hdrlab.stages.panels import PanelSample
+from hdrlab.visualization.panel import PanelSample
 
 
 class DeqStage(Stage):
@@ -25,10 +25,11 @@ class DeqStage(Stage):
 
     name: ClassVar[str] = "deq"
     COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (("psnr_c", "psnr_i"),)
+    config: DeqConfig
 
-    def __init__(self, config: DeqConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.dequantization = build_net("dequantization", preset, width=config.width)
+    def __init__(self, config: DeqConfig | None = None, preset: str = "default", **keys: Any) -> None:
+        super().__init__(config, preset, **keys)
+        self.dequantization = build_net("dequantization", preset, width=self.config.width)
 
     def forward(self, batch: Batch) -> Outputs:
         """Return ``dequantized``: C, [B, 3, H, W] in [0, 1] (clamped pixels pass no gradient)."""
@@ -57,6 +58,6 @@ class DeqStage(Stage):
             "error of C ×16": 16 * (outputs["dequantized"] - batch["ldr"]).abs(),
         }
         return PanelSample(
-            pictures={name: srgb_decode(x[0]) for name, x in shown.items()},
+            images={name: srgb_decode(x[0]) for name, x in shown.items()},
             maps={name: x[0].mean(0) for name, x in errors.items()},
         )

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hdrlab.config.schema import ChainConfig, JointConfig
-from hdrlab.losses import curve_loss, l2_loss, log_l1_loss, perceptual_loss, total_variation_loss
-from hdrlab.metrics import anchor_luminance, curve_mse, log_l1, psnr, psnr_pu21
+from hdrlab.config.schema.singlehdr import ChainConfig, JointConfig
+from hdrlab.losses import (
+    curve_loss,
+    highlight_loss,
+    l2_loss,
+    log_l1_loss,
+    masked_mean,
+    perceptual_loss,
+    total_variation_loss,
+)
+from hdrlab.losses.pixel import WHITEST
+from hdrlab.metrics import anchor_luminance, clipped_mask, curve_mse, log10_rmse, log_l1, psnr, psnr_pu21
 from hdrlab.nets import Net, build_net
-from hdrlab.ops.response import apply_response
-from hdrlab.ops.transfer import srgb_decode
-from hdrlab.pipeline import dequantize, hallucinate, reconstruct
-from hdrlab.stages.base import Batch, Frozen, Outputs, Stage
-from hdrlab.stages.panels import PanelSample
+from hdrlab.ops.colour import srgb_decode
+from hdrlab.ops.response import apply_response, average_inverse
+from hdrlab.pipeline.singlehdr import dequantize, hallucinate, reconstruct
+from hdrlab.stages.base import Batch, Outputs, Stage
+from hdrlab.stages.hal import hal_options
+from hdrlab.stages.lin import aligned_psnr, lin_options
+from hdrlab.visualization.panel import PanelSample
 
 
 class JointStage(Stage):
@@ -35,13 +46,14 @@ class JointStage(Stage):
         ("psnr_pu21", "psnr_pu21_srgb"),
         ("psnr_c", "psnr_i"),
         ("curve_mse", "curve_mse_srgb"),
+        ("psnr_aligned", "psnr_aligned_average"),
+        ("log10_clipped", "log10_clipped_average"),
     )
+    config: JointConfig
 
-    def __init__(self, config: JointConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.mode, self.mask_width = config.mode, config.mask_width
-        self.dequantization, self.linearization, self.hallucination = build_chain(config, preset)
-        self.vgg16: Frozen | None = None
+    def __init__(self, config: JointConfig | None = None, preset: str = "default", **keys: Any) -> None:
+        super().__init__(config, preset, **keys)
+        self.dequantization, self.linearization, self.hallucination = build_chain(self.config, preset)
 
     @property
     def nets(self) -> dict[str, Net]:
@@ -49,17 +61,13 @@ class JointStage(Stage):
         names = ("dequantization", "linearization", "hallucination")
         return {name: getattr(self, name) for name in names}
 
-    def open_files(self, vgg16: str | None) -> None:
-        """Load the perceptual loss's VGG-16."""
-        self.vgg16 = Frozen.vgg16(vgg16) if vgg16 else None
-
     def forward(self, batch: Batch) -> Outputs:
         """Return ``dequantized`` C, ``curve``, ``linear`` B, ``alpha`` and ``hdr`` A."""
-        if self.mode == "chained" or not self.training:
-            made = reconstruct(batch["jpeg"], self.nets, self.mask_width)
+        if self.config.mode == "chained" or not self.training:
+            made = reconstruct(batch["jpeg"], self.nets)
             return {name: getattr(made, name) for name in ("dequantized", "curve", "linear", "alpha", "hdr")}
         curve = self.linearization(batch["ldr"])
-        alpha, hdr = hallucinate(self.hallucination, batch["lin"], self.mask_width)
+        alpha, hdr = hallucinate(self.hallucination, batch["lin"])
         return {
             "dequantized": dequantize(self.dequantization, batch["jpeg"]),
             "curve": curve,
@@ -69,7 +77,7 @@ class JointStage(Stage):
         }
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the terms of all three stages."""
+        """Return the terms of all three stages; ``highlights`` and ``pu21`` only where they weigh."""
         mask, hdr = batch["mask"], outputs["hdr"]
         terms = {
             "deq": l2_loss(outputs["dequantized"], batch["ldr"], mask),
@@ -80,13 +88,18 @@ class JointStage(Stage):
         }
         if self.vgg16 is not None:
             terms["perceptual"] = perceptual_loss(self.vgg16.on(hdr), hdr, batch["hdr"], mask)
+        if self.weights["highlights"] > 0:
+            terms["highlights"] = highlight_loss(hdr, batch["hdr"], outputs["alpha"], mask)
+        if self.weights["pu21"] > 0:
+            terms["pu21"] = -masked_mean(aligned_psnr(hdr, batch["hdr"], batch["jpeg"]), mask)
         return terms
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the errors of C, curve and A; beside them those of undoing the sRGB curve."""
+        """Return the errors of C, curve and A; beside them those of the sRGB and the average curve."""
         plain, scene = srgb_decode(batch["jpeg"]), batch["hdr"]
-        display = anchor_luminance(scene)
-        curves = batch["inv_curve"]
+        display, clipped = anchor_luminance(scene), clipped_mask(batch["lin"])
+        curves, known = batch["inv_curve"], scene.clamp(max=WHITEST)
+        average = apply_response(batch["jpeg"], average_inverse(curves))
         grid = torch.linspace(0, 1, curves.shape[1], device=curves.device).expand_as(curves)
         return {
             "psnr_c": psnr(outputs["dequantized"], batch["ldr"]),
@@ -97,12 +110,16 @@ class JointStage(Stage):
             "log_l1_srgb": log_l1(plain, scene),
             "psnr_pu21": psnr_pu21(display(outputs["hdr"]), display(scene)),
             "psnr_pu21_srgb": psnr_pu21(display(plain), display(scene)),
+            "psnr_aligned": aligned_psnr(outputs["hdr"], scene, batch["jpeg"]),
+            "psnr_aligned_average": aligned_psnr(average, scene, batch["jpeg"]),
+            "log10_clipped": log10_rmse(outputs["hdr"], known, clipped, floor=1e-4),
+            "log10_clipped_average": log10_rmse(average, known, clipped, floor=1e-4),
         }
 
     def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
         """Return the photograph undone by the sRGB curve, A and the scene; α and both curves."""
         return PanelSample(
-            pictures={
+            images={
                 "photograph, sRGB undone": srgb_decode(batch["jpeg"][0]),
                 "reconstructed A": outputs["hdr"][0],
                 "scene H_t": batch["hdr"][0],
@@ -114,9 +131,8 @@ class JointStage(Stage):
 
 def build_chain(config: ChainConfig, preset: str) -> tuple[Net, Net, Net]:
     """Build dequantization, linearization and hallucination as a chain's configuration says."""
-    lin = {"features": config.features, "monotone": config.monotone}
-    lin |= {"basis": config.basis, "bn_momentum": config.bn_momentum}
-    hal = {"upsampling": config.upsampling, "residual": config.residual}
+    lin = {"basis": config.basis, **lin_options(config, preset)}
+    hal = {"mask_width": config.mask_width, **hal_options(config, preset)}
     return (
         build_net("dequantization", preset, width=config.width),
         build_net("linearization", preset, width=config.width, **lin),

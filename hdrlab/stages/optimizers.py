@@ -4,10 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+
+WARMUP = 100
+"""Steps, but at most a tenth of a training, in which a cosine schedule rises."""
+
+
+@dataclass(frozen=True)
+class CosineWay:
+    """The share of the learning rate at a step: a short linear rise, then a cosine to zero.
+
+    Attributes:
+        steps: Length of the training.
+    """
+
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        """Return the share at a step."""
+        rise = max(1, min(WARMUP, self.steps // 10))
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, self.steps - rise))))
 
 
 class TensorFlowAdam(torch.optim.Optimizer):

@@ -1,30 +1,32 @@
-"""The last stage: the whole chain and the Refinement-Net on pairs of real photographs and HDR pictures."""
+"""The last stage: the whole chain and the Refinement-Net on pairs of real photographs and HDR images."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from hdrlab.config.schema import RealFinetuneConfig
+from hdrlab.config.schema.singlehdr import RealFinetuneConfig
+from hdrlab.errors import RunError
 from hdrlab.losses import log_l1_loss, perceptual_loss, total_variation_loss
 from hdrlab.metrics import align_scale, alignment_mask, anchor_luminance, log_l1, psnr_pu21
 from hdrlab.nets import Net, build_net
-from hdrlab.ops.transfer import mean_normalise, srgb_decode
-from hdrlab.pipeline import reconstruct
-from hdrlab.stages.base import Batch, Frozen, Outputs, Stage, StageError
+from hdrlab.ops.colour import srgb_decode
+from hdrlab.ops.encoding import mean_normalise
+from hdrlab.pipeline.singlehdr import reconstruct
+from hdrlab.stages.base import Batch, Outputs, Stage
 from hdrlab.stages.joint import build_chain
-from hdrlab.stages.panels import PanelSample
+from hdrlab.visualization.panel import PanelSample
 
-CONSTANT = 1e-4  # standard deviation of ℓ(R) below which a picture shows nothing
+CONSTANT = 1e-4  # standard deviation of ℓ(R) below which an image shows nothing
 PATIENCE = 20  # steps in a row
 
 
 class RealFinetuneStage(Stage):
     """Trains all four nets on (I, H), scales apart: real pairs share no unit.
 
-    Two forms of the pixel loss, ``normalise``: ``mean`` divides both pictures by their mean, as the paper;
+    Two forms of the pixel loss, ``normalise``: ``mean`` divides both images by their mean, as the paper;
     ``aligned`` brings R to the scale of H on the pixels that I did not clip, which suns cannot rule.
 
     Source:
@@ -36,14 +38,14 @@ class RealFinetuneStage(Stage):
         ("log_l1", "log_l1_srgb"),
         ("psnr_pu21", "psnr_pu21_srgb"),
     )
+    config: RealFinetuneConfig
 
-    def __init__(self, config: RealFinetuneConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.normalise, self.batch_norm = config.normalise, config.batch_norm
-        self.mask_width = config.mask_width
-        self.dequantization, self.linearization, self.hallucination = build_chain(config, preset)
-        self.refinement = build_net("refinement", preset, width=config.width, identity_init=True)
-        self.vgg16: Frozen | None = None
+    def __init__(
+        self, config: RealFinetuneConfig | None = None, preset: str = "default", **keys: Any
+    ) -> None:
+        super().__init__(config, preset, **keys)
+        self.dequantization, self.linearization, self.hallucination = build_chain(self.config, preset)
+        self.refinement = build_net("refinement", preset, width=self.config.width, identity_init=True)
         self.constant_steps = 0
         self.train()  # Lightning keeps the modes it finds, so they must be right from the start
 
@@ -53,14 +55,10 @@ class RealFinetuneStage(Stage):
         names = ("dequantization", "linearization", "hallucination", "refinement")
         return {name: getattr(self, name) for name in names}
 
-    def open_files(self, vgg16: str | None) -> None:
-        """Load the perceptual loss's VGG-16."""
-        self.vgg16 = Frozen.vgg16(vgg16) if vgg16 else None
-
     def train(self, mode: bool = True) -> RealFinetuneStage:
-        """Switch to training; batch norms keep the statistics of synthetic training unless told otherwise."""
+        """Switch to training; batch norms keep the statistics of synthetic training where ``frozen``."""
         super().train(mode)
-        if mode and self.batch_norm == "frozen":
+        if mode and self.config.batch_norm == "frozen":
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
@@ -68,7 +66,7 @@ class RealFinetuneStage(Stage):
 
     def forward(self, batch: Batch) -> Outputs:
         """Return ``linear`` B, ``alpha``, ``hdr`` A, ``refined`` R and the ``curve``."""
-        made = reconstruct(batch["jpeg"], self.nets, self.mask_width)
+        made = reconstruct(batch["jpeg"], self.nets)
         assert made.refined is not None
         return {
             "curve": made.curve,
@@ -79,9 +77,9 @@ class RealFinetuneStage(Stage):
         }
 
     def on_a_scale(self, hdr: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Bring a result [B, 3, H, W] and the batch's HDR picture to one scale, as ``normalise`` says."""
+        """Bring a result [B, 3, H, W] and the batch's HDR image to one scale, as ``normalise`` says."""
         scene = batch["hdr"]
-        if self.normalise == "mean":
+        if self.config.normalise == "mean":
             return mean_normalise(hdr), mean_normalise(scene)
         unclipped = alignment_mask(batch["jpeg"])
         scale = align_scale(hdr, scene, unclipped).view(-1, 1, 1, 1)
@@ -92,7 +90,7 @@ class RealFinetuneStage(Stage):
         """Return ``log_l1`` of R and, unless their weights are 0, ``perceptual`` and ``tv``.
 
         Raises:
-            StageError: If the results have shown nothing for many steps.
+            RunError: If the results have shown nothing for many steps.
         """
         self._watch(outputs["refined"])
         result, scene = self.on_a_scale(outputs["refined"], batch)
@@ -108,7 +106,7 @@ class RealFinetuneStage(Stage):
         flat = bool((refined.detach().flatten(1).std(dim=1) < CONSTANT).all())
         self.constant_steps = self.constant_steps + 1 if flat else 0
         if self.constant_steps >= PATIENCE:
-            raise StageError(
+            raise RunError(
                 f"the results have been constant for {PATIENCE} steps: training has collapsed; "
                 "lower stage.lr, keep stage.batch_norm=frozen, and check the joint checkpoint it starts from"
             )
@@ -117,21 +115,21 @@ class RealFinetuneStage(Stage):
         """Return the errors of R after aligning its scale, beside those of the photograph undone by sRGB."""
         scene, unclipped = batch["hdr"], alignment_mask(batch["jpeg"])
         display = anchor_luminance(scene)
-        figures = {}
+        scores = {}
         for suffix, hdr in (("", outputs["refined"]), ("_srgb", srgb_decode(batch["jpeg"]))):
             aligned = hdr * align_scale(hdr, scene, unclipped).view(-1, 1, 1, 1)
-            figures["log_l1" + suffix] = log_l1(aligned, scene)
-            figures["psnr_pu21" + suffix] = psnr_pu21(display(aligned), display(scene))
-        return figures
+            scores["log_l1" + suffix] = log_l1(aligned, scene)
+            scores["psnr_pu21" + suffix] = psnr_pu21(display(aligned), display(scene))
+        return scores
 
     def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
-        """Return the photograph undone by sRGB, R and the HDR picture on one scale; α and the curve."""
+        """Return the photograph undone by sRGB, R and the HDR image on one scale; α and the curve."""
         scene = batch["hdr"]
         unclipped = alignment_mask(batch["jpeg"])
         shown = {"photograph, sRGB undone": srgb_decode(batch["jpeg"]), "refined R": outputs["refined"]}
-        pictures = {n: (x * align_scale(x, scene, unclipped).view(-1, 1, 1, 1))[0] for n, x in shown.items()}
+        images = {n: (x * align_scale(x, scene, unclipped).view(-1, 1, 1, 1))[0] for n, x in shown.items()}
         return PanelSample(
-            pictures={**pictures, "real HDR": scene[0]},
+            images={**images, "real HDR": scene[0]},
             maps={"mask α": outputs["alpha"][0, 0]},
             curves={
                 "sRGB": srgb_decode(torch.linspace(0, 1, outputs["curve"].shape[1])),
@@ -144,7 +142,7 @@ def clipping_point(scene: Tensor, unclipped: Tensor) -> Tensor:
     """Estimate the scene value at which a camera clipped: the 99th percentile of what it did not clip.
 
     Args:
-        scene: Linear pictures [B, 3, H, W] in any unit.
+        scene: Linear images [B, 3, H, W] in any unit.
         unclipped: Boolean mask [B, 1, H, W] of the pixels that the photograph shows.
 
     Returns:

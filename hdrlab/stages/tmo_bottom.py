@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hdrlab.config.schema import TmoBottomConfig
+from hdrlab.config.schema.iqatm import TmoBottomConfig
 from hdrlab.losses import delta_e_itp_loss, hue_loss, l1_loss, tmqi_ssim_loss
 from hdrlab.nets import build_net
 from hdrlab.stages.base import Batch, Outputs
-from hdrlab.stages.panels import PanelSample
 from hdrlab.stages.tone import ToneStage, labelled_mean
+from hdrlab.visualization.panel import PanelSample
 
 
 class TmoBottomStage(ToneStage):
-    """Trains N_G: from the HDR picture's bottom layer B to the SDR picture's."""
+    """Trains N_G: from the HDR image's bottom layer B to the SDR image's."""
 
     name: ClassVar[str] = "tmo_bottom"
     COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (("l1_layer", "l1_layer_input"),)
     config: TmoBottomConfig
 
-    def __init__(self, config: TmoBottomConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.tmo_bottom = build_net("tmo_bottom", preset, width=config.width)
+    def __init__(self, config: TmoBottomConfig | None = None, preset: str = "default", **keys: Any) -> None:
+        super().__init__(config, preset, **keys)
+        self.tmo_bottom = build_net("tmo_bottom", preset, width=self.config.width)
 
     def forward(self, batch: Batch) -> Outputs:
         """Return ``bottom`` [B, 3, H/8, W/8], display-encoded."""
@@ -36,7 +36,7 @@ class TmoBottomStage(ToneStage):
         return {
             "l1": l1_loss(made, target, labelled),
             "delta_e": delta_e_itp_loss(made, target, labelled, **self.colour),
-            "hue": hue_loss(made, given, gamut=self.gamut, **self.colour),
+            "hue": hue_loss(made, given, gamut=self.config.gamut, **self.colour),
             "structure": tmqi_ssim_loss(made, given, form=self.form, scale255=self.config.scale255),
             **self.perceptual(made, target, labelled),
         }
@@ -53,6 +53,6 @@ class TmoBottomStage(ToneStage):
             displays={
                 "bottom layer B": batch["bottom"][0],
                 "tone-mapped": outputs["bottom"][0],
-                "of the SDR picture": batch["sdr_bottom"][0],
+                "of the SDR image": batch["sdr_bottom"][0],
             }
         )

@@ -1,37 +1,44 @@
-"""The last tone-mapping stage: both branches and the net that merges them, on whole pictures."""
+"""The last tone-mapping stage: both branches and the net that merges them, on whole images."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from hdrlab.config.schema import TmoFtConfig
-from hdrlab.losses import delta_e_itp_loss, hue_loss, l1_loss, ssim_loss, tmqi_multiscale_loss
+from hdrlab.config.schema.iqatm import TmoFtConfig
+from hdrlab.losses import delta_e_itp_loss, hue_loss, l1_loss, masked_mean, ssim_loss, tmqi_multiscale_loss
 from hdrlab.metrics import tmqi
+from hdrlab.metrics.tmqi import trainable_tmqi
 from hdrlab.nets import Net, build_net
-from hdrlab.ops.tone_range import normalise_minmax
-from hdrlab.ops.transfer import srgb_encode
+from hdrlab.ops.chromaticity import with_chromaticity
+from hdrlab.ops.colour import srgb_encode
+from hdrlab.pipeline.iqatm import BOTTOM_MARGIN, NORMALIZATIONS, merge_layers
 from hdrlab.stages.base import Batch, Outputs
-from hdrlab.stages.panels import PanelSample
 from hdrlab.stages.tone import ToneStage
-from hdrlab.tone_mapping import BOTTOM_MARGIN, merge_layers
+from hdrlab.visualization.panel import PanelSample
 
 
 class TmoFtStage(ToneStage):
-    """Trains N_G, N_L and N_ft together: from the layers H and B to the SDR picture."""
+    """Trains N_G, N_L and N_ft together: from the layers H and B to the SDR image."""
 
     name: ClassVar[str] = "tmo_ft"
     COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (("tmqi", "tmqi_input"), ("ssim_sdr", "ssim_sdr_input"))
     config: TmoFtConfig
 
-    def __init__(self, config: TmoFtConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.tmo_bottom = build_net("tmo_bottom", preset, width=config.width)
-        self.tmo_high = build_net("tmo_high", preset, width=config.width, bypass=not config.high)
-        self.tmo_merge = build_net("tmo_merge", preset, width=config.width, bypass=not config.merge)
+    def __init__(self, config: TmoFtConfig | None = None, preset: str = "default", **keys: Any) -> None:
+        super().__init__(config, preset, **keys)
+        self.tmo_bottom = build_net("tmo_bottom", preset, width=self.config.width)
+        self.tmo_high = build_net("tmo_high", preset, width=self.config.width, bypass=not self.config.high)
+        options = {"bypass": not self.config.merge, **({"skip": True} if self.config.skip else {})}
+        self.tmo_merge = build_net("tmo_merge", preset, width=self.config.width, **options)
+        if self.config.skip and self.config.start == "nothing":
+            for net in (self.tmo_bottom, self.tmo_high):
+                if not getattr(net, "bypass", False):
+                    torch.nn.init.zeros_(cast("torch.nn.Conv2d", net.head).weight)
 
     @property
     def nets(self) -> dict[str, Net]:
@@ -41,25 +48,35 @@ class TmoFtStage(ToneStage):
     def forward(self, batch: Batch) -> Outputs:
         """Return ``sdr`` [B, 3, H, W] in (0, 1), encoded as the label is."""
         margin = 0 if self.training else BOTTOM_MARGIN
-        return {"sdr": merge_layers(batch["high"], batch["bottom"], self.nets, margin=margin)}
+        made = merge_layers(batch["high"], batch["bottom"], self.nets, margin=margin)
+        if (tone := self.config.tone).colour == "input":
+            made = with_chromaticity(made, batch["hdr"].clamp(min=0), tone.saturation)
+        return {"sdr": made}
+
+    def stretched(self, made: Tensor) -> Tensor:
+        """Stretch images as they are where they are shown."""
+        return NORMALIZATIONS[self.config.tone.stretch](made)
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, the others to x."""
+        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, the others to x; none idle."""
         made, given, target = outputs["sdr"], batch["encoded"], batch["sdr"]
         labelled, form = batch["labelled"], self.form
-        return {
-            "l1": l1_loss(made, target, labelled),
-            "ssim": ssim_loss(made, target, labelled, form=form),
-            "delta_e": delta_e_itp_loss(made, target, labelled, **self.colour),
-            "hue": hue_loss(made, given, gamut=self.gamut, **self.colour),
-            "structure": tmqi_multiscale_loss(made, given, form=form, scale255=self.config.scale255),
-            **self.perceptual(made, target, labelled),
+        config, colour = self.config, self.colour
+        terms: dict[str, Callable[[], Tensor]] = {
+            "l1": lambda: l1_loss(made, target, labelled),
+            "ssim": lambda: ssim_loss(made, target, labelled, form=form),
+            "delta_e": lambda: delta_e_itp_loss(made, target, labelled, **colour),
+            "hue": lambda: hue_loss(made, given, gamut=config.gamut, **colour),
+            "structure": lambda: tmqi_multiscale_loss(made, given, form=form, scale255=config.scale255),
+            "quality": lambda: masked_mean(1 - trainable_tmqi(batch["hdr"], self.display(made))),
         }
+        counted = {name: term() for name, term in terms.items() if self.weights[name]}
+        return {**counted, **self.perceptual(made, target, labelled)}
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Return TMQI and the likeness to the label of the stretched result, of x, and of the label."""
         shown, given, target = map(
-            self.display, (normalise_minmax(outputs["sdr"]), batch["encoded"], batch["sdr"])
+            self.display, (self.stretched(outputs["sdr"]), batch["encoded"], batch["sdr"])
         )
         hdr, unlabelled = batch["hdr"], batch["labelled"].flatten() == 0
         return {
@@ -71,19 +88,19 @@ class TmoFtStage(ToneStage):
         }
 
     def panel(self, batch: Batch, outputs: Outputs) -> PanelSample:
-        """Return the HDR picture in two exposures, the result and the label."""
+        """Return the HDR image in two exposures, the result and the label."""
         hdr = batch["hdr"][0]
         exposed = hdr * (0.25 / hdr.mean().clamp(min=1e-12))
         return PanelSample(
             displays={
-                "HDR picture, 0 EV": srgb_encode(exposed.clamp(0, 1)),
-                "HDR picture, -4 EV": srgb_encode((exposed / 16).clamp(0, 1)),
-                "tone-mapped": self.display(normalise_minmax(outputs["sdr"]))[0],
-                "SDR picture": self.display(batch["sdr"])[0],
+                "HDR image, 0 EV": srgb_encode(exposed.clamp(0, 1)),
+                "HDR image, -4 EV": srgb_encode((exposed / 16).clamp(0, 1)),
+                "tone-mapped": self.display(self.stretched(outputs["sdr"]))[0],
+                "SDR image": self.display(batch["sdr"])[0],
             }
         )
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Return the SSIM [B] of display-encoded pictures [B, 3, H, W] in [0, 1]."""
+    """Return the SSIM [B] of display-encoded images [B, 3, H, W] in [0, 1]."""
     return torch.stack([1 - ssim_loss(x[None], y[None]) for x, y in zip(a, b, strict=True)])

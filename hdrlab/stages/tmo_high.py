@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hdrlab.config.schema import TmoHighConfig
+from hdrlab.config.schema.iqatm import TmoHighConfig
 from hdrlab.losses import l1_loss, multiscale_ssim_loss, tmqi_multiscale_loss
 from hdrlab.nets import build_net
 from hdrlab.stages.base import Batch, Outputs
-from hdrlab.stages.panels import PanelSample
 from hdrlab.stages.tone import ToneStage, labelled_mean
+from hdrlab.visualization.panel import PanelSample
 
 
 class TmoHighStage(ToneStage):
-    """Trains N_L: from the HDR picture's high layer H to the SDR picture's."""
+    """Trains N_L: from the HDR image's high layer H to the SDR image's."""
 
     name: ClassVar[str] = "tmo_high"
     COMPARED: ClassVar[tuple[tuple[str, str], ...]] = (("l1_layer", "l1_layer_input"),)
     config: TmoHighConfig
 
-    def __init__(self, config: TmoHighConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.tmo_high = build_net("tmo_high", preset, width=config.width)
+    def __init__(self, config: TmoHighConfig | None = None, preset: str = "default", **keys: Any) -> None:
+        super().__init__(config, preset, **keys)
+        self.tmo_high = build_net("tmo_high", preset, width=self.config.width)
 
     def forward(self, batch: Batch) -> Outputs:
         """Return ``high`` [B, 3, H, W], H plus values in (0, 1)."""
@@ -54,6 +54,6 @@ class TmoHighStage(ToneStage):
         layers = {
             "high layer H": batch["high"],
             "tone-mapped": outputs["high"],
-            "of the SDR picture": batch["sdr_high"],
+            "of the SDR image": batch["sdr_high"],
         }
         return PanelSample(displays={k: 0.5 + 4 * (x[0] - x[0].mean()) for k, x in layers.items()})

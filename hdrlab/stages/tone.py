@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hdrlab.config.schema import ToneStageConfig
-from hdrlab.losses import Form, Gamut, tone_perceptual_loss
+from hdrlab.config.schema.iqatm import ToneStageConfig
+from hdrlab.losses import Form, tone_perceptual_loss
 from hdrlab.nets.vgg16 import FIRST_CONVOLUTIONS
-from hdrlab.ops.tone_range import ENCODING_EXPONENT
-from hdrlab.stages.base import Frozen, Stage
+from hdrlab.ops.encoding import ENCODING_EXPONENT
+from hdrlab.stages.base import Stage
 
 
 class ToneStage(Stage):
@@ -23,37 +24,29 @@ class ToneStage(Stage):
         Learning", IEEE Access 9, 2021; weights and forms from the authors' program.
     """
 
+    VGG16_LAYERS: ClassVar[Sequence[str]] = FIRST_CONVOLUTIONS
     config: ToneStageConfig
 
-    def __init__(self, config: ToneStageConfig, preset: str) -> None:
-        super().__init__(config, preset)
-        self.gamut = cast("Gamut", config.gamut)
+    def __init__(self, config: ToneStageConfig | None = None, preset: str = "default", **keys: Any) -> None:
+        super().__init__(config, preset, **keys)
         self.form: Form = "official" if preset == "official" else "default"
-        self.vgg16: Frozen | None = None
-
-    def open_files(self, vgg16: str | None) -> None:
-        """Load the perceptual loss's VGG-16."""
-        if vgg16:
-            raw = self.config.perceptual.input == "raw"
-            self.vgg16 = Frozen.vgg16(vgg16, FIRST_CONVOLUTIONS, raw=raw)
 
     @property
     def is_linear(self) -> bool:
-        """Whether the data are left linear (``data.tone.domain``): pictures are then encoded to be shown."""
-        data = self.header.get("config", {}).get("data", {})
-        return bool(data.get("tone", {}).get("domain") == "linear")
+        """Whether images are left linear (``stage.tone.domain``): they are then encoded to be shown."""
+        return self.config.tone.domain == "linear"
 
     def display(self, x: Tensor) -> Tensor:
-        """Encode pictures of the data's domain, in [0, 1], as a display shows them."""
+        """Encode images of the stage's domain, in [0, 1], as a display shows them."""
         return x**ENCODING_EXPONENT if self.is_linear else x
 
     @property
     def colour(self) -> dict[str, Any]:
-        """What the colour terms are told besides the pictures: the form, and whether to undo an encoding."""
+        """Options of the colour terms: the form, and whether to undo an encoding."""
         return {"form": self.form, "linearise": False if self.is_linear else None}
 
     def perceptual(self, made: Tensor, target: Tensor, labelled: Tensor) -> dict[str, Tensor]:
-        """Return the perceptual term of two pictures or layers, none where its weight is 0."""
+        """Return the perceptual term of two images or layers, none where its weight is 0."""
         if self.vgg16 is None:
             return {}
         return {"perceptual": tone_perceptual_loss(self.vgg16.on(made), made, target, labelled)}

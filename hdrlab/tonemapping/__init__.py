@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.operators import foreign, global_curves, local
-from hdrlab.operators.foreign import OperatorError
-from hdrlab.operators.light import Pixels, log_average, luminance, srgb_encode
+from hdrlab.errors import OperatorError, install
+from hdrlab.ops.colour import Pixels
+from hdrlab.tonemapping import film, foreign, global_curves, local
+from hdrlab.tonemapping.display import to_display
+from hdrlab.tonemapping.scene import Scene, strips
 
-__all__ = ["OPERATORS", "Operator", "OperatorError", "missing", "tone_map_classically"]
+__all__ = ["OPERATORS", "Operator", "OperatorError", "check_settings", "missing", "tone_map_classically"]
 
 BRIGHTEST = 2.0**40  # times the log-average
+
+ADJUSTMENTS = ("exposure", "contrast", "saturation", "gamma")
+"""Settings of every operator, see `hdrlab.tonemapping.display.to_display`."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,20 @@ class Operator:
         package: What it imports of an extra.
     """
 
-    apply: Callable[[Pixels], NDArray[Any]]
+    apply: Callable[..., NDArray[Any]]
     summary: str
     package: str | None = None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The keywords of ``apply``, with their defaults."""
+        _, *others = inspect.signature(self.apply).parameters.values()
+        return {one.name: one.default for one in others if one.kind is not one.KEYWORD_ONLY}
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it shows any part of an image that it knows the scene of."""
+        return "scene" in inspect.signature(self.apply).parameters
 
 
 OPERATORS: Mapping[str, Operator] = {
@@ -43,6 +61,10 @@ OPERATORS: Mapping[str, Operator] = {
     "drago": Operator(global_curves.drago, "Drago 2003, adaptive logarithm"),
     "durand": Operator(local.durand, "Durand 2002, bilateral filter"),
     "filmic": Operator(global_curves.filmic, "Hable 2010, filmic curve"),
+    "aces": Operator(film.aces, "ACES 2.0, OpenColorIO"),
+    "agx": Operator(film.agx, "AgX, Sobotka"),
+    "neutral": Operator(film.neutral, "Khronos PBR Neutral"),
+    "bt2390": Operator(film.bt2390, "ITU-R BT.2390"),
     "opencv_reinhard": Operator(foreign.opencv_reinhard, "Reinhard 2005, OpenCV", "cv2"),
     "opencv_drago": Operator(foreign.opencv_drago, "Drago 2003, OpenCV", "cv2"),
     "opencv_mantiuk": Operator(foreign.opencv_mantiuk, "Mantiuk 2006, OpenCV", "cv2"),
@@ -68,22 +90,32 @@ def missing(name: str) -> str | None:
     package = _require(name).package
     if package is None or importlib.util.find_spec(package) is not None:
         return None
-    return f"{name} needs an extra: pip install 'hdrlab[operators]'"
+    return f"{name} needs an extra: {install('operators')}"
 
 
-def tone_map_classically(name: str, hdr: NDArray[Any]) -> Pixels:
-    """Tone-map a picture of any size and unit; exposures, where an operator has one, come from the picture.
+def tone_map_classically(
+    name: str,
+    hdr: NDArray[Any],
+    settings: Mapping[str, float] = MappingProxyType({}),
+    *,
+    compress: bool = True,
+) -> Pixels:
+    """Tone-map an image of any size and unit; exposures, where an operator has one, come from the image.
 
     Args:
         name: A key of `OPERATORS`.
         hdr: Linear pixels [H, W, 3] with Rec. 709 primaries, at least 0.
+        settings: By name, keywords of the operator's function, or of
+            `hdrlab.tonemapping.display.to_display`; an ``exposure`` in stops acts before the curve where the
+            operator has a ``key``.
+        compress: See `hdrlab.tonemapping.display.to_display`.
 
     Returns:
-        Display-encoded sRGB [H, W, 3] in [0, 1], float32. Black where the picture holds no light at all.
+        Display-encoded sRGB [H, W, 3] in [0, 1], float32. Black where the image holds no light at all.
 
     Raises:
-        OperatorError: The name is unknown, an extra is missing, the array is no such picture, or the operator
-            cannot show it.
+        OperatorError: The name or a setting is unknown, an extra is missing, the array is no such image, or
+            the operator cannot show it.
     """
     if reason := missing(name):
         raise OperatorError(reason)
@@ -91,25 +123,50 @@ def tone_map_classically(name: str, hdr: NDArray[Any]) -> Pixels:
         raise OperatorError(f"{name} takes floats [H, W, 3], not {hdr.dtype} {list(hdr.shape)}")
     peak = hdr.max()
     if not np.isfinite(peak) or not hdr.min() >= 0:
-        raise OperatorError(f"{name} takes finite values from 0 on: clean the picture first")
+        raise OperatorError(f"{name} takes finite values from 0 on: clean the image first")
     if peak == 0:
         return np.zeros(hdr.shape, np.float32)
-    shown = OPERATORS[name].apply(_in_unit(hdr))
-    if not np.isfinite(shown).all():
-        raise OperatorError(
-            f"{name} gives values that are not finite for this picture: take another operator"
-        )
-    return srgb_encode(np.clip(shown, 0, 1, dtype=np.float32))
+    operator, after = OPERATORS[name], dict(check_settings(name, [*OPERATORS[name].parameters], settings))
+    own: dict[str, Any] = {one: after.pop(one) for one in operator.parameters if one in after}
+    if "key" in operator.parameters:
+        own["key"] = own.get("key", operator.parameters["key"]) * 2 ** after.pop("exposure", 0.0)
+    in_unit, shown = _to_unit(hdr), np.empty(hdr.shape, np.float32)
+    light = None
+    if operator.is_global:
+        own["scene"] = Scene.of(hdr, in_unit)
+    else:
+        light = operator.apply(in_unit(hdr), **own)
+    for rows in strips(*hdr.shape[:2]):
+        part = operator.apply(in_unit(hdr[rows]), **own) if light is None else light[rows]
+        if not np.isfinite(part).all():
+            raise OperatorError(f"{name} gives values that are not finite for this image: take another")
+        shown[rows] = to_display(part, **after, compress=compress)
+    return shown
 
 
-def _in_unit(hdr: NDArray[Any]) -> Pixels:
-    """Scale a picture to [0, 1], so that no unit overflows in a square or vanishes in a sum.
+def check_settings(
+    name: str, parameters: Sequence[str], settings: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Return settings that an operator with these parameters of its own has.
+
+    Raises:
+        OperatorError: It has not.
+    """
+    allowed = (*parameters, *ADJUSTMENTS)
+    if unknown := sorted(settings.keys() - {*allowed}):
+        raise OperatorError(f"{name} has no {' and no '.join(unknown)}; it has {', '.join(allowed)}")
+    return settings
+
+
+def _to_unit(hdr: NDArray[Any]) -> Callable[[NDArray[Any]], Pixels]:
+    """Return what scales an image to [0, 1], so that no unit overflows in a square or vanishes in a sum.
 
     What is brighter than any scene, say a broken pixel, is clipped, or it would leave nothing of the others.
     """
+    scene = Scene.of(hdr)
     with np.errstate(over="ignore"):
-        clipped = np.minimum(hdr, log_average(luminance(hdr)) * BRIGHTEST)
-    return np.asarray(clipped / clipped.max(), np.float32)
+        white = min(scene.peak, scene.average * BRIGHTEST)
+    return lambda part: np.asarray(np.minimum(part, white) / hdr.dtype.type(white), np.float32)
 
 
 def _require(name: str) -> Operator:

@@ -1,7 +1,7 @@
 """Operators of OpenCV and of colour-hdri, both optional: the extra ``operators``.
 
-They take and return what the global ones do, see `hdrlab.operators.global_curves`. Neither library expects
-black pixels, and most of colour-hdri's operators depend on the unit: what is done about it is said below.
+They take and return what the global ones do, see `hdrlab.tonemapping.global_curves`. Neither library expects
+black pixels, and most of colour-hdri's operators depend on the unit: what is done about it stands below.
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.operators.light import MIDDLE_GREY, Pixels, expose, log_average, luminance
-
-
-class OperatorError(ValueError):
-    """An operator that cannot be had, or a picture that it cannot show."""
-
+from hdrlab.errors import OperatorError
+from hdrlab.ops.colour import MIDDLE_GREY, Pixels, expose, log_average, luminance
 
 # ------------------------------------------------------------------------------------------------- OpenCV
 
 NEARLY_BLACK = 1e-6
 LEAST_SIDE = 8
-"""Mantiuk's operator builds a pyramid, for which smaller pictures are extended."""
+"""Mantiuk's operator builds a pyramid, for which smaller images are extended."""
 
 
 def opencv_reinhard(hdr: Pixels) -> Pixels:
@@ -59,7 +55,7 @@ def _opencv(create: str, hdr: Pixels) -> Pixels:
 
     A pixel of which the first leaves nothing becomes NaN, which can undo the last. So the stretching is done
     here and such pixels are not quite black for OpenCV; one sample remains at 0, and it finds nothing to
-    stretch. A picture of one luminance, which has no range to reduce, is shown as it is.
+    stretch. An image of one luminance, which has no range to reduce, is shown as it is.
     """
     import cv2
 
@@ -76,7 +72,7 @@ def _opencv(create: str, hdr: Pixels) -> Pixels:
     try:
         shown: Pixels = getattr(cv2, create)(1.0).process(padded)
     except cv2.error as error:
-        raise OperatorError(f"OpenCV cannot show this picture: {error.err}") from error
+        raise OperatorError(f"OpenCV cannot show this image: {error.err}") from error
     shown = shown[:height, :width, ::-1]
     shown[black] = 0
     return shown
@@ -109,7 +105,7 @@ def colour_exponentiation(hdr: Pixels) -> NDArray[Any]:
 def colour_schlick1994(hdr: Pixels) -> NDArray[Any]:
     """The luminance by Schlick's p L / (p L − L + L_max), the log-average shown as middle grey by p ≥ 1.
 
-    Source: Schlick, "Quantization Techniques for Visualization of High Dynamic Range Pictures", 1994.
+    Source: Schlick, "Quantization Techniques for Visualization of High Dynamic Range Images", 1994.
     """
     average = _relative_average(hdr)
     p = MIDDLE_GREY * (1 - average) / ((1 - MIDDLE_GREY) * average)

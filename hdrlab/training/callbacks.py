@@ -9,17 +9,18 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
+from hdrlab.io.atomic import replacing
 from hdrlab.stages.base import Stage
-from hdrlab.stages.panels import PanelSample, draw_panel
-from hdrlab.training.loggers import log_picture, panel_name
+from hdrlab.training.loggers import log_image, panel_name
+from hdrlab.visualization.panel import PanelSample, draw_panel
 
 
 class Panels(pl.Callback):
-    """Draws the first validation pictures after every validation, as ``panels/step_….png``.
+    """Draws the first validation images after every validation, as ``panels/step_….png``.
 
     Args:
         folder: The run folder.
-        num: Pictures in a panel.
+        num: Images in a panel.
     """
 
     def __init__(self, folder: Path, num: int) -> None:
@@ -41,14 +42,16 @@ class Panels(pl.Callback):
             self.samples.append(pl_module.panel(batch, outputs))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the panel and hand it to the loggers that take pictures."""
+        """Write the panel and hand it to the loggers that take images."""
         if not self.samples:
             return
         assert isinstance(pl_module, Stage)
         path = self.folder / panel_name(trainer.global_step)
-        draw_panel(self.samples, path, f"{pl_module.name}, step {trainer.global_step}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            draw_panel(self.samples, part, f"{pl_module.name}, step {trainer.global_step}")
         self.samples = []
-        log_picture(trainer.loggers, trainer.global_step, path)
+        log_image(trainer.loggers, trainer.global_step, path)
 
 
 class Lines(pl.Callback):
@@ -84,8 +87,8 @@ class Lines(pl.Callback):
         print(f"step {step}/{trainer.max_steps}  {terms}  {clock}", flush=True)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the validation figures."""
+        """Print the validation scores."""
         if not trainer.is_global_zero:
             return
-        figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+        scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        print("  ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)

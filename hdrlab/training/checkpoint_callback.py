@@ -12,20 +12,16 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from hdrlab.errors import TrainingError
+from hdrlab.training.checkpoint_list import BEST, LAST, read_manifest
 from hdrlab.training.checkpoints import CheckpointFiles
-from hdrlab.training.guards import TrainingFailed
-from hdrlab.training.interruption import Interrupted, Interruption
-from hdrlab.training.manifest import BEST, LAST
+from hdrlab.training.signals import Interrupted, Interruption
 
 SAVE_ATTEMPTS = 3
 
 
-class SaveError(TrainingFailed):
-    """Checkpoints that cannot be written."""
-
-
 class Checkpoints(pl.Callback):
-    """Saves the run: after every validation, every so many steps if asked for, and when it is told to stop.
+    """Saves the run: after every validation, every so many steps if asked for, and when it is asked to stop.
 
     A validation comes before the first step, so that a stage which starts from others is never published
     worse than it started; after the last one; and first of all where one was broken off. Everything that
@@ -43,19 +39,19 @@ class Checkpoints(pl.Callback):
     ) -> None:
         self.folder, self.files, self.interruption, self.every = folder, files, interruption, every
         self.best = math.inf
-        self.figures: dict[str, float] = {}
+        self.scores: dict[str, float] = {}
         self.owes_validation = True
         self.saved_step = -1
         self.failures = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best and the last validation, and whether that of this step is missing."""
-        return {"best": self.best, "figures": self.figures, "owes_validation": self.owes_validation}
+        return {"best": self.best, "scores": self.scores, "owes_validation": self.owes_validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best validation loss of before."""
         self.best = state_dict["best"]
-        self.figures = state_dict.get("figures", {})
+        self.scores = state_dict.get("scores", {})
         self.owes_validation = state_dict.get("owes_validation", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -118,27 +114,36 @@ class Checkpoints(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, as the best one too where it is that."""
         self.files.finish()  # the best one may still be on its way
-        self.figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        loss = self.figures.get("val/loss", math.inf)
-        improved = loss < self.best or not (self.folder / BEST).is_file()
+        self.scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        loss = self.scores.get("val/loss", math.inf)
+        is_kept = (self.folder / BEST).is_file() and any(
+            one.file == BEST for one in read_manifest(self.folder)
+        )
+        improved = loss < self.best or not is_kept
         if loss < self.best:  # which NaN is not
             self.best = loss
         self.owes_validation = False
         self._save(trainer, best=improved)
 
     def check_result(self) -> dict[str, float]:
-        """Return the figures of the last validation.
+        """Return the scores of the last validation.
 
         Raises:
-            TrainingFailed: Its loss is no finite number: what was trained is of no use.
+            TrainingError: Its loss is no finite number: what was trained is of no use. Or no image counted.
         """
-        loss = self.figures.get("val/loss", math.nan)
-        if not math.isfinite(loss):
-            raise TrainingFailed(
-                f"{self.folder}: trained to the end, but the validation loss is {loss}; nothing is "
-                "published. A lower stage.lr or trainer.clip=1 may help"
+        if "val/loss" not in self.scores:
+            raise TrainingError(
+                f"{self.folder}: trained to the end, but no validation has found an image that its stage "
+                "scores, so nothing is published; raise trainer.limit_val_batches (or overfit_batches) or "
+                "data.val_images"
             )
-        return {name: value for name, value in self.figures.items() if math.isfinite(value)}
+        loss = self.scores.get("val/loss", math.nan)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{self.folder}: trained to the end, but the validation loss is {loss}; nothing is "
+                "published. A lower stage.lr or trainer.gradient_clip_val=1 may help"
+            )
+        return {name: value for name, value in self.scores.items() if math.isfinite(value)}
 
     def _asked_to_stop(self, trainer: pl.Trainer) -> int | None:
         """Return the exit code asked for by a signal to any of the ranks."""
@@ -148,7 +153,7 @@ class Checkpoints(pl.Callback):
         """See to it that the last checkpoint is on the disk.
 
         Raises:
-            SaveError: It is not.
+            TrainingError: It is not.
         """
         self.files.finish()
         self._judge(trainer, bearable=0)
@@ -169,17 +174,17 @@ class Checkpoints(pl.Callback):
         """Look at what became of the checkpoints so far.
 
         Raises:
-            SaveError: The run is no longer sound, or more could not be written, one after the other, than
+            TrainingError: The run is no longer sound, or more could not be written, one after the other, than
                 are bearable.
         """
         error = self.files.take_error()
         failed = _largest(trainer, 0 if error is None else 1 if isinstance(error, OSError) else 2)
         self.failures = self.failures + 1 if failed else 0
-        said = f"{self.folder / LAST}: not saved ({error}); the one before is kept"
+        message = f"{self.folder / LAST}: not saved ({error}); the one before is kept"
         if failed == 2 or self.failures > bearable:
-            raise SaveError(f"{said}, and the same command goes on from it")
+            raise TrainingError(f"{message}, and the same command goes on from it")
         if failed and trainer.is_global_zero:
-            print(f"warning: {said}", file=sys.stderr, flush=True)
+            print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _largest(trainer: pl.Trainer, value: int) -> int:

@@ -8,27 +8,22 @@
     checkpoints.json  step, size and SHA-256 of each
 
 A checkpoint counts only if the list says so: a file that was cut short, damaged or put there by hand is not
-gone on from.
+gone on from. The list is renewed before the files are: while they are moved, or if a kill comes then, it
+holds digests of files that are not there (yet), and may name the same file twice.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from hdrlab.errors import CheckpointError
+from hdrlab.io.atomic import digest, write_text
+
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 FILE = "checkpoints.json"
-PART = ".part"
-
-
-class ManifestError(ValueError):
-    """A list of checkpoints, or a checkpoint, that is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ def read_manifest(folder: Path) -> list[Entry]:
     """Read the list of a run folder; an empty one where there is none.
 
     Raises:
-        ManifestError: It is damaged.
+        CheckpointError: It is damaged.
     """
     path = folder / FILE
     if not path.is_file():
@@ -61,16 +56,24 @@ def read_manifest(folder: Path) -> list[Entry]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         entries = [Entry(**row) for row in stored]
-    except (ValueError, TypeError) as error:
-        raise ManifestError(f"{path}: damaged ({error})") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
     if not all(isinstance(getattr(one, name), kind) for one in entries for name, kind in kinds.items()):
-        raise ManifestError(f"{path}: damaged (a value of the wrong type)")
+        raise CheckpointError(f"{path}: damaged (a value of the wrong type)")
     return entries
 
 
 def write_manifest(folder: Path, entries: Sequence[Entry]) -> None:
     """Replace the list of a run folder."""
     write_text(folder / FILE, json.dumps([asdict(one) for one in entries], indent=2))
+
+
+def entry_of(path: Path, listed: Sequence[Entry]) -> Entry | None:
+    """Return the entry of a checkpoint, by its digest; None where it is not whole, or is not there."""
+    if not path.is_file():
+        return None
+    found = digest(path)
+    return next((one for one in listed if one.sha256 == found), None)
 
 
 def find_last(folder: Path) -> tuple[Path | None, list[str]]:
@@ -80,11 +83,11 @@ def find_last(folder: Path) -> tuple[Path | None, list[str]]:
         Its path, None where the run has none yet; and what is wrong with newer ones.
 
     Raises:
-        ManifestError: There are checkpoints, and none can be gone on from.
+        CheckpointError: There are checkpoints, and none can be gone on from.
     """
     try:
         listed = sorted(read_manifest(folder), key=lambda one: -one.step)
-    except ManifestError as error:
+    except CheckpointError as error:
         listed, problems = [], [str(error)]
     else:
         problems = []
@@ -99,11 +102,13 @@ def find_last(folder: Path) -> tuple[Path | None, list[str]]:
     problems += [_unlisted(path) for path in files]
     best = folder / BEST
     if files or listed or best.is_file():
-        said = "; ".join(problems or [f"{folder / LAST}: is gone"])
+        message = "; ".join(problems or [f"{folder / LAST}: is gone"])
         stored = {one.sha256 for one in listed if one.file == BEST}
         whole = best.is_file() and (not listed or digest(best) in stored)
         choice = f", or resume={best} to go on from the best" if whole else ""
-        raise ManifestError(f"{said}; the run cannot be continued: set resume=never to start anew{choice}")
+        raise CheckpointError(
+            f"{message}; the run cannot be continued: set resume=never to start anew{choice}"
+        )
     return None, []
 
 
@@ -115,53 +120,8 @@ def check_listed(path: Path) -> None:
     """Check that a checkpoint of a run folder is what was written there.
 
     Raises:
-        ManifestError: It is not.
+        CheckpointError: It is not.
     """
-    entries = {one.file: one for one in read_manifest(path.parent)}
-    if path.name not in entries or digest(path) != entries[path.name].sha256:
-        raise ManifestError(f"{_unlisted(path)}; resume=never trains another")
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, also where the power fails."""
-    part = path.with_name(path.name + PART)
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-    sync_folder(path.parent)
-
-
-def link(source: Path, target: Path) -> None:
-    """Put a file at a second place at once, without a copy where the file system can."""
-    part = target.with_name(target.name + PART)
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:  # no hard links on this file system
-        shutil.copyfile(source, part)
-    part.replace(target)
-    part.unlink(missing_ok=True)  # left where both were one file already
-
-
-def sync_folder(folder: Path) -> None:
-    """See to it that new names in a folder outlast a power failure, where the system offers that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what an interrupted write left."""
-    for part in folder.glob(f"*{PART}"):
-        part.unlink(missing_ok=True)
+    listed = [one for one in read_manifest(path.parent) if one.file == path.name]
+    if entry_of(path, listed) is None:
+        raise CheckpointError(f"{_unlisted(path)}; resume=never trains another")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import inspect
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, fields, replace
-from importlib import import_module
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,38 +16,29 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from hdrlab import __version__
-from hdrlab.config.check import build, perceptual_weights
-from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import STAGES
+from hdrlab.config.registry import STAGES
+from hdrlab.config.schema.commands import TrainConfig
+from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.index import Index
-from hdrlab.net_files import DAMAGE, check_records
+from hdrlab.errors import CheckpointError
+from hdrlab.io.atomic import filling, link, replacing
+from hdrlab.nets import Net
+from hdrlab.stages import stage_class
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
-from hdrlab.training.manifest import (
+from hdrlab.training.checkpoint_list import (
     BEST,
     LAST,
-    PART,
     PREVIOUS,
     Entry,
-    digest,
-    link,
+    entry_of,
     read_manifest,
-    sync_folder,
     write_manifest,
 )
+from hdrlab.weights.net_file import load_nets
+from hdrlab.weights.safe_load import load_safely, require_weights
 
-_NET_KEYS = {"features", "monotone", "upsampling", "residual"}
+_NET_KEYS = {"features", "monotone", "upsampling", "residual", "tone"}
 """Keys that change what a net computes and, unlike the width, not always the shape of its weights."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used."""
-
-
-def perceptual_source(config: TrainConfig) -> str | None:
-    """Return which VGG-16 weights a stage uses: a path, ``random``, or None where it uses none."""
-    weights = perceptual_weights(config.stage)
-    # The check has seen to it that random ones are allowed.
-    return config.paths.vgg16 or "random" if weights == "auto" else weights
 
 
 def header(config: TrainConfig, index: Index, inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -57,17 +46,17 @@ def header(config: TrainConfig, index: Index, inputs: Mapping[str, str]) -> dict
 
     Args:
         config: The full configuration.
-        index: The pictures trained on.
+        index: The images trained on.
         inputs: Digests of the files the run starts from, by key.
     """
     packages = ("torch", "pytorch-lightning", "numpy", "OpenImageIO", "pillow")
     own = {"hdrlab": __version__, "python": platform.python_version()}
-    num_pictures = len(index.split("train"))
+    num_images = len(index.split("train"))
     return {
         "config": asdict(config),
-        "data": {"name": config.data.name, "fingerprint": index.fingerprint, "pictures": num_pictures},
+        "data": {"name": config.data.name, "fingerprint": index.fingerprint, "images": num_images},
         "inputs": dict(inputs),
-        "perceptual": perceptual_source(config),
+        "perceptual": config.stage.vgg16,
         "git_commit": _git_commit(),
         "versions": own | {name: version(name) for name in packages},
     }
@@ -89,21 +78,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: With path and reason, if it is damaged, foreign or from a newer version.
     """
-    try:
-        check_records(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: cannot be read ({reason})") from error
-    if not isinstance(stored, dict) or "hdrlab" not in stored or "state_dict" not in stored:
+    stored = load_safely(path, CheckpointError)
+    if "hdrlab" not in stored or "state_dict" not in stored:
         raise CheckpointError(f"{path}: not a checkpoint of hdrlab")
-    said, weights = stored["hdrlab"], stored["state_dict"]
-    kinds = {"schema_version": int, "stage": str, "preset": str, "config": dict}
-    sound = isinstance(said, dict) and all(isinstance(said.get(k), kind) for k, kind in kinds.items())
-    if not sound or not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+    require_weights(path, stored["state_dict"], CheckpointError)
+    header, values = stored["hdrlab"], stored.get("hyper_parameters")
+    kinds = {"schema_version": int, "stage": str, "preset": str, "nets": dict}
+    if not isinstance(header, dict) or not isinstance(header.get("schema_version"), int):
         raise CheckpointError(f"{path}: damaged, or not a checkpoint of hdrlab")
-    if said["schema_version"] > SCHEMA_VERSION:
-        raise CheckpointError(f"{path}: written by a newer hdrlab; update to read it")
+    if header["schema_version"] != SCHEMA_VERSION:
+        age, remedy = (
+            ("a newer", "update") if header["schema_version"] > SCHEMA_VERSION else ("an older", "train anew")
+        )
+        raise CheckpointError(f"{path}: written by {age} hdrlab; {remedy} to use it")
+    sound = all(isinstance(header.get(name), kind) for name, kind in kinds.items())
+    if not sound or not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of hdrlab")
     return stored
 
 
@@ -111,25 +101,21 @@ def load_stage(path: Path) -> Stage:
     """Rebuild a trained stage from its checkpoint alone, ready for inference.
 
     Args:
-        path: A checkpoint written by a run, or a slot's.
+        path: A checkpoint written by a run, by a plain ``pl.Trainer``, or a slot's.
 
     Raises:
         CheckpointError: If it cannot be read or does not hold what it says.
     """
     stored = read_checkpoint(path)
-    said = stored["hdrlab"]
-    problems: list[str] = []
-    if said["stage"] not in STAGES:
-        raise CheckpointError(f"{path}: of the stage {said['stage']!r}, which this version does not know")
-    values = dict(said["config"].get("stage") or {})
-    if "basis" in values:
-        values["basis"] = "builtin"  # the trained net carries its own; the file may be long gone
-    config = build(STAGES[said["stage"]].schema, values, problems)
-    if problems:
-        raise CheckpointError(f"{path}: " + "; ".join(problems))
-    stage: Stage = stage_class(said["stage"])(config, said["preset"])
-    stage.header = {k: v for k, v in said.items() if k not in ("schema_version", "stage", "preset", "step")}
+    name = stored["hdrlab"]["stage"]
+    if name not in STAGES:
+        raise CheckpointError(f"{path}: of the stage {name!r}, which this version does not know")
+    try:
+        stage = stage_class(name)(**stored["hyper_parameters"])
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: {'; '.join(str(error).splitlines())}") from error
     load_weights(stage, stored["state_dict"], path)
+    stage.on_load_checkpoint(stored)
     return stage.eval()
 
 
@@ -153,6 +139,29 @@ def load_weights(
     stage.load_state_dict(dict(weights), strict=whole)
 
 
+def start_from_net(stage: Stage, path: Path) -> None:
+    """Give a stage's net the weights of a file that holds one: imported, or shipped with the package.
+
+    Raises:
+        CheckpointError: The stage has no such net, or one of another preset or other options.
+        WeightsError: The file cannot be read.
+    """
+    for name, net in load_nets(path).items():
+        own = getattr(stage, name, None)
+        if not isinstance(own, Net):
+            raise CheckpointError(f"{path}: holds a {name} net, which stage={stage.name} has not")
+        if other := [f"{key}={value}" for key, value in _form(net).items() if _form(own).get(key) != value]:
+            raise CheckpointError(f"{path}: {name} is of {', '.join(other)}; say so here too")
+        own.load_state_dict(net.state_dict())
+
+
+def _form(net: Net) -> dict[str, object]:
+    """Return what decides about a net's computation: its preset and options, defaults among them."""
+    defaults = {key: one.default for key, one in inspect.signature(type(net)).parameters.items()}
+    values = {"preset": net.preset, **defaults, **net.options}
+    return {key: value for key, value in values.items() if key not in ("basis", "bn_momentum")}
+
+
 def _compare(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], path: Path) -> None:
     wrong = [f"missing {name}" for name in own.keys() - weights.keys()]
     wrong += [f"unexpected {name}" for name in weights.keys() - own.keys()]
@@ -171,23 +180,23 @@ def check_resumes(stored: Mapping[str, Any], stage: Stage, path: Path) -> None:
     Raises:
         CheckpointError: It is of another stage, or its nets are others.
     """
-    said = stored["hdrlab"]
-    if (said["stage"], said["preset"]) != (stage.name, stage.preset):
+    header = stored["hdrlab"]
+    if (header["stage"], header["preset"]) != (stage.name, stage.preset):
         raise CheckpointError(
-            f"resume={path}: of stage={said['stage']} preset={said['preset']}, and this run is of "
+            f"resume={path}: of stage={header['stage']} preset={header['preset']}, and this run is of "
             f"stage={stage.name} preset={stage.preset}"
         )
     if not {"optimizer_states", "loops", "callbacks"} <= stored.keys():
-        said = f"resume={path}: holds weights alone"
-        raise CheckpointError(f"{said}; start from them: stage.init.{stage.name}={path}")
+        problem = f"resume={path}: holds weights alone"
+        raise CheckpointError(f"{problem}; start from them: stage.init.{stage.name}={path}")
     _compare(stage.state_dict(), stored["state_dict"], path)
 
 
-def check_fits(said: Mapping[str, Any], stage: str, config: TrainConfig, path: Path) -> None:
+def check_fits(stored: Mapping[str, Any], stage: str, config: TrainConfig, path: Path) -> None:
     """Check that a checkpoint can start a run.
 
     Args:
-        said: What it says of itself.
+        stored: What it holds.
         stage: The stage it should be of.
         config: The run's configuration.
         path: Where it is, for the message.
@@ -195,24 +204,30 @@ def check_fits(said: Mapping[str, Any], stage: str, config: TrainConfig, path: P
     Raises:
         CheckpointError: It is of another stage or preset, or of nets that compute something else.
     """
-    if said["stage"] != stage or said["preset"] != config.preset:
+    header, values = stored["hdrlab"], stored["hyper_parameters"]
+    if header["stage"] != stage or header["preset"] != config.preset:
         raise CheckpointError(
-            f"{path}: a checkpoint of stage={said['stage']} preset={said['preset']}, "
+            f"{path}: a checkpoint of stage={header['stage']} preset={header['preset']}, "
             f"not of stage={stage} preset={config.preset}"
         )
-    told = said["config"]["stage"]
-    keys = {one.name: one.metadata.get("absent") for one in fields(STAGES[stage].schema)}
-    trained = {key: told.get(key, keys[key]) for key in _NET_KEYS & keys.keys() if hasattr(config.stage, key)}
-    other = [f"stage.{key}={v}" for key, v in trained.items() if v != getattr(config.stage, key)]
+    own = asdict(config.stage)
+    shared = sorted(_NET_KEYS & values.keys() & own.keys())
+    other = [f"stage.{key}={values[key]}" for key in shared if _seen(values[key]) != _seen(own[key])]
     if other:
-        raise CheckpointError(f"{path}: was trained with {', '.join(sorted(other))}; say so here too")
+        raise CheckpointError(f"{path}: was trained with {', '.join(other)}; say so here too")
+
+
+def _seen(value: Any) -> Any:
+    """Return what of a key's value decides what nets see: not how their output is shown."""
+    return {k: v for k, v in value.items() if k not in ToneConfig.SHOWN} if isinstance(value, dict) else value
 
 
 class CheckpointFiles(TorchCheckpointIO):
     """Writes checkpoints such that a kill or a full disk at any moment leaves a whole one behind.
 
-    The new one is written beside its place, brought to the disk, read again, and only then moved there; the
-    one before is kept as ``previous.ckpt``; then the run's list is renewed, see `hdrlab.training.manifest`.
+    The new one is written beside its place, brought to the disk and read again; then the run's list is
+    renewed, `checkpoint_list`; then the one before is kept as ``previous.ckpt``, and the new one moved to its
+    place.
     All that goes on beside the training, which waits only for a copy of what is to be written.
     """
 
@@ -260,52 +275,31 @@ class CheckpointFiles(TorchCheckpointIO):
         """Save, or change nothing.
 
         Raises:
-            CheckpointError: The disk gave back something else than was written.
-            OSError: It cannot be written.
+            OSError: It cannot be written, or the disk gave back something else than was written.
         """
-        part = place.with_name(place.name + PART)
-        try:
-            with part.open("wb") as stream:
-                writing = _Digesting(stream)
-                torch.save(checkpoint, cast("BinaryIO", writing))
-                stream.flush()
-                os.fsync(stream.fileno())
-            written = writing.digest.hexdigest()
-            if digest(part) != written:
-                raise CheckpointError(f"{place}: the disk does not give back what was written; not kept")
-            entry = Entry(place.name, int(checkpoint["global_step"]), part.stat().st_size, written)
-            self._put(part, place, entry, best=best)
-        finally:
-            part.unlink(missing_ok=True)
-
-    @staticmethod
-    def _put(part: Path, place: Path, entry: Entry, *, best: bool) -> None:
         folder = place.parent
-        listed = {one.file: one for one in read_manifest(folder)}
-        if place.name == LAST and place.is_file():
-            link(place, folder / PREVIOUS)
-            if LAST in listed:
-                listed[PREVIOUS] = replace(listed[LAST], file=PREVIOUS)
-        if best:  # before the last one, whose state already counts on it
-            link(part, folder / BEST)
-            listed[BEST] = replace(entry, file=BEST)
-        part.replace(place)
-        sync_folder(folder)
-        write_manifest(folder, list((listed | {entry.file: entry}).values()))
-
-
-class _Digesting:
-    """A file that computes the SHA-256 of what is written to it."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.digest = stream, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self.stream.write(data)
-
-    def flush(self) -> None:
-        self.stream.flush()
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as part:
+            with filling(part) as stream:
+                torch.save(checkpoint, cast("BinaryIO", stream))
+            if place.name != LAST:
+                return  # of a callback of the user's, who keeps track of it
+            digest, step = stream.digest.hexdigest(), int(checkpoint["global_step"])
+            entry = Entry(place.name, step, part.stat().st_size, digest)
+            listed = read_manifest(folder)
+            former = entry_of(place, listed)
+            others = [one for one in listed if one.file not in (place.name, *([PREVIOUS] if former else []))]
+            others += [replace(former, file=PREVIOUS)] if former else []
+            bests = [replace(entry, file=BEST)] if best else []
+            # Listed before anything is moved: whatever step is the last one, what lies there is listed. For
+            # the same reason only a file that is listed takes the place of the one before.
+            write_manifest(folder, [entry, *others, *bests])
+            if former:
+                link(place, folder / PREVIOUS)
+            if best:  # before the last one, whose state already counts on it
+                link(part, folder / BEST)
+        if best:
+            write_manifest(folder, [entry, *(one for one in others if one.file != BEST), *bests])
 
 
 def _copied(value: Any) -> Any:
@@ -318,12 +312,13 @@ def _copied(value: Any) -> Any:
 
 
 def check_finite(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Check that weights and optimiser states are finite numbers.
+    """Check that weights and optimiser states are finite numbers; callbacks may hold what they like.
 
     Raises:
         CheckpointError: Naming the first that is not.
     """
-    for name, value in _tensors(checkpoint, ""):
+    learnt = {name: value for name, value in checkpoint.items() if name != "callbacks"}
+    for name, value in _tensors(learnt, ""):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{path}: not written: {name} holds NaN or infinite values")
 
@@ -335,9 +330,3 @@ def _tensors(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
         rows = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, inner in rows:
             yield from _tensors(inner, f"{name}.{key}" if name else str(key))
-
-
-def stage_class(name: str) -> Any:
-    """Return the LightningModule of a stage."""
-    module, _, cls = STAGES[name].cls.partition(":")
-    return getattr(import_module(module), cls)

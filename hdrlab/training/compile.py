@@ -11,7 +11,7 @@ from hdrlab.nets import Net
 class Compiled(pl.Callback):
     """Compiles the nets for training, in place: names of weights and checkpoints stay as they are.
 
-    Validation runs them as they were written: its pictures come in many sizes, and to compile for each would
+    Validation runs them as they were written: its images come in many sizes, and to compile for each would
     take longer than it saves.
     """
 

@@ -52,22 +52,22 @@ def started_together() -> bool:
 
 def announce(run: Announced) -> None:
     """Tell the other processes which run it is."""
-    told = {
+    stored = {
         "folder": str(run.folder),
         "resume_from": run.resume_from and str(run.resume_from),
         "finished_step": run.finished_step,
     }
-    os.environ[RUN] = json.dumps(told)
+    os.environ[RUN] = json.dumps(stored)
     if started_together():
         shared_store().set(_KEY, os.environ[RUN])
 
 
 def listen() -> Announced:
     """Wait until the first process has opened the run."""
-    told = shared_store().get(_KEY).decode() if started_together() else os.environ[RUN]
-    said = json.loads(told)
-    resume_from = said["resume_from"]
-    return Announced(Path(said["folder"]), resume_from and Path(resume_from), said["finished_step"])
+    text = shared_store().get(_KEY).decode() if started_together() else os.environ[RUN]
+    stored = json.loads(text)
+    resume_from = stored["resume_from"]
+    return Announced(Path(stored["folder"]), resume_from and Path(resume_from), stored["finished_step"])
 
 
 @cache

@@ -17,20 +17,19 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from hdrlab.config.schema import TrainConfig, WandbConfig
+from hdrlab.config.schema.commands import TrainConfig
+from hdrlab.config.schema.trainer import WandbConfig
+from hdrlab.errors import RunError
+from hdrlab.io.atomic import write_text
 from hdrlab.metrics.names import METRICS, better
-from hdrlab.runs import Run
+from hdrlab.training.checkpoint_callback import owes_validation
+from hdrlab.training.checkpoint_list import BEST, LAST
 from hdrlab.training.checkpoints import read_checkpoint
-from hdrlab.training.manifest import BEST, LAST
-from hdrlab.training.metrics_file import MetricsFile, RunLogger, read_metrics
-from hdrlab.training.resuming import owes_validation
+from hdrlab.training.metrics_csv import MetricsFile, RunLogger, read_metrics
+from hdrlab.training.run_folder import Run
 
 PANEL = "panel"
 """What dashboards call a run's panels."""
-
-
-class LoggerError(ValueError):
-    """A dashboard that cannot be written to."""
 
 
 def build_loggers(config: TrainConfig, run: Run) -> list[Logger]:
@@ -39,7 +38,7 @@ def build_loggers(config: TrainConfig, run: Run) -> list[Logger]:
     Every run but one of ``logger=none`` has its ``metrics.csv``, whatever dashboard it is shown on.
 
     Raises:
-        LoggerError: If a dashboard that is to be online cannot be reached.
+        RunError: If a dashboard that is to be online cannot be reached.
     """
     chosen = config.logger
     if chosen.name == "none":
@@ -60,17 +59,17 @@ def panel_name(step: int) -> str:
     return f"panels/step_{step:07d}.png"
 
 
-def log_picture(loggers: list[Logger], step: int, path: Path) -> None:
-    """Hand a panel to the loggers that take pictures."""
+def log_image(loggers: list[Logger], step: int, path: Path) -> None:
+    """Hand a panel to the loggers that take images."""
     for logger in loggers:
         if isinstance(logger, RunLogger):
-            logger.log_picture(step, path)
+            logger.log_image(step, path)
 
 
 class TensorBoard(RunLogger):
     """Event files in ``tensorboard/``, where TensorBoard leaves out what earlier tries logged too far.
 
-    It can do so for whole steps only; what the run folder keeps of the step gone on from is told again.
+    It can do so for whole steps only; what the run folder keeps of the step gone on from is logged again.
 
     Args:
         folder: The run folder.
@@ -91,15 +90,15 @@ class TensorBoard(RunLogger):
         self.write(step, read_metrics(self.folder / "metrics.csv").get(step, {}))
         panel = self.folder / panel_name(step)
         if validated and panel.is_file():
-            self.log_picture(step, panel)
+            self.log_image(step, panel)
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, scores: Mapping[str, float]) -> None:
         """Log numbers."""
-        for name, value in figures.items():
+        for name, value in scores.items():
             self._writer.add_scalar(name, value, step)
 
     @rank_zero_only
-    def log_picture(self, step: int, path: Path) -> None:
+    def log_image(self, step: int, path: Path) -> None:
         """Log a panel."""
         from hdrlab.io import read_image
 
@@ -125,7 +124,7 @@ class TensorBoard(RunLogger):
 class Wandb(RunLogger):
     """A run of Weights & Biases, kept in ``wandb/`` until it is sent, or sent while it trains.
 
-    Its steps are the optimiser's. A resumed run keeps its id, and is told again what ``metrics.csv`` and
+    Its steps are the optimiser's. A resumed run keeps its id, and logs again what ``metrics.csv`` and
     ``panels/`` hold up to the step it goes on from: so the newest offline folder is always the whole run,
     older ones go, and sending it doubles no step and misses none.
 
@@ -136,7 +135,7 @@ class Wandb(RunLogger):
         step: Step the run starts from; below 0 for a new one.
 
     Raises:
-        LoggerError: If it is to be online and cannot be reached.
+        RunError: If it is to be online and cannot be reached.
     """
 
     def __init__(self, chosen: WandbConfig, config: TrainConfig, run: Run, step: int) -> None:
@@ -177,38 +176,41 @@ class Wandb(RunLogger):
                 ),
             )
         except wandb.Error as error:
-            hint = "; set WANDB_API_KEY in the environment, or leave logger.online=false"
-            said = (str(error) or type(error).__name__).splitlines()[0]
-            raise LoggerError(f"logger=wandb: {said}" + hint * self.chosen.online) from error
+            hint = (
+                "; set WANDB_API_KEY in the environment, see that the server is reached, or leave "
+                "logger.online=false"
+            )
+            message = (str(error) or type(error).__name__).splitlines()[0]
+            raise RunError(f"logger=wandb: {message}" + hint * self.chosen.online) from error
         self._define(asdict(config)["stage"]["loss"])
-        self._tell_again(step)
+        self._log_again(step)
         for path in earlier:
             shutil.rmtree(path)
 
     def _define(self, terms: Mapping[str, float]) -> None:
-        """Say what the axis is and which end of each figure is the good one."""
+        """Say what the axis is and which end of each score is the good one."""
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("train/*", step_metric="step")
         for name in {"loss", *terms, *METRICS}:
             self._run.define_metric(f"val/{name}", step_metric="step", summary=f"{better(name)},last")
 
-    def _tell_again(self, step: int) -> None:
+    def _log_again(self, step: int) -> None:
         """Log what was logged up to a step, as the run folder has it."""
-        figures = read_metrics(self.folder / "metrics.csv")
+        scores = read_metrics(self.folder / "metrics.csv")
         drawn = set(self.folder.glob("panels/*.png"))
-        for told in range(step + 1):
-            if told in figures:
-                self.write(told, figures[told])
-            if (panel := self.folder / panel_name(told)) in drawn:
-                self.log_picture(told, panel)
+        for logged in range(step + 1):
+            if logged in scores:
+                self.write(logged, scores[logged])
+            if (panel := self.folder / panel_name(logged)) in drawn:
+                self.log_image(logged, panel)
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, scores: Mapping[str, float]) -> None:
         """Log numbers, but not again what the server has of an online run that was resumed."""
         if step >= self._run.starting_step:
-            self._run.log({**figures, "step": step}, step=step)
+            self._run.log({**scores, "step": step}, step=step)
 
     @rank_zero_only
-    def log_picture(self, step: int, path: Path) -> None:
+    def log_image(self, step: int, path: Path) -> None:
         """Log a panel."""
         import wandb
 
@@ -218,9 +220,9 @@ class Wandb(RunLogger):
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Store what the run says of itself: the configuration's sections, and its origin beside them."""
-        said = _plain(params)
-        config = said.pop("config", {})
-        self._run.config.update({**config, "origin": said}, allow_val_change=True)
+        message = _plain(params)
+        config = message.pop("config", {})
+        self._run.config.update({**config, "origin": message}, allow_val_change=True)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -248,7 +250,7 @@ def _kept_id(path: Path, run: Run) -> str:
     kept = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     if not re.fullmatch(r"[a-z0-9_-]+", kept):
         kept = f"{run.name.replace('/', '-')}-{secrets.token_hex(3)}"
-        path.write_text(kept, encoding="utf-8")
+        write_text(path, kept)
     return kept
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from hdrlab.io.atomic import appending_text, writing_text
+
 
 class RunLogger(Logger):
     """What the loggers of a run folder share: they count steps from 1, as checkpoints do, and rank 0 writes.
@@ -33,19 +35,19 @@ class RunLogger(Logger):
         """The run folder's name."""
         return self.folder.name
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, scores: Mapping[str, float]) -> None:
         """Log numbers at an optimiser step."""
         raise NotImplementedError
 
-    def log_picture(self, step: int, path: Path) -> None:
+    def log_image(self, step: int, path: Path) -> None:
         """Log a panel; a logger of numbers alone does nothing."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Log numbers; Lightning's ``step`` counts from 0."""
-        figures = {name: float(value) for name, value in metrics.items() if name != "epoch"}
-        if figures:
-            self.write((step or 0) + 1, figures)
+        scores = {name: float(value) for name, value in metrics.items() if name != "epoch"}
+        if scores:
+            self.write((step or 0) + 1, scores)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Take what a run says of itself; the run folder holds it already."""
@@ -70,29 +72,27 @@ class MetricsFile(RunLogger):
     @rank_zero_only
     def _keep(self, step: int, validated: Collection[int]) -> None:
         """Replace the file by what it holds up to a step, whole or not at all."""
-        part = self.path.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8") as stream:
+        with writing_text(self.path) as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("step", "metric", "value"))
             for row in _rows(self.path):
                 reached, trained = int(row[0]), row[1].startswith("train/")
                 if reached < step or reached in validated or (reached == step and trained):
                     writer.writerow(row)
-        part.replace(self.path)
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, scores: Mapping[str, float]) -> None:
         """Append numbers."""
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
+        with appending_text(self.path) as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows((step, name, repr(value)) for name, value in figures.items())
+            writer.writerows((step, name, repr(value)) for name, value in scores.items())
 
 
 def read_metrics(path: Path) -> dict[int, dict[str, float]]:
     """Read a metrics file: its numbers by name, by step."""
-    figures: dict[int, dict[str, float]] = {}
+    scores: dict[int, dict[str, float]] = {}
     for step, name, value in _rows(path):
-        figures.setdefault(int(step), {})[name] = float(value)
-    return figures
+        scores.setdefault(int(step), {})[name] = float(value)
+    return scores
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
@@ -101,13 +101,20 @@ def _rows(path: Path) -> Iterator[list[str]]:
         return
     with path.open(newline="", encoding="utf-8", errors="replace") as stream:
         for line in stream:
-            row = next(csv.reader([line.rstrip("\n")]), [])
+            row = _fields(line)
             if line.endswith("\n") and len(row) == 3 and _is_step(row[0]) and _is_number(row[2]):
                 yield row
 
 
+def _fields(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line.rstrip("\n")]), [])
+    except csv.Error:  # longer than any row is, or null bytes
+        return []
+
+
 def _is_step(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _is_number(text: str) -> bool:

@@ -12,11 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-
-class TrainingFailed(RuntimeError):
-    """A training that broke off, by no mistake in its command line; it can be continued."""
-
-    exit_code = 1
+from hdrlab.errors import TrainingError
+from hdrlab.io.atomic import appending_text
 
 
 class Guard(pl.Callback):
@@ -70,7 +67,7 @@ class Guard(pl.Callback):
         """Take the gradients from a bad step; an optimiser leaves alone what has none.
 
         Raises:
-            TrainingFailed: There were too many.
+            TrainingError: There were too many.
         """
         watched = [torch.stack(self._losses).sum()]
         if getattr(trainer.precision_plugin, "scaler", None) is None:
@@ -88,9 +85,9 @@ class Guard(pl.Callback):
         if trainer.is_global_zero:
             self._write(trainer, float(watched[0]))
         if self.num_bad > self.limit:
-            raise TrainingFailed(
+            raise TrainingError(
                 f"step {trainer.global_step + 1}: loss or gradient is not finite, as in {self.limit} steps "
-                f"before; {self.path} names the samples. A lower stage.lr, trainer.clip=1 or "
+                f"before; {self.path} names the samples. A lower stage.lr, trainer.gradient_clip_val=1 or "
                 "trainer.precision=32 may help; trainer.bad_steps is how many are left out"
             )
 
@@ -98,7 +95,7 @@ class Guard(pl.Callback):
         step, batch = trainer.global_step, trainer.datamodule.batch_size  # type: ignore[attr-defined]
         samples = "; ".join(f"{k}: {self.describe(k)}" for k in range(step * batch, (step + 1) * batch))
         begun = self.path.is_file()
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
+        with appending_text(self.path) as stream:
             writer = csv.writer(stream, lineterminator="\n")
             if not begun:
                 writer.writerow(("step", "loss", "samples"))

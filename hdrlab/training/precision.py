@@ -10,20 +10,17 @@ import torch
 from pytorch_lightning.plugins.precision import DoublePrecision, MixedPrecision, Precision
 from torch import nn
 
-from hdrlab.config.check import HALF_NEEDS_GPU, SYNC_NEEDS_GPU
-from hdrlab.config.schema import TrainerConfig
+from hdrlab.config.schema.trainer import TrainerConfig
+from hdrlab.config.validate import HALF_NEEDS_GPU, SYNC_NEEDS_GPU
+from hdrlab.errors import ResourceError
 from hdrlab.nets import Net
-
-
-class DeviceError(ValueError):
-    """A device that is not there, or cannot compute as asked."""
 
 
 class HalfPrecisionNets(MixedPrecision):
     """Lets the nets compute in half precision, and everything around them in float32.
 
     Lightning would put the whole step under autocast. Response curves, scales, logarithms and differences of
-    pictures have more digits than half precision, so that here each net switches it on for itself (see
+    images have more digits than half precision, so that here each net switches it on for itself (see
     ``Net.autocast``) and nobody else has to switch it off.
 
     Args:
@@ -73,16 +70,16 @@ def require_device(config: TrainerConfig) -> None:
     """Refuse a device that this machine does not have, and float16 or shared batch norms without a GPU.
 
     Raises:
-        DeviceError: Naming the keys to change.
+        ResourceError: Naming the keys to change.
     """
     device = device_type(config.accelerator)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device, True):
-        raise DeviceError(
+        raise ResourceError(
             f"trainer.accelerator={config.accelerator}: torch {torch.__version__} finds none on this machine"
             "; leave it at auto"
         )
     if config.precision == "16" and device == "cpu":
-        raise DeviceError(HALF_NEEDS_GPU)
+        raise ResourceError(HALF_NEEDS_GPU)
     if config.sync_batchnorm and device == "cpu":
-        raise DeviceError(SYNC_NEEDS_GPU)
+        raise ResourceError(SYNC_NEEDS_GPU)

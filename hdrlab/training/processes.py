@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hdrlab.errors import RunError
+
+SWEEP = "HDRLAB_SWEEP"
+"""Environment variable that names the folder of the sweep which a process is a job of."""
+
 PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
-
-
-class Busy(ValueError):
-    """A folder in which another call is at work."""
 
 
 def die_with_parent() -> None:
@@ -36,14 +37,14 @@ def alone(path: Path, patience: float = 0) -> Iterator[int]:
         patience: Seconds to wait for a call that is ending.
 
     Raises:
-        Busy: Another call has it.
+        RunError: Another call has it.
     """
     place = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         end = time.monotonic() + patience
         while not _locked(place):
             if time.monotonic() >= end:
-                raise Busy(f"{path.parent}: another call is at work here; wait for it or end it")
+                raise RunError(f"{path.parent}: another call is at work here; wait for it or end it")
             time.sleep(0.1)
         yield place
     finally:

@@ -1,4 +1,4 @@
-"""Contact sheets: captioned pictures side by side in one picture, to be looked at."""
+"""Contact sheets: captioned images side by side in one image, to be looked at."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hdrlab.datasets.resize import resize
-from hdrlab.preview import to_srgb_levels
+from hdrlab.ops.colour import srgb_levels
+from hdrlab.ops.resize import resize
 
 CELL = 640  # pixels of a cell's longer side at most
 GAP = 8
@@ -21,7 +21,7 @@ Cell = tuple[str, Levels]
 
 
 def draw_sheet(rows: Sequence[Sequence[Cell]]) -> Levels:
-    """Set pictures side by side, row below row, each below its caption.
+    """Set images side by side, row below row, each below its caption.
 
     Args:
         rows: Caption and display-encoded pixels [H, W, 3] of each cell.
@@ -46,40 +46,40 @@ def draw_sheet(rows: Sequence[Sequence[Cell]]) -> Levels:
     return np.asarray(sheet)
 
 
-def exposures_side_by_side(pictures: dict[str, NDArray[np.float32]], stops: Sequence[float]) -> Levels:
-    """Show linear pictures of one size and unit next to each other, a row an exposure.
+def exposures_side_by_side(images: dict[str, NDArray[np.float32]], stops: Sequence[float]) -> Levels:
+    """Show linear images of one size and unit next to each other, a row an exposure.
 
     Darker exposures show what lies above the clipping point: there a photograph turns to flat grey.
 
     Args:
-        pictures: Linear pixels [H, W, 3] by caption; 1 = white at 0 stops.
+        images: Linear pixels [H, W, 3] by caption; 1 = white at 0 stops.
         stops: Exposures.
 
     Returns:
         The sheet [H, W, 3].
     """
-    small = {caption: fit_cell(picture) for caption, picture in pictures.items()}
+    small = {caption: fit_cell(image) for caption, image in images.items()}
     return draw_sheet(
         [
             [
                 (
                     f"{caption}, {stop:+g} EV" if stop else caption,
-                    to_srgb_levels(picture * np.float32(2.0**stop)),
+                    srgb_levels(image * np.float32(2.0**stop)),
                 )
-                for caption, picture in small.items()
+                for caption, image in small.items()
             ]
             for stop in stops
         ]
     )
 
 
-def fit_cell(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+def fit_cell(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shrink linear pixels [H, W, 3] to the size of a cell, if they are larger."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = CELL / max(height, width)
     if scale >= 1:
-        return picture
-    return resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+        return image
+    return resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _fitting(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -1,4 +1,4 @@
-"""Panels: what a net did, as one picture a person can judge."""
+"""Panels: what a net did, as one image a person can judge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.ops.transfer import srgb_encode
+from hdrlab.ops.colour import srgb_encode
 
 EXPOSURES = (-4, 0, 4)  # stops
 
@@ -22,25 +22,25 @@ class PanelSample:
     """What to show of one sample.
 
     Attributes:
-        pictures: Linear pictures [3, H, W] by title, shown side by side in every exposure.
-        displays: Display-encoded pictures [3, H, W] by title, in one row as they are, instead of the others.
+        images: Linear images [3, H, W] by title, shown side by side in every exposure.
+        displays: Display-encoded images [3, H, W] by title, in one row as they are, instead of the others.
         maps: Single-channel maps [H, W] in [0, 1] by title, such as masks and errors.
         curves: Curves [K] over a uniform grid on [0, 1] by title.
     """
 
-    pictures: dict[str, Tensor] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
     displays: dict[str, Tensor] = field(default_factory=dict)
     maps: dict[str, Tensor] = field(default_factory=dict)
     curves: dict[str, Tensor] = field(default_factory=dict)
 
 
-def expose(picture: Tensor, stops: float) -> NDArray[np.uint8]:
-    """Show a linear picture [3, H, W] at an exposure as 8-bit sRGB [H, W, 3]."""
-    return to_levels(srgb_encode((picture.float() * 2.0**stops).clamp(0, 1)))
+def expose(image: Tensor, stops: float) -> NDArray[np.uint8]:
+    """Show a linear image [3, H, W] at an exposure as 8-bit sRGB [H, W, 3]."""
+    return to_levels(srgb_encode((image.float() * 2.0**stops).clamp(0, 1)))
 
 
 def to_levels(encoded: Tensor) -> NDArray[np.uint8]:
-    """Turn a display-encoded picture [3, H, W] into 8 bits [H, W, 3], cut to [0, 1]."""
+    """Turn a display-encoded image [3, H, W] into 8 bits [H, W, 3], cut to [0, 1]."""
     levels = (encoded.float().clamp(0, 1) * 255).round().to(torch.uint8)
     shown: NDArray[np.uint8] = levels.permute(1, 2, 0).cpu().numpy()
     return shown
@@ -51,13 +51,13 @@ def draw_panel(samples: Sequence[PanelSample], path: Path, title: str) -> None:
 
     Args:
         samples: What to show, all of one stage.
-        path: File to write; its folder is made.
+        path: File to write.
         title: One line above.
     """
     from matplotlib.figure import Figure  # slow to import, and only needed here
 
     first = samples[0]
-    rows, columns = len(EXPOSURES), len(first.pictures) + 1
+    rows, columns = len(EXPOSURES), len(first.images) + 1
     if first.displays:
         rows, columns = 1, len(first.displays)
     figure = Figure(figsize=(2.3 * columns, 1.95 * rows * len(samples) + 0.5), layout="constrained", dpi=100)
@@ -66,23 +66,22 @@ def draw_panel(samples: Sequence[PanelSample], path: Path, title: str) -> None:
     for part, sample in zip(parts, samples, strict=True):
         grid = part.subplots(rows, columns, squeeze=False)
         if sample.displays:
-            for axes, (name, picture) in zip(grid[0], sample.displays.items(), strict=True):
-                axes.imshow(to_levels(picture))
+            for axes, (name, image) in zip(grid[0], sample.displays.items(), strict=True):
+                axes.imshow(to_levels(image))
                 axes.set_title(name, fontsize=8)
         else:
             _draw_exposures(grid, sample)
         for axes in grid.flat:
             axes.set_xticks([])
             axes.set_yticks([])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 def _draw_exposures(grid: NDArray[Any], sample: PanelSample) -> None:
     for row, stops in enumerate(EXPOSURES):
-        for column, (name, picture) in enumerate(sample.pictures.items()):
+        for column, (name, image) in enumerate(sample.images.items()):
             axes = grid[row, column]
-            axes.imshow(expose(picture, stops))
+            axes.imshow(expose(image, stops))
             axes.set_title(name if row == 0 else "", fontsize=8)
             axes.set_ylabel(f"{stops:+d} EV" if column == 0 else "", fontsize=8)
     _draw_beside(list(grid[:, -1]), sample)

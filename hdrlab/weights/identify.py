@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from hdrlab.errors import WeightsError
+from hdrlab.io.atomic import digest
+from hdrlab.io.tensorflow.checkpoint import find_prefix, read_tensorflow_checkpoint
 from hdrlab.nets import SYSTEMS, Net, build_net
-from hdrlab.nets.layers import WeightsError
-from hdrlab.tensor_bundle import find_prefix, read_tensorflow_checkpoint
-from hdrlab.weights import OBJECT_SUFFIX, load_variables
+from hdrlab.weights.names import OBJECT_SUFFIX, load_variables
+from hdrlab.weights.safe_load import DAMAGE
 
 Variables = Mapping[str, NDArray[Any]]
+
+LARGEST_PACKED, MOST_PACKED = 1 << 24, 20
+"""Bytes that the files of an archive may have: some, and as many times its own; weights hardly shrink."""
 
 VGG_SUFFIXES = (".npy", ".pth", ".h5", ".safetensors")
 UNUSABLE = "crf_net_v2.npy"
@@ -46,14 +53,6 @@ HISTOGRAM_PRESETS = {102: "official", 93: "tf2"}
 
 OPTIMISER = re.compile(r"/Adam(_\d+)?(:0)?$|beta[12]_power|\.OPTIMIZER_SLOT|^_?optimizer/")
 COUNTER = re.compile(r"(^|/)(global_step|save_counter|epoch|step)\b")
-
-
-class ImportProblems(WeightsError):
-    """Weights that cannot be imported; ``problems`` holds all that is wrong."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def find_sources(path: Path) -> tuple[list[Path], list[Path]]:
     """Find checkpoints and VGG-16 files.
 
     Args:
-        path: A file, the prefix of a checkpoint, or a folder that holds such, in sub-folders too.
+        path: A file, the prefix of a checkpoint, or a folder that holds such, in sub-folders too. Hidden
+            files, and those that macOS puts beside others, are passed over.
 
     Returns:
         Prefixes of TensorFlow checkpoints, and VGG-16 files.
@@ -113,14 +113,58 @@ def find_sources(path: Path) -> tuple[list[Path], list[Path]]:
         return [], [path]
     if not path.is_dir():
         return [find_prefix(path)], []
-    folders = sorted(
-        {path, *(folder for glob in ("*/", "*/*/") for folder in path.glob(glob) if folder.is_dir())}
-    )
-    bundles = [find_prefix(folder) for folder in folders if any(folder.glob("*.index"))]
-    files = [file for folder in folders for file in sorted(folder.iterdir()) if _is_vgg(file)]
+    folders = [path, *(folder for depth in ("*/", "*/*/", "*/*/*/") for folder in sorted(path.glob(depth)))]
+    inside = {
+        folder: [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+        for folder in folders
+        if folder.is_dir() and not _is_companion(folder.relative_to(path))
+    }
+    bundles = [
+        find_prefix(folder) for folder, files in inside.items() if any(f.suffix == ".index" for f in files)
+    ]
+    files = [file for listed in inside.values() for file in listed if _is_vgg(file)]
     if not bundles and not files:
         raise WeightsError(f"{path}: neither a TensorFlow V2 checkpoint (.index) nor a VGG-16 file is in it")
     return bundles, files
+
+
+def _is_companion(path: Path) -> bool:
+    """Say whether macOS put this beside files on other systems' disks and into archives, or it is hidden."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a source as files on the disk: a ZIP archive, as authors publish them, in a temporary folder.
+
+    Raises:
+        WeightsError: The archive is damaged, makes more of its bytes than weights can be packed into, or
+            there is no room to unpack it.
+    """
+    if path.suffix.lower() in VGG_SUFFIXES or not path.is_file() or not zipfile.is_zipfile(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, path.stem)
+        try:
+            is_torch = not _unpack(path, folder)
+        except DAMAGE as error:
+            hint = "" if isinstance(error, OSError) else ": a damaged ZIP archive, or one with a password"
+            raise WeightsError(f"{path}: cannot be unpacked ({error!s:.500}){hint}") from error
+        yield path if is_torch else folder
+
+
+def _unpack(path: Path, folder: Path) -> bool:
+    """Unpack an archive; return False where it is a file of PyTorch, which is one too."""
+    with zipfile.ZipFile(path) as archive:
+        members = [one for one in archive.infolist() if not _is_companion(Path(one.filename))]
+        if any(one.filename.endswith("/data.pkl") for one in members):
+            return False
+        if sum(one.file_size for one in members) > LARGEST_PACKED + MOST_PACKED * path.stat().st_size:
+            raise ValueError("its files are too large for its size: these are no weights")
+        for member in members:
+            archive.extract(member, folder)  # which keeps names such as ../a within the folder
+    return True
 
 
 def _is_vgg(path: Path) -> bool:
@@ -139,7 +183,7 @@ def read_bundle(prefix: Path, basis: str | None) -> Bundle:
 
     Raises:
         WeightsError: The checkpoint is damaged or holds none of the nets.
-        CurveFileError: The basis cannot be read.
+        DataError: The basis cannot be read.
     """
     variables = read_tensorflow_checkpoint(prefix)
     presets = identify(variables)
@@ -246,9 +290,4 @@ def describe(prefix: Path) -> dict[str, Any]:
     """Return path and SHA-256 of each file of a source: a checkpoint's prefix, or one file."""
     files = [prefix] if prefix.is_file() else sorted(prefix.parent.glob(f"{prefix.name}.*"))
     kept = [file for file in files if file == prefix or re.search(r"\.(index|data-\d+-of-\d+)$", file.name)]
-    return {"path": str(prefix), "sha256": {file.name: _sha256(file) for file in kept}}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"path": str(prefix), "sha256": {file.name: digest(file) for file in kept}}

@@ -1,25 +1,20 @@
-"""Foreign weights: TensorFlow checkpoints and VGG-16 files, read and mapped onto our nets."""
+"""The variables of TensorFlow checkpoints by name, and their way into our nets."""
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import Net, WeightsError, require_shapes
+from hdrlab.errors import WeightsError
+from hdrlab.nets.layers import Net
 from hdrlab.nets.linearization import BLOCKS
-from hdrlab.nets.vgg16 import VGG16, conv_names, preprocessing_tensors
-from hdrlab.tensor_bundle import read_tensorflow_checkpoint
-
-__all__ = ["LoadReport", "WeightsError", "load_variables", "load_vgg16", "read_tensorflow_checkpoint"]
+from hdrlab.nets.vgg16 import conv_names
 
 GRAPH_LEAVES = {
     "Dequantization_Net": ("kernel", "bias"),
@@ -36,19 +31,9 @@ NORM_LEAVES = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-LARGEST_KERNEL = 3 * 3 * 512 * 512
 OBJECT_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 OBJECT_ROOTS = ("lin/", "tf2/")
 """What SingleHDR-tf2 hangs every net under, and the mark of its variables where both kinds stand together."""
-
-TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-"""Where torchvision's `features` hold the convolutions."""
-
-BROKEN_PICKLE = (
-    pickle.UnpicklingError, struct.error, ValueError, TypeError, AttributeError, LookupError, EOFError,
-    MemoryError, AssertionError, ArithmeticError,
-)  # fmt: skip
-"""What unpickling damaged or hostile bytes raises."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +88,7 @@ def load_variables(net: Net, variables: Mapping[str, NDArray[Any]]) -> LoadRepor
         summary = f"{len(problems)} variables do not fit {net.name} (preset {net.preset}):"
         raise WeightsError("\n  ".join([summary, *problems]))
     for name, target in chosen.items():
-        target.copy_(_from_tensorflow(variables[name]))
+        target.copy_(from_tensorflow(variables[name]))
     return LoadReport(tuple(chosen), tuple(name for name in variables if name not in chosen))
 
 
@@ -140,8 +125,8 @@ def _tensorflow_shape(tensor: Tensor) -> list[int]:
     return [*shape[2:], *shape[1::-1]]
 
 
-def _from_tensorflow(array: NDArray[Any]) -> Tensor:
-    """Turn kernels HWIO into OIHW and dense ones [in, out] into [out, in]."""
+def from_tensorflow(array: NDArray[Any]) -> Tensor:
+    """Turn kernels [H, W, in, out] into [out, in, H, W], and dense ones [in, out] into [out, in]."""
     axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
     return torch.from_numpy(np.array(array.transpose(axes)))
 
@@ -219,179 +204,3 @@ _TONE_NAMES = {
     ),
 }
 """For each net of tone mapping, module → names in the authors' graph, with a gap for weight or bias."""
-
-
-def load_vgg16(path: str | Path) -> dict[str, Tensor]:
-    """Read the convolutions of a VGG-16 file, recognised by its content.
-
-    Args:
-        path: torchvision's `.pth`; `vgg16.npy` or `vgg16_places365_weights.npy` (Caffe weights in a pickle);
-            Keras' `.h5` (Caffe weights too); `.safetensors` under torchvision's names or those returned here.
-
-    Returns:
-        `conv1_1.weight` [64, 3, 3, 3], `conv1_1.bias` … `conv5_3.bias`, float32, kernels for RGB; with
-        `scale` and `offset` [3], the transform RGB · scale − offset from [0, 1] to what they were trained on.
-
-    Raises:
-        WeightsError: The file cannot be read safely or does not hold VGG-16; every problem is listed.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path} is no file")
-    with path.open("rb") as file:
-        magic = file.read(9)
-    if magic.startswith(b"\x93NUMPY"):
-        found = _load_caffe(path)
-    elif magic.startswith((b"PK", b"\x80")):
-        found = _from_torchvision(_load_torch(path))
-    elif magic.startswith(b"\x89HDF"):
-        found = _load_keras(path)
-    elif magic[8:9] == b"{":
-        found = _from_torchvision(_load_safetensors(path))
-    else:
-        raise WeightsError(f"{path} is none of .pth, .npy, .h5, .safetensors")
-    with torch.device("meta"):
-        expected = {**VGG16().state_dict(), "scale": torch.empty(3), "offset": torch.empty(3)}
-    require_shapes(expected, found, f"VGG-16 ({path})")
-    return {name: found[name].float().contiguous() for name in expected}
-
-
-def _from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if "features.0.weight" not in state:
-        return dict(state)
-    renamed = preprocessing_tensors("torchvision")
-    for name, index in zip(conv_names(), TORCHVISION_INDICES, strict=True):
-        for leaf in ("weight", "bias"):
-            if f"features.{index}.{leaf}" in state:
-                renamed[f"{name}.{leaf}"] = state[f"features.{index}.{leaf}"]
-    return renamed
-
-
-def _load_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (*BROKEN_PICKLE, RuntimeError) as error:
-        raise WeightsError(f"{path} cannot be read as PyTorch weights: {error}") from error
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, not a dictionary of weights")
-    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
-
-
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def _load_keras(path: Path) -> dict[str, Tensor]:
-    try:
-        import h5py  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise WeightsError(f"{path} is an HDF5 file, and reading it needs h5py: pip install h5py") from error
-    arrays: dict[str, NDArray[Any]] = {}
-
-    def keep(key: str, item: object) -> None:
-        layer = key.split("/")[-2].replace("block", "conv").replace("_conv", "_") if "/" in key else ""
-        # A dataset takes no room in the file for what was never written, but all of it in memory.
-        if isinstance(item, h5py.Dataset) and layer in conv_names() and item.size <= LARGEST_KERNEL:
-            arrays[f"{layer}.{'weight' if item.ndim == 4 else 'bias'}"] = item[()]
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(keep)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} cannot be read as HDF5: {error}") from error
-    return _caffe_to_rgb({name: _from_tensorflow(array) for name, array in arrays.items()})
-
-
-def _caffe_to_rgb(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn the first kernel from B, G, R to R, G, B and add Caffe's preprocessing."""
-    if found.get("conv1_1.weight", torch.empty(0)).ndim == 4:
-        found["conv1_1.weight"] = found["conv1_1.weight"].flip(1)
-    return found | preprocessing_tensors("caffe")
-
-
-class _PickledDtype:
-    """Stands for a NumPy dtype inside a pickle."""
-
-    byte_order = "<"
-
-    def __init__(self, code: str, *_: Any) -> None:
-        self.code = code
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.byte_order = state[1]
-
-
-class _PickledArray:
-    """Stands for a NumPy array inside a pickle, and for NumPy's function that makes an empty one."""
-
-    state: tuple[Any, ...] = ()
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.state = state
-
-    def decode(self) -> NDArray[Any]:
-        """Decode a plain array of floats."""
-        _, shape, dtype, fortran, data = self.state
-        if dtype.code not in ("f2", "f4", "f8"):
-            raise ValueError(f"an array is of type {dtype.code!r}, not of floats")
-        raw = data.encode("latin1") if isinstance(data, str) else data
-        flat = np.frombuffer(raw, np.dtype(dtype.byte_order + dtype.code))
-        return flat.reshape(shape, order="F" if fortran else "C").astype(np.float32)
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """Stands for `_codecs.encode`, by which Python 3 writes bytes into protocol 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r} are refused")
-    return text.encode("latin1")
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "dtype"): _PickledDtype,
-    ("numpy", "ndarray"): _PickledArray,
-    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
-    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
-    ("_codecs", "encode"): _encode_latin1,
-}
-"""All that a pickle may name, each replaced by something inert."""
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, and only NumPy arrays are allowed")
-        return _ALLOWED[module, name]
-
-
-def _load_caffe(path: Path) -> dict[str, Tensor]:
-    """Read the dictionary of layers that `numpy.save` pickled, without running anything from the file."""
-    found: dict[str, Tensor] = {}
-    try:
-        with path.open("rb") as file:
-            if b"'|O'" not in _read_npy_header(file):
-                raise ValueError("it holds plain numbers instead of a dictionary of layers")
-            layers = _ArrayUnpickler(file, encoding="latin1").load().state[4][0]
-        for name in conv_names():
-            layer = layers.get(name, ())
-            pair = (layer["weights"], layer["biases"]) if isinstance(layer, dict) else layer
-            for leaf, array in zip(("weight", "bias"), pair, strict=False):
-                found[f"{name}.{leaf}"] = _from_tensorflow(array.decode())
-    except BROKEN_PICKLE as error:
-        raise WeightsError(f"{path} cannot be read as VGG-16 weights: {error}") from error
-    return _caffe_to_rgb(found)
-
-
-def _read_npy_header(file: IO[bytes]) -> bytes:
-    """Skip to the data. NumPy's own parser meets damaged headers with exceptions of the tokenizer."""
-    version = file.read(8)[6]
-    length = int.from_bytes(file.read(2 if version == 1 else 4), "little")
-    return file.read(length)

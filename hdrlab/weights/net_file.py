@@ -5,46 +5,44 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import platform
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from hdrlab import __version__
-from hdrlab.nets import SYSTEMS, Net, build_net
-from hdrlab.nets.layers import WeightsError, assign_tensors, require_shapes
+from hdrlab import __version__, nets
+from hdrlab.errors import WeightsError
+from hdrlab.io.atomic import writing
+from hdrlab.nets import SYSTEMS, Net
+from hdrlab.nets.compact import CompactLinearizationNet
+from hdrlab.nets.layers import assign_tensors, require_choice, require_shapes
 from hdrlab.nets.linearization import LinearizationNet
+from hdrlab.weights.safe_load import DAMAGE, load_safely, require_weights
 
 SUFFIX = ".pt"
-SUFFIXES = (SUFFIX, ".ckpt")
+SHIPPED_SUFFIX = ".safetensors"
+NET_SUFFIXES = (SUFFIX, SHIPPED_SUFFIX)
+SUFFIXES = (*NET_SUFFIXES, ".ckpt")
 SCHEMA_VERSION = 1
 MARK = "hdrlab_net"
 CHECKPOINT_MARK = "hdrlab"
 
-HEADER: Mapping[str, tuple[type, ...]] = {
-    "schema_version": (int,),
+DESCRIPTION: Mapping[str, tuple[type, ...]] = {
     "net": (str,),
     "preset": (str,),
     "options": (dict,),
     "basis": (str, type(None)),
-    "sha256": (str,),
 }
-"""What the header of a net file must say to be read, and its types."""
+"""The description of a net by `describe_net`, and its types."""
 
-DAMAGE = (
-    OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
-    ArithmeticError, EOFError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
-    pickle.UnpicklingError,
-)  # fmt: skip
-"""What reading damaged or hostile bytes raises."""
+HEADER: Mapping[str, tuple[type, ...]] = {"schema_version": (int,), **DESCRIPTION, "sha256": (str,)}
+"""What the header of a net file must say to be read, and its types."""
 
 PathLike = str | os.PathLike[str]
 
@@ -54,30 +52,37 @@ def save_net(net: Net, path: Path, source: Mapping[str, Any]) -> None:
 
     Args:
         net: From `build_net`.
-        path: The file; a former one is replaced when the new one is whole.
+        path: The file; a former one is replaced when the new one is whole. One that ends in .safetensors
+            holds half precision, at half the size.
         source: What the weights come from, plain types.
     """
-    options = {name: value for name, value in net.options.items() if name != "basis"}
     state = net.state_dict()
+    if path.suffix == SHIPPED_SUFFIX:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     header = {
         "schema_version": SCHEMA_VERSION,
-        "net": net.name,
-        "preset": net.preset,
-        "options": options,
-        "basis": getattr(net, "basis_name", None),
+        **describe_net(net),
         "source": dict(source),
         "versions": versions(),
         "sha256": _digest(state),
     }
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as stream:
-            torch.save({MARK: header, "state_dict": state}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    if path.suffix == SHIPPED_SUFFIX:
+        contiguous = {name: value.contiguous() for name, value in state.items()}
+        with writing(path) as stream:
+            stream.write(safetensors.torch.save(contiguous, {MARK: json.dumps(header)}))
+        return
+    with writing(path) as stream:
+        torch.save({MARK: header, "state_dict": state}, stream)
+
+
+def describe_net(net: Net) -> dict[str, Any]:
+    """Return what a net is, in plain types: with its weights enough to build it again.
+
+    The inverse basis of a linearization net is among its weights; only its name is given.
+    """
+    options = {name: value for name, value in net.options.items() if name != "basis"}
+    basis = getattr(net, "basis_name", None)
+    return {"net": net.name, "preset": net.preset, "options": options, "basis": basis}
 
 
 def versions() -> dict[str, str]:
@@ -95,19 +100,56 @@ def _digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(nets: Mapping[str, Net], *said: Any) -> str:
+def fingerprint(own: Mapping[str, Net], *settings: Any) -> str:
     """Digest everything that decides about what nets make.
 
     Args:
-        nets: Nets by name.
-        said: What they are told besides, plain values.
+        own: Nets by name.
+        settings: Their other settings, plain values.
     """
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name, net in sorted(nets.items()):
-        options = {key: value for key, value in net.options.items() if key != "basis"}
-        digest.update(f"{name} {net.preset} {json.dumps(options, sort_keys=True)} ".encode())
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, net in sorted(own.items()):
+        options = json.dumps(describe_net(net)["options"], sort_keys=True)
+        digest.update(f"{name} {net.preset} {options} ".encode())
         digest.update(_digest(net.state_dict()).encode())
     return digest.hexdigest()
+
+
+def build_net(
+    name: str,
+    preset: str | None = None,
+    *,
+    weights: PathLike | Sequence[PathLike] | None = None,
+    **options: Any,
+) -> Net:
+    """Build a net, with fresh weights or with those of a file.
+
+    Args:
+        name: dequantization, linearization, hallucination, refinement, tmo_bottom, tmo_high or tmo_merge.
+        preset: As for `hdrlab.nets.build_net`; None: the weights' own, without weights ``default``.
+        weights: Files, folders or checkpoints as for `load_nets`, of which this net is taken.
+        **options: As for `hdrlab.nets.build_net`; beside weights they may only say what these say.
+
+    Returns:
+        The net: with weights in evaluation mode, else in training mode.
+
+    Raises:
+        ValueError: A name, preset, option or value is illegal.
+        WeightsError: The weights cannot be used, or are of another preset or other options.
+    """
+    if weights is None:
+        return nets.build_net(name, preset or "default", **options)
+    require_choice("net", name, nets.NETS)
+    loaded = load_nets(weights)
+    if name not in loaded:
+        raise WeightsError(f"{weights}: holds no {name} net, but {', '.join(loaded)}")
+    net = loaded[name]
+    stored = {"preset": net.preset, **net.options}
+    asked = {"preset": preset or net.preset, **options}
+    if other := [f"{key}={value}" for key, value in asked.items() if stored.get(key) != value]:
+        kind = ", ".join(f"{key}={value}" for key, value in stored.items())
+        raise WeightsError(f"{weights}: {name} is of {kind}, not of {', '.join(other)}; leave that out")
+    return net
 
 
 def load_nets(paths: PathLike | Sequence[PathLike]) -> dict[str, Net]:
@@ -124,23 +166,23 @@ def load_nets(paths: PathLike | Sequence[PathLike]) -> dict[str, Net]:
         WeightsError: A file is missing, damaged or foreign, two files hold the same net, or presets mix.
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    nets: dict[str, Net] = {}
+    loaded: dict[str, Net] = {}
     origin: dict[str, Path] = {}
     for path in dict.fromkeys(file for one in given for file in _files(Path(one))):
         for net in _load_file(path):
-            if net.name in nets:
+            if net.name in loaded:
                 raise WeightsError(
                     f"{net.name} is both in {origin[net.name]} and in {path}: give only one of them"
                 )
-            nets[net.name], origin[net.name] = net.eval(), path
-    if not nets:
+            loaded[net.name], origin[net.name] = net.eval(), path
+    if not loaded:
         raise WeightsError(f"no nets in {', '.join(str(one) for one in given) or 'an empty list'}")
-    require_one_preset({(name, origin[name]): net.preset for name, net in nets.items()})
-    return nets
+    require_one_preset({(name, origin[name]): net.preset for name, net in loaded.items()})
+    return loaded
 
 
 def require_one_preset(presets: Mapping[tuple[str, Path], str]) -> None:
-    """Refuse nets of one system in several presets, which do not understand each other's pictures.
+    """Refuse nets of one system in several presets, which do not understand each other's images.
 
     Args:
         presets: Preset of each net, by its name and place.
@@ -151,9 +193,9 @@ def require_one_preset(presets: Mapping[tuple[str, Path], str]) -> None:
     for names in SYSTEMS.values():
         own = {net: preset for net, preset in presets.items() if net[0] in names}
         if len(set(own.values())) > 1:
-            said = "\n  ".join(f"{preset}: {name} ({place})" for (name, place), preset in own.items())
+            files = "\n  ".join(f"{preset}: {name} ({place})" for (name, place), preset in own.items())
             raise WeightsError(
-                f"nets of different presets do not work together; give those of one:\n  {said}"
+                f"nets of different presets do not work together; give those of one:\n  {files}"
             )
 
 
@@ -163,8 +205,7 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: The file is damaged, foreign or newer.
     """
-    header: dict[str, Any] = _require_header(path, _read(path))
-    return header
+    return dict(_require_header(path, _read(path)))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -177,100 +218,78 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _load_file(path: Path) -> Iterator[Net]:
-    stored = _read(path)
+    stored = _read(path, remedy="; hdrlab.import_weights reads foreign weights")
     if CHECKPOINT_MARK in stored:
-        yield from _stage_nets(path)
+        yield from _load_checkpoint(path, stored)
         return
     header = _require_header(path, stored)
-    options = {name: value for name, value in header["options"].items() if name != "basis"}
-    state = _require_state(path, header, options, stored.get("state_dict"))
-    if _digest(state) != header["sha256"]:
+    net = _load_net(path, header, require_weights(path, stored.get("state_dict")))
+    if _digest(stored["state_dict"]) != header["sha256"]:
         raise WeightsError(f"{path}: the checksum of its weights does not match, so the file is damaged")
-    net = build_net(header["net"], header["preset"], **options)
-    if isinstance(net, LinearizationNet):
-        net.basis_name = header["basis"]
-    assign_tensors(net.state_dict(), state, f"{header['net']} ({path})")
     yield net
 
 
-def _require_state(
-    path: Path, header: Mapping[str, Any], options: Mapping[str, Any], state: object
-) -> dict[str, Tensor]:
-    """Return the weights if they are those of the net described; find out before memory is taken for it."""
+def _read(path: Path, remedy: str = "") -> dict[str, Any]:
+    return _load_safetensors(path) if path.suffix == SHIPPED_SUFFIX else load_safely(path, remedy=remedy)
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Read a file of tensors with one of our headers as its metadata; another's has none."""
     try:
-        with torch.device("meta"):
-            expected = build_net(header["net"], header["preset"], **options).state_dict()
-    except DAMAGE as error:
-        raise WeightsError(f"{path}: its header describes no net of hdrlab ({error})") from error
-    if not isinstance(state, dict) or not all(map(_is_plain, state.values())):
-        raise WeightsError(f"{path}: holds no plain tensors as weights")
-    require_shapes(expected, state, f"{header['net']} ({path})")
-    if unknown := [str(name) for name in state.keys() - expected.keys()]:
-        raise WeightsError(f"{path}: weights that {header['net']} has not: {', '.join(sorted(unknown))}")
-    return state
-
-
-def _is_plain(value: object) -> bool:
-    """Say whether a value is a tensor that holds as many numbers as its shape says."""
-    if type(value) is not Tensor or value.device.type != "cpu" or value.layout is not torch.strided:
-        return False
-    held = not (value.is_quantized or value.is_nested) and value.untyped_storage().nbytes()
-    return held >= value.numel() * value.element_size()
-
-
-def _stage_nets(path: Path) -> Iterator[Net]:
-    from hdrlab.training.checkpoints import load_stage  # brings Lightning, which a net file does not need
-
-    stage = load_stage(path)
-    for module in stage.modules():
-        if isinstance(module, Net):
-            if module.name == "hallucination":
-                module.options = {**module.options, "mask_width": getattr(stage, "mask_width", None)}
-            yield module
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        check_records(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with safetensors.safe_open(path, framework="pt") as stored:
+            described = json.loads((stored.metadata() or {}).get(MARK, "null"))
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
     except DAMAGE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(
-            f"{path}: cannot be read ({reason}); hdrlab.import_weights reads foreign weights"
-        ) from error
-    if not isinstance(stored, dict):
-        raise WeightsError(
-            f"{path}: holds no nets; give files of hdrlab.import_weights or checkpoints of trainings"
-        )
-    return stored
+        raise WeightsError(f"{path}: cannot be read ({reason})") from error
+    return {MARK: described, "state_dict": state}
 
 
-def check_records(path: Path) -> None:
-    """Compare the checksums of the records in a file of `torch.save`: PyTorch lets a flipped bit pass.
-
-    Raises:
-        ValueError: They differ, or the records are packed, as PyTorch never does, to who knows what size.
-        OSError: The file cannot be read.
-        zipfile.BadZipFile: It is no such file.
-    """
-    with zipfile.ZipFile(path) as archive:
-        records = archive.infolist()
-        packed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
-        if packed or sum(record.file_size for record in records) > path.stat().st_size:
-            raise ValueError("its records are packed or overlap")
-        damaged = archive.testzip()
-    if damaged:
-        raise ValueError(f"the checksum of its record {damaged} does not match")
+def _load_checkpoint(path: Path, stored: Mapping[str, Any]) -> Iterator[Net]:
+    """Load the nets of a training's checkpoint: described in its header, the weights under their names."""
+    header, weights = stored[CHECKPOINT_MARK], require_weights(path, stored.get("state_dict"))
+    described = header.get("nets") if isinstance(header, dict) else None
+    if not isinstance(described, dict) or not all(isinstance(name, str) for name in described):
+        raise WeightsError(f"{path}: does not say which nets it holds: damaged, or of an older hdrlab")
+    for name, description in described.items():
+        own = {key.removeprefix(f"{name}."): v for key, v in weights.items() if key.startswith(f"{name}.")}
+        yield _load_net(path, _require_fields(path, description, DESCRIPTION), own)
 
 
-def _require_header(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
+def _load_net(path: Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Net:
+    """Build the net described and give it the weights; all is found out before memory is taken for it."""
+    what = f"{description['net']} ({path})"
+    options = {name: value for name, value in description["options"].items() if name != "basis"}
+    try:
+        with torch.device("meta"):
+            expected = nets.build_net(description["net"], description["preset"], **options).state_dict()
+    except DAMAGE as error:
+        raise WeightsError(f"{path}: its header describes no net of hdrlab ({error})") from error
+    require_shapes(expected, weights, what)
+    if unknown := sorted(weights.keys() - expected.keys()):
+        raise WeightsError(f"{path}: weights that {description['net']} has not: {', '.join(unknown)}")
+    net = nets.build_net(description["net"], description["preset"], **options)
+    if isinstance(net, LinearizationNet | CompactLinearizationNet):
+        net.basis_name = description["basis"]
+    assign_tensors(net.state_dict(), weights, what)
+    return net
+
+
+def _require_header(path: Path, stored: Mapping[str, Any]) -> Mapping[str, Any]:
     header = stored.get(MARK)
     if not isinstance(header, dict):
         raise WeightsError(
             f"{path}: holds no net of hdrlab; give files of hdrlab.import_weights or checkpoints of trainings"
         )
-    if unfit := [name for name, kinds in HEADER.items() if not isinstance(header.get(name), kinds)]:
-        raise WeightsError(f"{path}: its header is damaged ({', '.join(unfit)})")
+    _require_fields(path, header, HEADER)
     if header["schema_version"] > SCHEMA_VERSION:
         raise WeightsError(f"{path}: written by a newer hdrlab; update to read it")
     return header
+
+
+def _require_fields(path: Path, stored: object, kinds: Mapping[str, tuple[type, ...]]) -> Mapping[str, Any]:
+    if not isinstance(stored, dict):
+        raise WeightsError(f"{path}: its header is damaged")
+    if unfit := [name for name, kind in kinds.items() if not isinstance(stored.get(name), kind)]:
+        raise WeightsError(f"{path}: its header is damaged ({', '.join(unfit)})")
+    return stored

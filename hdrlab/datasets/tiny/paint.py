@@ -7,12 +7,19 @@ flipping pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
+Radiance = Callable[[Array], Array]
+"""A scene: the radiance [3, N] seen towards directions [3, N], unit vectors."""
+
+FOCAL = 0.85  # in image widths
+PIXEL = 1 / (FOCAL * 512)  # the usual size of a pixel in the plane at distance 1
 
 
 def rgb(red: float, green: float, blue: float) -> Array:
@@ -98,18 +105,6 @@ def wood(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, plank: fl
     return colour * ((0.55 + 0.6 * shade) * np.exp(0.22 * grain + 0.16 * fine) * (0.25 + 0.75 * joint))
 
 
-def bricks(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.24) -> Array:
-    """Bricks in running bond with pale mortar."""
-    row = np.floor(v / (0.4 * size))
-    along = u / size + 0.5 * (row % 2)
-    column = np.floor(along)
-    face = inside(along - column - 0.5, 0.47, pixel / size + 0.03)
-    face = face * inside(v / (0.4 * size) - row - 0.5, 0.42, pixel / (0.4 * size) + 0.06)
-    rough = np.exp(0.25 * sample(tile, u * 0.9, v * 0.9))
-    brick = colour * (0.55 + 0.7 * cell_random(column, row, 3)) * rough
-    return mix(rgb(0.4, 0.38, 0.34) * rough, brick, face)
-
-
 def checker(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.4) -> Array:
     """Glazed tiles, dark and light in turn, with thin joints."""
     wave = np.sin(np.pi * u / size) * np.sin(np.pi * v / size)
@@ -120,48 +115,16 @@ def checker(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: 
     )
 
 
-def fabric(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.03) -> Array:
-    """A coarse weave with worn patches."""
-    weave = np.sin(2 * np.pi * u / size) * np.sin(2 * np.pi * v / size) / (1.0 + (8.0 * pixel / size) ** 2)
-    return colour * (1.0 + 0.35 * weave) * np.exp(0.2 * sample(tile, u * 0.5, v * 0.5))
-
-
-def plaster(tile: Array, u: Array, v: Array, pixel: Array, colour: Array) -> Array:
+def plaster(tile: Array, u: Array, v: Array, colour: Array) -> Array:
     """Painted plaster: faint stains and a fine grain."""
     return colour * np.exp(0.09 * sample(tile, u * 0.2, v * 0.2) + 0.05 * sample(tile, u * 1.7, v * 1.7))
 
 
-def wallpaper(tile: Array, u: Array, v: Array, pixel: Array, colour: Array, size: float = 0.35) -> Array:
-    """Stripes with a row of dots on every second one."""
-    stripe = smooth(np.sin(2 * np.pi * u / size), 6.0 * pixel / size + 0.15)
-    dots = smooth(np.sin(2 * np.pi * u / size) * np.cos(4 * np.pi * v / size) - 0.6, 0.3)
-    return plaster(tile, u, v, pixel, colour) * (0.55 + 0.45 * stripe) * (1.0 - 0.45 * dots)
-
-
-def painting(tile: Array, u: Array, v: Array, salt: int) -> Array:
-    """An abstract picture: bands of saturated colour along the noise's contours."""
-    field = sample(tile, u * 0.25 + 0.1 * salt, v * 0.25)
-    phase = np.array([[0.0], [0.9], [2.1]]) + 0.7 * salt
+def painting(tile: Array, u: Array, v: Array) -> Array:
+    """An abstract image: bands of saturated colour along the noise's contours."""
+    field = sample(tile, u * 0.25, v * 0.25)
+    phase = np.array([[0.0], [0.9], [2.1]])
     return 0.25 + 0.23 * np.sin(phase + 3.0 * field) + 0.04 * sample(tile, u, v)
-
-
-def window_panes(u: Array, v: Array, pixel: Array) -> Array:
-    """The mask of the panes [N] in a grid of windows with glazing bars, one window per unit cell."""
-    x, y, soft = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5, pixel + 0.03
-    bars = smooth(np.abs(x) - 0.02, soft) * smooth(np.abs(y - 0.1) - 0.02, soft)
-    return inside(x, 0.27, soft) * inside(y, 0.33, soft) * (0.3 + 0.7 * bars)
-
-
-def lit_windows(u: Array, v: Array, pixel: Array, lit: float, salt: int) -> Array:
-    """The light [3, N] out of the panes of such a grid: some lit, warm or cool, partly behind curtains."""
-    column, row = np.floor(u), np.floor(v)
-    x, y = u - column - 0.5, v - row - 0.5
-    warmth = cell_random(column, row, salt + 1)
-    power = (cell_random(column, row, salt) < lit) * np.exp(2.0 * cell_random(column, row, salt + 2) - 0.8)
-    curtain = 1.0 - 0.75 * smooth(np.abs(x) - 0.27 * cell_random(column, row, salt + 3), 0.05 + pixel)
-    lamp = 0.5 + np.exp(-((x / 0.2) ** 2) - ((y - 0.1) / 0.2) ** 2)
-    light = power * curtain * lamp * window_panes(u, v, pixel)
-    return mix(kelvin(2300.0), kelvin(6000.0), warmth**3) * light
 
 
 def glare(image: Array) -> Array:
@@ -169,7 +132,7 @@ def glare(image: Array) -> Array:
     core: Array = ndimage.gaussian_filter(image, (0.0, 0.55, 0.55))
     height, width = image.shape[1:]
     squared = (np.pi * np.arange(height)[:, None] / height) ** 2 + (np.pi * np.arange(width) / width) ** 2
-    # Each skirt: its share of the light, its deviation in pixels of a picture 512 wide.
+    # Each skirt: its share of the light, its deviation in pixels of an image 512 wide.
     skirts = ((0.03, 2.5), (0.006, 9.0), (0.0012, 45.0))
     # A narrower Gaussian than one pixel would ring, for its spectrum does not fit.
     transfer = sum(a * np.exp(-0.5 * max(s * width / 512.0, 1.0) ** 2 * squared) for a, s in skirts)

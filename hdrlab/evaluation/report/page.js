@@ -8,7 +8,7 @@
     return element;
   };
   const report = JSON.parse(byId("report").textContent);
-  const pictures = [...document.querySelectorAll("script.picture")].map((block) => JSON.parse(block.textContent));
+  const images = [...document.querySelectorAll("script.image")].map((block) => JSON.parse(block.textContent));
   const PALETTE = ["#4a86d8", "#e8862a", "#3fa65a", "#d9534f", "#2fa8a8", "#a673c4", "#d3709d", "#9c7a5b", "#b8a11f"];
   const colourOf = (index) => PALETTE[index % PALETTE.length];
   const methodOf = new Map(report.methods.map((method, index) => [method.name, { ...method, index }]));
@@ -23,7 +23,7 @@
   }
 
   const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-  const figureText = (value, digits) => {
+  const scoreText = (value, digits) => {
     if (value === undefined || Number.isNaN(value)) return "–";
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
     return value.toFixed(digits).replace("-", "−");
@@ -66,31 +66,31 @@
   if (byId("regions")) showRegion(document.querySelector("#regions button").dataset.region);
   byId("spread").onchange = (event) => scores.classList.toggle("spread", event.target.checked);
 
-  const list = { column: report.columns[0], scene: "", sort: "name", descending: false, shown: [] };
+  const list = { metric: report.metrics[0], scene: "", sort: "name", descending: false, shown: [] };
 
-  function figureOf(picture, method, column) {
-    const value = picture.figures[method.name]?.[column?.name];
+  function scoreOf(image, method, metric) {
+    const value = image.scores[method.name]?.[metric?.name];
     return value === undefined || value === null ? NaN : Number(value);
   }
 
-  function digitsOf(column) {
-    const values = pictures.flatMap((picture) => report.methods.map((method) => figureOf(picture, method, column)));
+  function digitsOf(metric) {
+    const values = images.flatMap((image) => report.methods.map((method) => scoreOf(image, method, metric)));
     const largest = Math.max(...values.filter(Number.isFinite).map(Math.abs), 0);
     return largest >= 100 ? 1 : largest >= 10 ? 2 : largest >= 1 ? 3 : 4;
   }
 
   function fillList() {
-    const head = byId("picture-table").tHead;
+    const head = byId("image-table").tHead;
     const row = make("tr");
-    const columns = [["name", "Picture", "name"], ["scene", "Scene", ""]];
-    for (const method of report.methods) columns.push([method, method.title, "figure"]);
+    const columns = [["name", "Image", "name"], ["scene", "Scene", ""]];
+    for (const method of report.methods) columns.push([method, method.title, "score"]);
     for (const [key, title, className] of columns) {
       const cell = make("th", className);
       cell.scope = "col";
       const button = make("button", "", title);
       button.type = "button";
       button.onclick = () => {
-        const better = typeof key === "object" && list.column?.higher;
+        const better = typeof key === "object" && list.metric?.higher;
         list.descending = list.sort === key ? !list.descending : Boolean(better);
         list.sort = key;
         fillList();
@@ -101,61 +101,45 @@
     }
     head.replaceChildren(row);
     const keyOf = (index) =>
-      typeof list.sort === "string" ? pictures[index][list.sort] : figureOf(pictures[index], list.sort, list.column);
-    list.shown = pictures.map((_, index) => index).filter((index) => !list.scene || pictures[index].scene === list.scene);
+      typeof list.sort === "string" ? images[index][list.sort] : scoreOf(images[index], list.sort, list.metric);
+    list.shown = images.map((_, index) => index).filter((index) => !list.scene || images[index].scene === list.scene);
     list.shown.sort((a, b) => order(keyOf(a), keyOf(b), list.descending) || a - b);
-    const digits = digitsOf(list.column);
-    byId("picture-table").tBodies[0].replaceChildren(...list.shown.map((index) => pictureRow(index, digits)));
-    byId("count").textContent = `${list.shown.length} of ${pictures.length} pictures`;
+    const digits = digitsOf(list.metric);
+    byId("image-table").tBodies[0].replaceChildren(...list.shown.map((index) => imageRow(index, digits)));
+    byId("count").textContent = `${list.shown.length} of ${images.length} images`;
   }
 
-  function pictureRow(index, digits) {
-    const picture = pictures[index];
+  function imageRow(index, digits) {
+    const image = images[index];
     const row = make("tr");
-    row.dataset.picture = index;
+    row.dataset.image = index;
     const name = make("th", "name");
     name.scope = "row";
     const open = make("button", "open");
     open.type = "button";
-    const thumb = make("canvas");
-    thumb.dataset.picture = index;
-    thumbs.observe(thumb);
-    open.append(thumb, breakable(picture.name));
+    const thumb = make("img");
+    thumb.alt = "";
+    thumb.src = Object.values(image.layers).find((layer) => !layer.span)?.src ?? Object.values(image.layers)[0].src;
+    open.append(thumb, breakable(image.name));
     name.append(open);
     const scene = make("td", "quiet");
-    scene.append(breakable(picture.scene));
+    scene.append(breakable(image.scene));
     row.append(name, scene);
-    const values = report.methods.map((method) => figureOf(picture, method, list.column));
+    const values = report.methods.map((method) => scoreOf(image, method, list.metric));
     const able = values.filter((value, k) => !Number.isNaN(value) && report.methods[k].kind !== "oracle");
-    const top = list.column?.higher ? Math.max(...able) : Math.min(...able);
+    const top = list.metric?.higher ? Math.max(...able) : Math.min(...able);
     report.methods.forEach((method, k) => {
       const best = values[k] === top && method.kind !== "oracle";
-      const cell = make("td", best ? "figure top-figure" : "figure", figureText(values[k], digits));
-      if (!picture.layers[`method:${method.name}`]) cell.append(make("div", "failed", "failed"));
+      const cell = make("td", best ? "score top-score" : "score", scoreText(values[k], digits));
+      cell.title = `${method.title} on ${image.name}. ${list.metric?.hint ?? ""}`;
+      if (Object.hasOwn(image.failed, method.name)) {
+        cell.append(make("div", "failed", "failed"));
+        cell.title = `Failed: ${image.failed[method.name]}. ${cell.title}`;
+      }
       row.append(cell);
     });
     row.onclick = () => show(index, true);
     return row;
-  }
-
-  const thumbs = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      thumbs.unobserve(target);
-      drawThumb(target, pictures[Number(target.dataset.picture)]);
-    }
-  }, { rootMargin: "100px" });
-
-  async function drawThumb(canvas, picture) {
-    const key = Object.keys(picture.layers)[0];
-    if (!key) return;
-    const layer = await decode(picture, key);
-    const plain = { picture, mode: "light", stops: 0 };
-    canvas.width = layer.width;
-    canvas.height = layer.height;
-    const image = new ImageData(layer.width, layer.height);
-    shade(plain, layer, image.data, 0, layer.width);
-    canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
   // ------------------------------------------------------------------------------------------ copies
@@ -163,52 +147,22 @@
   const fromSrgb = (shown) => (shown <= 0.04045 ? shown / 12.92 : ((shown + 0.055) / 1.055) ** 2.4);
   const toSrgb = (light) => (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055);
 
-  function bytesOf(text) {
-    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-    const raw = atob(text);
-    const bytes = new Uint8Array(raw.length);
-    for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-    return bytes;
+  async function pixelsOf(src) {
+    const picture = new Image();
+    picture.src = src;
+    await picture.decode();
+    const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(picture, 0, 0);
+    return { width, height, codes: context.getImageData(0, 0, width, height).data };
   }
 
-  async function decode(picture, key) {
-    const meta = picture.layers[key];
-    const packed = new Blob([bytesOf(byId(meta.block).textContent)]);
-    const stream = packed.stream().pipeThrough(new DecompressionStream("deflate"));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-    const { width, height } = meta;
-    const planes = [0, 1, 2].map((plane) => predicted(bytes, plane * width * height, width, height));
-    const [green, red, blue] = planes;
-    let largest = 0;
-    for (let i = 0; i < green.length; i++) {
-      red[i] += green[i];
-      blue[i] += green[i];
-      largest = Math.max(largest, red[i], green[i], blue[i]);
-    }
-    const light = new Float32Array(meta.coding === "srgb" ? 256 : largest + 1);
-    for (let q = 0; q < light.length; q++)
-      light[q] = meta.coding === "srgb" ? fromSrgb(q / 255) : (meta.floor * (2 ** (q / report.steps) - 1)) / picture.white;
-    // A tone-mapped result is a display picture: no exposure applies to it.
-    return { key, width, height, red, green, blue, light, fixed: report.kind === "sdr" && meta.coding === "srgb" };
-  }
-
-  function predicted(bytes, start, width, height) {
-    const count = bytes.length / 6;
-    const plane = new Int32Array(count);
-    const highs = start + 3 * count;
-    for (let y = 0, i = 0; y < height; y++) {
-      for (let x = 0; x < width; x++, i++) {
-        const left = x ? plane[i - 1] : 0;
-        const above = y ? plane[i - width] : 0;
-        const corner = x && y ? plane[i - width - 1] : 0;
-        const low = Math.min(left, above);
-        const high = Math.max(left, above);
-        const guess = Math.min(Math.max(left + above - corner, low), high);
-        const folded = bytes[start + i] | (bytes[highs + i] << 8);
-        plane[i] = guess + ((folded >> 1) ^ -(folded & 1));
-      }
-    }
-    return plane;
+  async function decode(image, key) {
+    const { src, floor, span } = image.layers[key];
+    const light = Float32Array.from({ length: 256 }, (_, q) =>
+      span ? floor * (2 ** ((q / 255) * span) - 1) : fromSrgb(q / 255));
+    // A tone-mapped result is a display image: no exposure applies to it.
+    return { key, light, fixed: report.task === "tonemap" && !span, ...(await pixelsOf(src)) };
   }
 
   function levelsOf(layer, stops) {
@@ -218,10 +172,11 @@
 
   function stopsOf(layer) {
     if (!layer.stops) {
-      const { red, green, blue, light } = layer;
-      layer.stops = new Float32Array(red.length);
-      for (let i = 0; i < red.length; i++) {
-        const luminance = 0.212656 * light[red[i]] + 0.715158 * light[green[i]] + 0.072186 * light[blue[i]];
+      const { codes, light } = layer;
+      layer.stops = new Float32Array(codes.length / 4);
+      for (let i = 0; i < layer.stops.length; i++) {
+        const [red, green, blue] = [light[codes[4 * i]], light[codes[4 * i + 1]], light[codes[4 * i + 2]]];
+        const luminance = 0.212656 * red + 0.715158 * green + 0.072186 * blue;
         layer.stops[i] = Math.log2(Math.max(luminance, 2 ** -40));
       }
     }
@@ -251,14 +206,10 @@
     const { width, height } = layer;
     if (view.mode === "light") {
       const levels = levelsOf(layer, view.stops);
-      const { red, green, blue } = layer;
+      const { codes } = layer;
       for (let y = 0; y < height; y++)
-        for (let i = y * width + from, end = y * width + to; i < end; i++) {
-          data[4 * i] = levels[red[i]];
-          data[4 * i + 1] = levels[green[i]];
-          data[4 * i + 2] = levels[blue[i]];
-          data[4 * i + 3] = 255;
-        }
+        for (let i = 4 * (y * width + from), end = 4 * (y * width + to); i < end; i++)
+          data[i] = i % 4 === 3 ? 255 : levels[codes[i]];
       return;
     }
     const error = view.mode === "error";
@@ -277,9 +228,8 @@
       }
   }
 
-  function outlineClipped(input, data) {
-    const { width, height, red, green, blue } = input;
-    const clipped = (i) => Math.max(red[i], green[i], blue[i]) >= report.clipped;
+  function outlineClipped({ width, height, codes }, data) {
+    const clipped = (i) => codes[4 * i] > 127;
     for (let y = 1; y < height - 1; y++)
       for (let x = 1; x < width - 1; x++) {
         const i = y * width + x;
@@ -300,13 +250,13 @@
   const viewer = byId("viewer");
   const canvas = byId("canvas");
   const state = {
-    index: -1, picture: null, layers: new Map(), limits: [-8, 2],
-    left: "", right: "", mode: "light", stops: 0, range: 2, split: 0.5, wipe: false, all: false, outline: false,
+    index: -1, image: null, layers: new Map(), limits: [-8, 2],
+    left: "", right: "", mode: "light", stops: 0, moved: false, range: 2, split: 0.5, wipe: false, all: false, outline: false,
   };
 
   function titleOf(key) {
     if (key === "input") return "Input";
-    if (key === "reference") return report.kind === "sdr" ? "HDR input" : "Reference";
+    if (key === "reference") return report.task === "tonemap" ? "HDR input" : "Reference";
     return methodOf.get(key.slice(7))?.title ?? key;
   }
 
@@ -314,15 +264,15 @@
     return ["input", ...report.methods.map((method) => `method:${method.name}`), "reference"];
   }
 
-  const usable = (key) => Boolean(state.picture?.layers[key]);
-  const hasErrors = () => report.kind === "hdr" && usable("reference");
+  const usable = (key) => Boolean(state.image?.layers[key]);
+  const hasErrors = () => report.task === "reconstruct" && usable("reference");
 
   async function show(index, fresh = false) {
     const address = `#view-${index + 1}`;
     if (fresh) history.pushState(null, "", address);
     else history.replaceState(null, "", address);
-    const picture = pictures[index];
-    Object.assign(state, { index, picture, layers: new Map() });
+    const image = images[index];
+    Object.assign(state, { index, image, layers: new Map(), stops: state.moved ? state.stops : image.stops });
     const able = keysOf().filter(usable);
     const results = able.filter((key) => key.startsWith("method:"));
     if (!usable(state.left)) state.left = results[0] ?? able[0] ?? "";
@@ -330,8 +280,11 @@
     if (state.mode === "error" && !hasErrors()) state.mode = "light";
     if (!viewer.open) viewer.showModal();
     describe();
-    const decoded = await Promise.all(able.map((key) => decode(picture, key)));
-    if (state.picture !== picture) return;
+    const [mask, ...decoded] = await Promise.all([
+      image.clipped ? pixelsOf(image.clipped) : null, ...able.map((key) => decode(image, key)),
+    ]);
+    if (state.image !== image) return;
+    state.mask = mask;
     for (const layer of decoded) state.layers.set(layer.key, layer);
     const shape = decoded[0];
     if (!shape) return;
@@ -345,18 +298,18 @@
   }
 
   function describe() {
-    const { picture } = state;
+    const { image } = state;
     const position = list.shown.indexOf(state.index);
-    const place = position >= 0 ? `${position + 1} of ${list.shown.length}` : `${state.index + 1} of ${pictures.length}`;
-    byId("name").textContent = picture.name;
-    byId("where").textContent = `${place} · scene ${picture.scene}`;
+    const place = position >= 0 ? `${position + 1} of ${list.shown.length}` : `${state.index + 1} of ${images.length}`;
+    byId("name").textContent = image.name;
+    byId("where").textContent = `${place} · scene ${image.scene}`;
     byId("outline").disabled = !usable("input");
     document.querySelector('[data-mode="error"]').disabled = !hasErrors();
-    const digits = digitsOf(list.column);
+    const digits = digitsOf(list.metric);
     const rows = keysOf().filter((key) => usable(key) || key.startsWith("method:"));
-    const column = list.column;
-    const head = column
-      ? make("div", "layer-head quiet", `${column.title}${column.unit ? `, ${column.unit}` : ""} (${column.region.toLowerCase()})`)
+    const metric = list.metric;
+    const head = metric
+      ? make("div", "layer-head quiet", `${metric.title}${metric.unit ? `, ${metric.unit}` : ""} (${metric.region.toLowerCase()})`)
       : make("div");
     byId("layers").replaceChildren(head, ...rows.map((key) => layerButton(key, digits)));
     const other = byId("other");
@@ -368,7 +321,9 @@
     const button = make("button");
     button.type = "button";
     button.dataset.layer = key;
+    const reason = method ? state.image.failed[method.name] : undefined;
     button.disabled = !usable(key);
+    button.title = reason ? `Failed: ${reason}` : method && list.metric ? list.metric.hint : "";
     const cap = method ? (method.index < 9 ? String(method.index + 1) : "") : key[0];
     button.append(make("kbd", "", cap || "·"));
     if (method) {
@@ -377,8 +332,9 @@
       button.append(swatch);
     }
     button.append(make("span", "label", titleOf(key)));
-    const value = method ? figureText(figureOf(state.picture, method, list.column), digits) : "";
-    button.append(make("span", usable(key) ? "value" : "failed", usable(key) ? value : "failed"));
+    const value = method ? scoreText(scoreOf(state.image, method, list.metric), digits) : "";
+    button.append(make("span", reason === undefined ? "value" : "failed", reason === undefined ? value : "failed"));
+    if (reason) button.append(make("span", "reason failed", reason));
     button.onclick = () => choose(key);
     return button;
   }
@@ -391,7 +347,7 @@
   }
 
   function viewOf() {
-    return { picture: state.picture, mode: state.mode, stops: state.stops, range: state.range, limits: state.limits, reference: state.layers.get("reference") };
+    return { image: state.image, mode: state.mode, stops: state.stops, range: state.range, limits: state.limits, reference: state.layers.get("reference") };
   }
 
   function update() {
@@ -429,7 +385,7 @@
     const view = viewOf();
     shade(view, left, image.data, 0, edge);
     if (wipe) shade(view, right, image.data, edge, canvas.width);
-    if (state.outline && state.layers.has("input")) outlineClipped(state.layers.get("input"), image.data);
+    if (state.outline && state.mask) outlineClipped(state.mask, image.data);
     canvas.getContext("2d").putImageData(image, 0, 0);
     byId("tag-left").textContent = titleOf(state.left);
     byId("tag-right").textContent = wipe ? titleOf(state.right) : "";
@@ -459,7 +415,7 @@
       const layer = state.layers.get(button.dataset.sheet);
       const image = new ImageData(layer.width, layer.height);
       shade(view, layer, image.data, 0, layer.width);
-      if (state.outline && state.layers.has("input")) outlineClipped(state.layers.get("input"), image.data);
+      if (state.outline && state.mask) outlineClipped(state.mask, image.data);
       button.firstChild.getContext("2d").putImageData(image, 0, 0);
       button.setAttribute("aria-pressed", String(layer.key === state.left));
     }
@@ -553,7 +509,7 @@
   }
 
   function drawCurves() {
-    const curves = Object.entries(state.picture.curves);
+    const curves = Object.entries(state.image.curves);
     byId("curves-figure").hidden = !curves.length;
     if (!curves.length) return;
     const [width, height, edge] = [300, 190, 5];
@@ -585,13 +541,19 @@
   // ------------------------------------------------------------------------------------------ input
 
   function step(by) {
-    const around = list.shown.length ? list.shown : pictures.map((_, index) => index);
+    const around = list.shown.length ? list.shown : images.map((_, index) => index);
     const at = around.indexOf(state.index);
     show(around[(at + by + around.length) % around.length]);
   }
 
   function expose(stops) {
-    state.stops = Math.min(Math.max(stops, -12), 12);
+    const { min, max } = byId("exposure");
+    Object.assign(state, { stops: Math.min(Math.max(stops, Number(min)), Number(max)), moved: true });
+    update();
+  }
+
+  function reset() {
+    Object.assign(state, { stops: state.image.stops, moved: false });
     update();
   }
 
@@ -613,7 +575,7 @@
   const KEYS = {
     ArrowLeft: () => step(-1), ArrowRight: () => step(1),
     "+": () => expose(state.stops + 0.5), "=": () => expose(state.stops + 0.5), "]": () => expose(state.stops + 0.5),
-    "-": () => expose(state.stops - 0.5), "[": () => expose(state.stops - 0.5), 0: () => expose(0),
+    "-": () => expose(state.stops - 0.5), "[": () => expose(state.stops - 0.5), 0: reset,
     w: () => toggle("wipe"), a: () => toggle("all"), c: () => toggle("outline"),
     f: () => setMode("colour"), e: () => setMode("error"),
     i: () => choose("input"), r: () => choose("reference"),
@@ -634,11 +596,11 @@
   byId("next").onclick = () => step(1);
   byId("close").onclick = () => viewer.close();
   viewer.addEventListener("close", () => {
-    if (location.hash.startsWith("#view-")) history.replaceState(null, "", "#pictures");
+    if (location.hash.startsWith("#view-")) history.replaceState(null, "", "#images");
   });
   byId("exposure").oninput = (event) => expose(Number(event.target.value));
-  byId("exposure").ondblclick = () => expose(0);
-  byId("reset").onclick = () => expose(0);
+  byId("exposure").ondblclick = reset;
+  byId("reset").onclick = reset;
   byId("wipe").onclick = () => toggle("wipe");
   byId("all").onclick = () => toggle("all");
   byId("outline").onclick = () => toggle("outline");
@@ -683,20 +645,20 @@
   // ------------------------------------------------------------------------------------------ start
 
   const regions = new Map();
-  report.columns.forEach((column, index) => {
-    if (!regions.has(column.region)) regions.set(column.region, make("optgroup"));
-    regions.get(column.region).label = column.region;
-    regions.get(column.region).append(new Option(column.unit ? `${column.title} (${column.unit})` : column.title, index));
+  report.metrics.forEach((metric, index) => {
+    if (!regions.has(metric.region)) regions.set(metric.region, make("optgroup"));
+    regions.get(metric.region).label = metric.region;
+    regions.get(metric.region).append(new Option(metric.unit ? `${metric.title} (${metric.unit})` : metric.title, index));
   });
-  byId("figure").append(...regions.values());
-  byId("figure").onchange = (event) => { list.column = report.columns[Number(event.target.value)]; fillList(); };
-  const scenes = [...new Set(pictures.map((picture) => picture.scene))].sort();
+  byId("score").append(...regions.values());
+  byId("score").onchange = (event) => { list.metric = report.metrics[Number(event.target.value)]; fillList(); };
+  const scenes = [...new Set(images.map((image) => image.scene))].sort();
   byId("scene").append(new Option("all scenes", ""), ...scenes.map((scene) => new Option(scene, scene)));
   byId("scene").onchange = (event) => { list.scene = event.target.value; fillList(); };
 
   function follow() {
     const asked = /^#view-(\d+)$/.exec(location.hash);
-    if (asked && pictures[Number(asked[1]) - 1]) show(Number(asked[1]) - 1);
+    if (asked && images[Number(asked[1]) - 1]) show(Number(asked[1]) - 1);
     else if (viewer.open) viewer.close();
   }
   addEventListener("popstate", follow);

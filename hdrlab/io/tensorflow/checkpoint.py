@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.io.tensorflow import check_crc, parse_message, parse_varint
-from hdrlab.nets.layers import WeightsError
+from hdrlab.errors import WeightsError
+from hdrlab.io.magic import begins_like
+from hdrlab.io.tensorflow.protobuf import check_crc, parse_message, parse_varint
 
 FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
@@ -27,6 +28,9 @@ DTYPES = {
     22: "<u4", 23: "<u8",
 }  # fmt: skip
 """TensorFlow's numbers of the types we can hold."""
+
+NAMES_PER_INDEX = 16
+"""How many times as long as an index all names in it may be: of TensorFlow's own about 1."""
 
 
 def read_tensorflow_checkpoint(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -51,6 +55,8 @@ def read_tensorflow_checkpoint(path: str | Path) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise WeightsError(f"cannot read {error.filename or prefix}: {error.strerror}") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        if (found := begins_like(index)).startswith(("it is", "it begins like")):
+            raise WeightsError(f"{index} is no index of a TensorFlow checkpoint: {found}") from error
         raise WeightsError(f"{prefix} is no intact TensorFlow V2 checkpoint: {error}") from error
 
 
@@ -67,14 +73,14 @@ def find_prefix(path: Path) -> Path:
     if path.name == "checkpoint" and path.is_file():
         path = path.parent
     if not path.is_dir():
-        return path.with_name(re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name))
+        return path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
     state = path / "checkpoint"
     if state.is_file():
         match = re.search(r'^model_checkpoint_path: "(.+)"', state.read_text(errors="replace"), re.MULTILINE)
         # Often the absolute path of the machine that trained; the files lie beside it all the same.
         names = [re.split(r"[/\\]", match[1])[-1]] if match else []
     else:
-        names = _newest([file.stem for file in path.glob("*.index")])
+        names = _newest([file.stem for file in path.glob("*.index") if not file.name.startswith(".")])
     if len(names) != 1:
         raise WeightsError(f"{path} does not say which checkpoint to read: give the path of one .index file")
     return path / names[0]
@@ -92,6 +98,8 @@ def _read_tensors(prefix: Path, entries: dict[bytes, bytes]) -> Iterator[tuple[s
     if header.get(2, [0])[0] != 0:
         raise ValueError("it is big-endian, which is not supported")
     num_shards = header[1][0]
+    places = []
+    sizes: dict[Path, int] = {}
     for key, value in entries.items():
         name, entry = key.decode(), parse_message(value)
         dtype = entry.get(1, [0])[0]
@@ -100,21 +108,29 @@ def _read_tensors(prefix: Path, entries: dict[bytes, bytes]) -> Iterator[tuple[s
         if dtype not in DTYPES or 7 in entry:
             raise ValueError(f"{name} is partitioned or of an unsupported type ({dtype})")
         shard = Path(f"{prefix}.data-{entry.get(3, [0])[0]:05d}-of-{num_shards:05d}")
-        raw = _read_range(shard, entry.get(4, [0])[0], entry.get(5, [0])[0])
+        start, size = entry.get(4, [0])[0], entry.get(5, [0])[0]
+        places.append((name, entry, shard, start, size))
+        sizes[shard] = sizes.get(shard, 0) + size
+    for shard, size in sizes.items():  # before anything is allocated
+        if size > shard.stat().st_size:
+            raise ValueError(f"{shard.name} is truncated, or variables share a part of it")
+    for name, entry, shard, start, size in places:
+        raw = _read_range(shard, start, size)
         check_crc(raw, entry[6][0], name)
         shape = [parse_message(dim).get(1, [0])[0] for dim in parse_message(entry[2][0]).get(2, [])]
-        array = np.frombuffer(raw, DTYPES[dtype])
+        array = np.frombuffer(raw, DTYPES[entry[1][0]])
         if math.prod(shape) != array.size:
             raise ValueError(f"{name} holds {array.size} values, its shape {shape} wants another number")
         yield name, array.reshape(shape)
 
 
 def _read_range(path: Path, start: int, size: int) -> bytes:
-    if start + size > path.stat().st_size:  # before anything is allocated
-        raise ValueError(f"{path.name} is truncated")
     with path.open("rb") as file:
         file.seek(start)
-        return file.read(size)
+        raw = file.read(size)
+    if len(raw) < size:
+        raise ValueError(f"{path.name} is truncated")
+    return raw
 
 
 def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -124,8 +140,17 @@ def _read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 0
     for _ in range(2):  # skip the handle of the meta index
         _, at = parse_varint(footer, at)
+    room, names = len(table), NAMES_PER_INDEX * len(table)
     for _, handle in _read_block(table, footer[at:]):
-        yield from _read_block(table, handle)
+        # A block is read once, and names repeat beginnings of others: both could make much out of little.
+        room -= parse_varint(handle, parse_varint(handle, 0)[1])[0]
+        if room < 0:
+            raise ValueError("blocks of its index overlap")
+        for name, value in _read_block(table, handle):
+            names -= len(name)
+            if names < 0:
+                raise ValueError("names in its index are longer than any variable's")
+            yield name, value
 
 
 def _read_block(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:

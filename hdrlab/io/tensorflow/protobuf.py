@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Bytes = bytes | memoryview
 
-def parse_varint(data: bytes, at: int) -> tuple[int, int]:
+_CHUNK = 2**20  # bytes whose checksum is computed at once
+_MOST_PARTS = 2**16
+
+
+def parse_varint(data: Bytes, at: int) -> tuple[int, int]:
     """Read a protocol-buffer number.
 
     Args:
@@ -33,18 +38,24 @@ def parse_varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number in it does not end")
 
 
-def parse_message(data: bytes) -> dict[int, list[Any]]:
+def parse_message(data: Bytes) -> dict[int, list[Any]]:
     """Split a protocol-buffer message into the values of each field: numbers, or bytes where nested.
+
+    Args:
+        data: The message; parts of a view are views too.
 
     Raises:
         ValueError: It is none.
         IndexError: It ends too early.
     """
     fields: dict[int, list[Any]] = {}
-    at = 0
+    at = parts = 0
     while at < len(data):
+        parts += 1
+        if parts > _MOST_PARTS:
+            raise ValueError("it is in more parts than any message of TensorFlow")
         tag, at = parse_varint(data, at)
-        value: int | bytes
+        value: int | Bytes
         if tag & 7 == 0:
             value, at = parse_varint(data, at)
         elif tag & 7 == 2:
@@ -59,7 +70,7 @@ def parse_message(data: bytes) -> dict[int, list[Any]]:
     return fields
 
 
-def check_crc(data: bytes, masked: int, what: str) -> None:
+def check_crc(data: Bytes, masked: int, what: str) -> None:
     """Compare a masked CRC-32C, as TensorFlow stores it, with that of the data.
 
     Args:
@@ -76,11 +87,8 @@ def check_crc(data: bytes, masked: int, what: str) -> None:
         raise ValueError(f"the checksum of {what} does not match, so the file is damaged")
 
 
-def crc32c(data: bytes) -> int:
+def crc32c(data: Bytes) -> int:
     """Compute the CRC-32C (Castagnoli) of a byte string, vectorised: 0.4 s for 100 MB.
-
-    The CRC is linear over GF(2), so the first half of a message may be advanced over the length of the second
-    and XORed onto it; halving leaves one word after log₂ n rounds.
 
     Args:
         data: Any bytes.
@@ -88,17 +96,29 @@ def crc32c(data: bytes) -> int:
     Returns:
         The checksum, 32 bits.
     """
-    words = np.frombuffer(bytes(-len(data) % 4) + data, "<u4") if data else np.zeros(1, np.uint32)
+    state = np.array([0xFFFFFFFF], np.uint32)
+    for start in range(0, len(data), _CHUNK):
+        chunk = data[start : start + _CHUNK]
+        for bit in range(len(chunk).bit_length()):
+            if len(chunk) >> bit & 1:
+                state = _advance(state, bit)
+        state = state ^ _remainder(chunk)
+    return int(state[0]) ^ 0xFFFFFFFF
+
+
+def _remainder(chunk: Bytes) -> NDArray[np.uint32]:
+    """Return the state, [1], after some bytes if it was 0 before.
+
+    The CRC is linear over GF(2), so the first half of a message may be advanced over the length of the second
+    and XORed onto it; halving leaves one word after log₂ n rounds.
+    """
+    words = np.frombuffer(bytes(-len(chunk) % 4) + chunk, "<u4")
     while words.size > 1:
         log_half = (words.size - 1).bit_length() - 1
         left, right = words[: -(1 << log_half)], words[-(1 << log_half) :].copy()
         right[right.size - left.size :] ^= _advance(left, log_half + 2)
         words = right
-    start = np.array([0xFFFFFFFF], np.uint32)
-    for bit in range(len(data).bit_length()):
-        if len(data) >> bit & 1:
-            start = _advance(start, bit)
-    return int(_advance(words, 2)[0] ^ start[0]) ^ 0xFFFFFFFF
+    return _advance(words, 2)
 
 
 def _advance(states: NDArray[np.uint32], log_bytes: int) -> NDArray[np.uint32]:

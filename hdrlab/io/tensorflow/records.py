@@ -11,19 +11,23 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from os import SEEK_CUR
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.io import ImageError
+from hdrlab.errors import ImageError
 from hdrlab.io.image import open_regular
-from hdrlab.io.tensorflow import check_crc, parse_message, parse_varint
+from hdrlab.io.tensorflow.protobuf import check_crc, parse_message, parse_varint
 
 RECORD_SUFFIXES = frozenset({".tfrecord", ".tfrecords"})
 PATCH_SIDE = 256
-MAX_RECORD_BYTES = 2**28  # layers of a picture of 12 megapixels; what declares more is no record of pictures
+MAX_RECORD_BYTES = 2**28  # layers of an image of 12 megapixels; what declares more is no record of images
+FREE_BYTES, BYTES_PER_BYTE = 1 << 24, 100
+"""What a packed file may hold: some, and as many times its length; floats of images shrink a few times."""
+MAX_INTEGER_BYTES = 2**10  # heights and widths are single numbers
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _KINDS = {1: "bytes", 2: "float", 3: "int64"}
 
@@ -46,9 +50,9 @@ class ToneRecord:
 
     Attributes:
         kind: dual, the layers of an HDR and an SDR patch; ft, an encoded HDR patch with its layers, and its
-            SDR patch; test, the layers of a whole HDR picture.
+            SDR patch; test, the layers of a whole HDR image.
         maps: Arrays [H, W, 3] by the names of `TONE_MAPS`, as stored.
-        name: The picture's name; of test records only.
+        name: The image's name; of test records only.
     """
 
     kind: ToneKind
@@ -56,7 +60,7 @@ class ToneRecord:
     name: str = ""
 
 
-def read_records(path: Path) -> Iterator[bytes]:
+def read_records(path: Path) -> Iterator[memoryview]:
     """Yield the records of a file in their order, each checked.
 
     Raises:
@@ -83,7 +87,7 @@ def count_records(path: Path) -> int:
     number = 0
     with _opened(path) as stream, suppress(OSError, EOFError, ValueError, OverflowError, zlib.error):
         while len(head := stream.read(12)) == 12:
-            stream.seek(int.from_bytes(head[:8], "little") + 4, 1)
+            stream.seek(int.from_bytes(head[:8], "little") + 4, SEEK_CUR)
             number += 1
     return number
 
@@ -93,10 +97,37 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     with open_regular(path) as file:
         zipped = file.read(3) == _GZIP_MAGIC
         file.seek(0)
-        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if zipped else file
+        yield cast("IO[bytes]", _Unpacked(file, path.stat().st_size)) if zipped else file
 
 
-def _read_record(stream: IO[bytes]) -> bytes | None:
+class _Unpacked(gzip.GzipFile):
+    """What a packed file holds, as long as it is no more than images of its size can be.
+
+    Raises:
+        ValueError: More is asked for, before any of it is made.
+    """
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        super().__init__(fileobj=file)
+        self._most = FREE_BYTES + BYTES_PER_BYTE * length
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read as a file does."""
+        if size is not None and size >= 0:
+            self._check(super().seek(0, SEEK_CUR) + size)
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go on to a place, unpacking what lies before it."""
+        self._check(offset + (super().seek(0, SEEK_CUR) if whence == SEEK_CUR else 0))
+        return super().seek(offset, whence)
+
+    def _check(self, end: int) -> None:
+        if end > self._most:
+            raise ValueError(f"unpacks to more than {self._most} bytes, too many for a file of its size")
+
+
+def _read_record(stream: IO[bytes]) -> memoryview | None:
     head = stream.read(12)
     if not head:
         return None
@@ -108,11 +139,12 @@ def _read_record(stream: IO[bytes]) -> bytes | None:
     body = stream.read(length + 4) if len(head) == 12 else b""
     if len(body) < length + 4:
         raise ValueError("is truncated")
-    check_crc(body[:-4], int.from_bytes(body[-4:], "little"), "its data")
-    return body[:-4]
+    record = memoryview(body)[:-4]
+    check_crc(record, int.from_bytes(body[-4:], "little"), "its data")
+    return record
 
 
-def read_features(record: bytes) -> dict[str, Feature]:
+def read_features(record: bytes | memoryview) -> dict[str, Feature]:
     """Split a ``tf.train.Example`` into its features.
 
     Args:
@@ -127,35 +159,40 @@ def read_features(record: bytes) -> dict[str, Feature]:
     """
     features: dict[str, Feature] = {}
     try:
-        for entry in parse_message(parse_message(record)[1][0]).get(1, []):
+        # Views of the record, so that what is nested in it is not copied at every level.
+        for entry in parse_message(parse_message(memoryview(record))[1][0]).get(1, []):
             pair = parse_message(entry)
             ((kind, (values,)),) = parse_message(pair[2][0]).items()
-            features[pair[1][0].decode()] = _feature(_KINDS.get(kind, "unknown"), values)
+            features[bytes(pair[1][0]).decode()] = _feature(_KINDS.get(kind, "unknown"), values)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"is no tf.train.Example ({error})") from error
     return features
 
 
-def _feature(kind: str, values: bytes) -> Feature:
+def _feature(kind: str, values: memoryview) -> Feature:
     """Turn the list inside a feature into its value."""
     if kind == "unknown":
         return kind
     found = parse_message(values).get(1, [])
     if kind == "bytes":
-        if len(found) == 1 and not isinstance(found[0], bytes):
+        if len(found) != 1:
+            return "byte strings"
+        if not isinstance(found[0], memoryview):
             raise ValueError("a number in place of a byte string")
-        return cast("bytes", found[0]) if len(found) == 1 else "byte strings"
+        return bytes(found[0])
     # Numbers come packed into a byte string, but a reader has to take single ones too.
     if kind == "float":
-        raw = b"".join(v if isinstance(v, bytes) else v.to_bytes(4, "little") for v in found)
+        raw = b"".join(v if isinstance(v, memoryview) else v.to_bytes(4, "little") for v in found)
         return np.frombuffer(raw, "<f4").astype(np.float32, copy=False)
     numbers: list[int] = []
     for value in found:
-        numbers += _unpacked(value) if isinstance(value, bytes) else [value]
+        numbers += _unpacked(value) if isinstance(value, memoryview) else [value]
     return np.array(numbers, np.uint64).astype(np.int64)
 
 
-def _unpacked(data: bytes) -> list[int]:
+def _unpacked(data: memoryview) -> list[int]:
+    if len(data) > MAX_INTEGER_BYTES:
+        raise ValueError("a list of more whole numbers than any record of images has")
     numbers, at = [], 0
     while at < len(data):
         value, at = parse_varint(data, at)
@@ -168,7 +205,7 @@ def read_pairs(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
     Args:
         path: A file like ``train_64_0000.tfrecords``, whose examples have the features ``ref_LDR`` and
-            ``ref_HDR``: raw little-endian float32 [256, 256, 3] RGB, the LDR picture from 0 to 255.
+            ``ref_HDR``: raw little-endian float32 [256, 256, 3] RGB, the LDR image from 0 to 255.
 
     Returns:
         JPEG values [N, 256, 256, 3], display-encoded, and HDR values [N, 256, 256, 3], linear, in the units
@@ -239,10 +276,10 @@ def read_tone_records(path: Path) -> Iterator[ToneRecord]:
 def _tone_record(features: Mapping[str, Feature]) -> ToneRecord:
     kind = next((kind for kind, maps in TONE_MAPS.items() if maps.keys() <= features.keys()), None)
     if kind is None:
-        said = "; ".join(f"{kind}_ needs {', '.join(maps)}" for kind, maps in TONE_MAPS.items())
-        raise ValueError(f"has the features {', '.join(features) or 'none'}; {said}")
+        needed = "; ".join(f"{kind}_ needs {', '.join(maps)}" for kind, maps in TONE_MAPS.items())
+        raise ValueError(f"has the features {', '.join(features) or 'none'}; {needed}")
     sizes = {which: (_number(features, f"h{which}"), _number(features, f"w{which}")) for which in (1, 2)}
-    # A whole picture's layer is rounded up; patches have multiples of 8.
+    # A whole image's layer is rounded up; patches have multiples of 8.
     if sizes[2] != tuple(-(-side // 8) for side in sizes[1]):
         raise ValueError(f"bottom layer is {_by(sizes[2])}, the other {_by(sizes[1])}: must be 8 times that")
     maps = {name: _map(features, name, sizes[which]) for name, which in TONE_MAPS[kind].items()}
@@ -271,7 +308,7 @@ def _by(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size))
 
 
-def _wanted(features: Mapping[str, Feature], name: str, kind: str, said: str) -> Any:
+def _wanted(features: Mapping[str, Feature], name: str, kind: str, expected: str) -> Any:
     """Return a feature of the kind that is needed."""
     value = features.get(name)
     if value is None:
@@ -281,5 +318,5 @@ def _wanted(features: Mapping[str, Feature], name: str, kind: str, said: str) ->
     else:
         found = "bytes" if isinstance(value, bytes) else value.dtype.name.removesuffix("32")
     if found != kind:
-        raise ValueError(f"feature {name} is a list of kind {found}, must be {said}")
+        raise ValueError(f"feature {name} is a list of kind {found}, must be {expected}")
     return value

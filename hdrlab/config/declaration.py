@@ -1,0 +1,70 @@
+"""What a command declares: its help, the checks and the command line are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from hdrlab.config.choices import CONF
+from hdrlab.config.composer import plain_values
+from hdrlab.config.schema.data import DataConfig
+from hdrlab.config.schema.section import Config, keys_of
+from hdrlab.config.secrets import secret_values
+from hdrlab.config.validate import check
+from hdrlab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Declaration(Generic[Config]):
+    """What a command says of itself.
+
+    Attributes:
+        name: Its module in ``hdrlab``, and its file in ``conf/``.
+        schema: Schema class of the whole configuration.
+        run: Does the work; its exit code is the command's.
+        examples: Command lines for the help.
+        required: Keys without one of which the help is printed instead.
+        positional: Keys of the arguments that are given without one, in this order.
+        formats: The key that names the formats to write, and the format of each ending: what an output file
+            named in place of the folder sets.
+        first: What people set first, which the short help lists; nothing: all keys.
+        result: Of a sweep's job, the number that it is judged by.
+        judged: Says what a sweep could not judge by.
+        data: Which data sets the command is for.
+    """
+
+    name: str
+    schema: type[Config]
+    run: Callable[[Config], int]
+    examples: Sequence[str]
+    required: tuple[str, ...]
+    positional: tuple[str, ...] = ()
+    formats: tuple[str, Mapping[str, str]] | None = None
+    first: tuple[str, ...] = ()
+    result: Callable[[Config], float | None] | None = None
+    judged: Callable[[Mapping[str, Any], Sequence[Override]], Iterable[str]] | None = None
+    data: Callable[[type[DataConfig]], bool] = lambda schema: True
+
+    @property
+    def journal(self) -> str:
+        """Name of the file in which the command keeps what it wrote into a folder."""
+        return f"{self.name}.jsonl"
+
+    def read(self, composed: DictConfig) -> Config:
+        """Check a composed configuration and return it as an object.
+
+        Raises:
+            ConfigError: With every problem found.
+        """
+        values = plain_values(composed)
+        values.pop("hydra", None)
+        for name, key in keys_of(self.schema).items():
+            if key.section and (CONF / name).is_dir():
+                values.setdefault(name, self.schema.without.get(name))  # ~logger
+        if problems := list(secret_values(values)):
+            raise ConfigError(problems)
+        return check(self.schema, values)

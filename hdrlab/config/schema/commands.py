@@ -1,0 +1,480 @@
+"""The commands' configurations; the files in ``conf`` say the same defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from hdrlab.config.schema.data import DataConfig, HdrSynthConfig, TinyConfig
+from hdrlab.config.schema.section import Section, key
+from hdrlab.config.schema.stage import StageConfig
+from hdrlab.config.schema.trainer import (
+    Accelerator,
+    CallbacksConfig,
+    ExperimentConfig,
+    LoggerConfig,
+    Precision,
+    TrainerConfig,
+)
+
+CLASSICAL_OPERATORS = (
+    *("gamma", "log", "reinhard", "reinhard_local", "drago", "durand", "filmic"),
+    *("aces", "agx", "neutral", "bt2390"),
+    *("opencv_reinhard", "opencv_drago", "opencv_mantiuk"),
+    *("colour_simple", "colour_logarithmic", "colour_exponential", "colour_exponentiation"),
+    *("colour_schlick1994", "colour_tumblin1999", "colour_reinhard2004", "colour_filmic"),
+)
+"""The names of hdrlab.tonemapping."""
+
+OPERATOR_PARAMETERS = {
+    "clipped": ("gamma",),
+    "key": ("log", "reinhard", "reinhard_local", "drago", "filmic", "aces", "agx", "neutral", "bt2390"),
+    "white": ("reinhard", "filmic"),
+    "bias": ("drago",),
+    "sharpening": ("reinhard_local",),
+    "base_contrast": ("durand",),
+}
+"""Keys of tonemap that only some operators have: those."""
+
+_OF_NETS = ("weights", "checkpoint", "slots", "procedure", "normalize", "device", "precision")
+"""Keys of tonemap that are for iqatm alone."""
+
+EXPANSIONS = ("srgb", "landis", "akyuz", "masia", "kovaleski", "huo")
+"""The names of hdrlab.inverse_tonemapping."""
+
+NETS = "nets"
+METHODS = (NETS, "average", "average_kovaleski", *EXPANSIONS)
+"""What reconstruct makes HDR images by: nets, or the names of hdrlab.inference.expander."""
+
+METHOD_PARAMETERS = {
+    "boost": ("kovaleski", "average_kovaleski"),
+    "power": ("landis",),
+    "threshold": ("landis",),
+    "peak": ("landis",),
+    "exponent": ("akyuz", "huo"),
+}
+"""Keys of reconstruct that only some methods have: those."""
+
+_OF_CHAINS = (
+    *("weights", "checkpoint", "slots", "stages", "refine", "procedure", "layers", "memory"),
+    *("device", "precision"),
+)
+"""Keys of reconstruct that are for nets alone."""
+
+OPERATORS = ("iqatm", *CLASSICAL_OPERATORS)
+"""With the learned one."""
+
+option = key
+"""For a section that has a key of this name itself."""
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+_DEVICE = "where to compute"
+InferencePrecision = Literal["auto", "32", "bf16"]
+_PRECISION = "what nets compute in; auto: bf16 where the processor or GPU has it, else 32"
+_RESUME = "auto leaves what is done already; never does all again"
+_SHARD = "which share of the images to do, from 0; with -m shard=range(8) num_shards=8 eight jobs do all"
+_NUM_SHARDS = "into how many shares the images are dealt, one after the other"
+_PANORAMA = "whether the left and right edge are neighbours; null: where XMP (GPano) says so, at 2:1"
+_METADATA = "Exif, XMP and IPTC of the photograph: keep, strip, or no_gps for all but the place"
+_CHANNELS = "of the gain map in Ultra HDR files: 1, brightness alone; 3, colours too"
+GAIN_MAP_SIZES = ("full", "half", "quarter")
+"""Of a gain map that is written, beside its base."""
+
+_OVERWRITE = "replace files in the output folder that hdrlab did not write"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathsConfig(Section):
+    """Where things are written, and what is found where."""
+
+    runs: str = key("folder of run folders and published checkpoints", "runs", path=True)
+    data: str = key("folder of prepared data and caches", "data", path=True)
+    vgg16: str | None = key("VGG-16 weights for perceptual losses; or set HDRLAB_VGG16", None, path=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Section):
+    """Train one stage of an HDR system."""
+
+    without: ClassVar[Mapping[str, Any]] = {
+        "logger": {"name": "none"},
+        "callbacks": {"progress": "none", "panels": 0},
+    }
+
+    stage: StageConfig = key("what is trained")
+    data: DataConfig = TinyConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    logger: LoggerConfig = LoggerConfig()
+    callbacks: CallbacksConfig = CallbacksConfig()
+    paths: PathsConfig = PathsConfig()
+    seed: int = key("seed of weights, order, augmentation and camera", 0, least=0, most=2**32 - 1)
+    preset: Literal["default", "official", "tf2", "compact"] = key(
+        "which of the nets' published forms; or compact, the small chain", "default"
+    )
+    resume: str = key(
+        "auto continues the same command's run; never starts anew; or a checkpoint's path", "auto", path=True
+    )
+    publish: bool = key("whether a finished run is published as its stage's; a sweep's are not", True)
+    objective: str = key(
+        "metric that a sweep judges by, at the validation with the lowest val/loss", "val/loss"
+    )
+    scheduler: dict[str, Any] | None = key(
+        "in place of stage.schedule: _target_=package.module.Class, its arguments, and interval, frequency, "
+        "monitor for Lightning; it moves once a step unless interval=epoch",
+        None,
+        later=True,
+        free=True,
+    )
+    experiment: ExperimentConfig | None = key("the named study, if one was chosen", None)
+
+    @property
+    def max_steps(self) -> int:
+        """The step at which the run is finished."""
+        return self.trainer.max_steps or self.stage.max_steps
+
+    @property
+    def val_images(self) -> int:
+        """How many images a validation looks at."""
+        return self.trainer.val_images or self.data.val_images
+
+    def input_files(self) -> dict[str, str]:
+        """Return the files whose content changes what a training computes, by their keys."""
+        curves = self.data.input_files().get("data.curves")
+        return self.stage.input_files() | ({"data.curves": curves} if curves else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig(Section):
+    """Check a folder of HDR images, alone or in pairs; write an index and fast files."""
+
+    source: str = key("folder of HDR images", path=True)
+    root: str = key("folder to write: the index and the fast files", path=True)
+    data: DataConfig = HdrSynthConfig()
+    paths: PathsConfig = PathsConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolboxConfig(Section):
+    """What the user has installed for HDR-VDP."""
+
+    hdrvdp2: str | None = key("folder of HDR-VDP-2, which holds hdrvdp.m", None, path=True)
+    hdrvdp3: str | None = key("folder of HDR-VDP-3, which holds hdrvdp3.m", None, path=True)
+    program: str | None = key(
+        "Octave or MATLAB; null: octave, octave-cli or matlab, whichever is found first", None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Section):
+    """Score trained nets on images they never saw, beside classical methods and other programs."""
+
+    data: DataConfig = TinyConfig()
+    paths: PathsConfig = PathsConfig()
+    toolbox: ToolboxConfig = ToolboxConfig()
+    weights: str | None = key(
+        "nets to compare: compact, which come with hdrlab; official, the authors' once imported; or a folder",
+        None,
+    )
+    checkpoint: tuple[str, ...] | None = key(
+        "a checkpoint, files or a folder of hdrlab.import_weights, or a list; each whole system is a method",
+        None,
+        path=True,
+    )
+    results: dict[str, str] | None = key(
+        "what other programs made of the same images: results.NAME=FOLDER, files named as the images are",
+        None,
+        path=True,
+    )
+    task: Literal["reconstruct", "tonemap"] | None = key(
+        "what is compared; null: what the checkpoint, else the data are for (tiny: reconstruct)", None
+    )
+    split: Literal["train", "val", "test", "all"] = key(
+        "which images to score on; data=folder has no splits", "test"
+    )
+    images: int | None = key("how many, spread evenly; null: all", None, least=1)
+    methods: tuple[str, ...] = key(
+        "what chains are compared with; srgb does nothing", EXPANSIONS, choices=EXPANSIONS
+    )
+    operators: tuple[str, ...] = key(
+        "what tone mapping is compared with",
+        ("gamma", "log", "reinhard", "drago"),
+        choices=CLASSICAL_OPERATORS,
+    )
+    metrics: tuple[Literal["all", "cvvdp", "flip", "hdrvdp2", "hdrvdp3"], ...] | None = key(
+        "beside the headline's: all of our own, and for reconstructions ColorVideoVDP, HDR-FLIP, HDR-VDP",
+        None,
+    )
+    niqe: str | None = key(
+        "NIQE's model file, for tone mapping: modelparameters.mat, or .npz", None, path=True
+    )
+    output: str | None = key(
+        "folder for the results; null: beside the checkpoint, else in paths.runs", None, path=True
+    )
+    report: bool = key("write report.html, a page of scores and images, where methods are compared", True)
+    report_images: int = key("how many images the page shows, spread evenly", 12, least=0)
+    memory: str = key("what the program may take, images apart, for example 2GB", "2GB")
+    accelerator: Accelerator = key(_DEVICE, "auto")
+    precision: InferencePrecision = key(
+        "what nets compute in: 32, so that scores of several machines compare; bf16; or auto, the faster",
+        "32",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotographConfig(Section):
+    """Photograph HDR scenes with the camera model: the images that stages are scored on, as files."""
+
+    output: str = key("folder to write: LDR_in, HDR_gt and photographs.csv", path=True)
+    data: DataConfig = TinyConfig()
+    paths: PathsConfig = PathsConfig()
+    split: Literal["train", "val", "test"] = key("which images to photograph", "test")
+    images: int | None = key("how many photographs; null: all, two an image", None, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig(Section):
+    """Turn published weights into files that hdrlab loads; TensorFlow is not needed."""
+
+    source: str = key(
+        "TensorFlow checkpoint (folder, prefix or .index), VGG-16 file, or a folder of several", path=True
+    )
+    output: str = key("folder to write: one file per net", path=True)
+    basis: str | None = key(
+        "EMoR's invemor.txt; needed where the source holds the linearization net", None, path=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputsConfig(Section):
+    """Files and folders that plans need; which ones, the plan's file in experiments/ says."""
+
+    hdr_synth: str | None = key("folder of HDR-Synth's HDR images (data/hdr_synth.md)", None, path=True)
+    train_list: str | None = key("text file: HDR-Synth's training images, one path a line", None, path=True)
+    test_list: str | None = key("text file: HDR-Synth's test images, one path a line", None, path=True)
+    hdr_real: str | None = key("folder of HDR-Real's training pairs (data/hdr_real.md)", None, path=True)
+    tmo_pairs: str | None = key("folder of HDR and SDR images (data/tmo_pairs.md)", None, path=True)
+    dorf: str | None = key("dorfCurves.txt", None, path=True)
+    invemor: str | None = key("invemor.txt", None, path=True)
+    vgg16: str | None = key("VGG-16 of ImageNet, for perceptual losses; or set HDRLAB_VGG16", None, path=True)
+    places365: str | None = key(
+        "VGG-16 of places365, which hallucination's encoder starts from", None, path=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig(Section):
+    """Carry out a paper's chain of trainings, score it, and write claimed beside measured."""
+
+    plan: tuple[str, ...] = key("singlehdr, iqatm, the path of a .yaml like these, or a list")
+    inputs: InputsConfig = InputsConfig()
+    paths: PathsConfig = PathsConfig()
+    scale: str = key(
+        "paper, with the paper's data and lengths; or tiny, in minutes on rendered scenes", "tiny"
+    )
+    devices: int = key("devices on this machine, for every training", 1, least=1)
+    precision: Precision = key("arithmetic of the nets, for every training", "32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructConfig(Section):
+    """Turn photographs into HDR images."""
+
+    input: tuple[str, ...] = key(
+        "photographs: a file, a folder, a glob pattern, or a list of these", path=True
+    )
+    output: str | None = key("folder to write; null: one beside the input, ending in hdr", None, path=True)
+    stem: str | None = key("name of a single input's files, without ending; null: the input's", None)
+    paths: PathsConfig = PathsConfig()
+    method: str = key(
+        "nets; or without them: average, the mean of all cameras' responses; average_kovaleski, brighter "
+        "where it is clipped; a classical expansion of sRGB",
+        NETS,
+        choices=METHODS,
+    )
+    boost: float | None = key("of kovaleski: factor on what is clipped; null: 4", None, least=1)
+    power: float | None = key("of landis: how late the lift begins; null: 2", None, above=0)
+    threshold: float | None = key("of landis: light from which it lifts; null: 0.5", None, least=0, most=0.99)
+    peak: float | None = key("of landis: what white becomes; null: 10", None, least=1)
+    exponent: float | None = key("of akyuz, null: 1; of huo, null: 0.86", None, above=0)
+    weights: str | None = key(
+        "nets: compact, which come with hdrlab; official, the authors' once imported; or a folder; "
+        "null: compact, unless checkpoint or slots is given",
+        None,
+    )
+    checkpoint: tuple[str, ...] | None = key("nets of your own: a file, a folder, or a list", None, path=True)
+    slots: str | None = key("data set whose published checkpoints, of finished trainings, are used", None)
+    stages: Literal["all", "deq_lin"] = key("all, or deq_lin for a linear image without highlights", "all")
+    refine: bool | None = key("whether to use the refinement net; null: where there is one", None)
+    procedure: Literal["auto", "default", "official"] = key(
+        "default pads by mirroring; official resizes as the authors did; auto: official for their weights",
+        "auto",
+    )
+    formats: tuple[Literal["exr", "hdr", "tiff", "ultrahdr", "avif", "jxl"], ...] = key(
+        "files to write; avif and jxl (JPEG XL) are PQ, of 10 and 16 bits", ("exr",)
+    )
+    preview: bool = key("write a tone-mapped JPEG beside each image", True)
+    preview_size: int = key("longer side of the preview in pixels at most", 2048, least=16)
+    sheet: bool = key("write a PNG of the photograph beside the result in three exposures", False)
+    layers: bool = key("store C, B, A, alpha and the response curve in the EXR, the curve as CSV too", False)
+    scale: Literal["relative", "diffuse_white", "median"] = key(
+        "what 1 means: relative, the clipping point; diffuse_white, 1 cd/m² with the clipping point at 203; "
+        "median, such that the median luminance is 0.18",
+        "relative",
+    )
+    colorspace: Literal["rec709", "rec2020", "p3", "acescg", "aces2065-1"] = key(
+        "primaries of EXR, HDR and TIFF files; wider ones keep what a wide photograph holds beyond rec709",
+        "rec709",
+    )
+    memory: str = key(
+        "what the program may take, for example 2GB; images, about 100 bytes a pixel, apart", "2GB"
+    )
+    device: Device = key(_DEVICE, "auto")
+    precision: InferencePrecision = key(_PRECISION, "auto")
+    gain_map: tuple[Literal["use", "ignore", "full", "half", "quarter"], ...] = key(
+        "use: a photograph that is Ultra HDR already is taken by its own; ignore: its base is "
+        "reconstructed; full, half or quarter: size of the one in Ultra HDR files; one word, or one of each "
+        "kind, as in [ignore,full]",
+        ("use", "half"),
+    )
+    panorama: bool | None = key(_PANORAMA, None)
+    metadata: Literal["keep", "strip", "no_gps"] = key(_METADATA, "keep")
+    channels: Literal["1", "3"] = key(_CHANNELS, "1")
+    resume: Literal["auto", "never"] = key(_RESUME, "auto")
+    shard: int = key(_SHARD, 0, least=0)
+    num_shards: int = key(_NUM_SHARDS, 1, least=1)
+    overwrite: bool = key(_OVERWRITE, False)
+
+    @classmethod
+    def irrelevant(cls, values: Mapping[str, Any]) -> Sequence[str]:
+        """Name the keys that the chosen method has not."""
+        method = values["method"]
+        others = [name for name, having in METHOD_PARAMETERS.items() if method not in having]
+        return others if method == NETS else [*others, *_OF_CHAINS]
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What the user set of the method."""
+        chosen = {name: getattr(self, name) for name in METHOD_PARAMETERS}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
+    def uses_gain_map(self) -> bool:
+        """Whether an Ultra HDR photograph is taken by its own gain map."""
+        return "ignore" not in self.gain_map
+
+    @property
+    def gain_map_size(self) -> str:
+        """One of `GAIN_MAP_SIZES`."""
+        return next((word for word in self.gain_map if word in GAIN_MAP_SIZES), "half")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TonemapConfig(Section):
+    """Turn HDR images into SDR images, for any display."""
+
+    input: tuple[str, ...] = option(
+        "HDR images: a file, a folder, a glob pattern, or a list of these", path=True
+    )
+    output: str | None = option("folder to write; null: one beside the input, ending in sdr", None, path=True)
+    stem: str | None = option("name of a single input's files, without ending; null: the input's", None)
+    paths: PathsConfig = PathsConfig()
+    operator: tuple[str, ...] | None = option(
+        "what tone-maps: one, or a list whose names the files get; null: iqatm where its nets are named, by "
+        "weights, checkpoint or slots, else reinhard",
+        None,
+        choices=OPERATORS,
+    )
+    weights: str | None = option(
+        "nets of iqatm: compact, which come with hdrlab, or a folder; null: compact, unless checkpoint or "
+        "slots is given",
+        None,
+    )
+    checkpoint: tuple[str, ...] | None = option(
+        "nets of your own: a file, a folder, or a list", None, path=True
+    )
+    slots: str | None = option("data set whose published tmo_ft is used", None)
+    procedure: Literal["auto", "default", "official"] = option(
+        "iqatm: default takes any size; official crops to multiples of 8; auto: official for its weights",
+        "auto",
+    )
+    normalize: Literal["auto", "minmax", "percentile", "none"] = option(
+        "iqatm: how its output is stretched; minmax as the authors; percentile clips 0.1 % at both ends; "
+        "auto: as for its training",
+        "auto",
+    )
+    exposure: float = option("stops by which the image is brighter", 0.0)
+    contrast: float = option("exponent of the luminance about middle grey, after the operator", 1.0, above=0)
+    saturation: float = option("factor on the colours, after the operator; 0 is grey", 1.0, least=0)
+    gamma: float = option("above 1 lifts what is dark, after the operator", 1.0, above=0)
+    key: float | None = option(
+        "where the average luminance comes to lie; null: 0.18, middle grey (1 for log and drago)",
+        None,
+        above=0,
+    )
+    white: float | None = option(
+        "of reinhard and filmic: what becomes white, 1 being diffuse white; null: the brightest, and 11.2",
+        None,
+        above=0,
+    )
+    bias: float | None = option("of drago: below 0.85 is brighter, above darker", None, above=0, most=1)
+    clipped: float | None = option(
+        "of gamma: share of samples that is white; null: 0.003", None, least=0, most=1
+    )
+    sharpening: float | None = option(
+        "of reinhard_local: more settles on smaller surroundings; null: 8", None
+    )
+    base_contrast: float | None = option(
+        "of durand: contrast to which what is large is compressed; null: 100", None, above=1
+    )
+    format: tuple[Literal["png", "png16", "jpeg", "jpg", "tiff", "avif", "exr", "ultrahdr"], ...] = option(
+        "of the files, one or a list; png16 and tiff have 16 bits, exr is linear light", ("png",)
+    )
+    quality: int = option("of JPEG files", 95, least=1, most=100)
+    colorspace: Literal["rec709", "p3", "rec2020"] = option(
+        "primaries of the files; wider ones keep what a wide image holds beyond rec709 (sRGB)", "rec709"
+    )
+    layer: str | None = option("layer or part of OpenEXR files to take; null: the image itself", None)
+    sheet: bool = option("write all operators' images side by side as <name>_sheet.png", False)
+    sanitize: bool = option("replace NaN and infinite values instead of refusing the file", False)
+    device: Device = option("where iqatm computes", "auto")
+    precision: InferencePrecision = option(_PRECISION, "auto")
+    panorama: bool | None = option(_PANORAMA, None)
+    metadata: Literal["keep", "strip", "no_gps"] = option(_METADATA, "keep")
+    gain_map: Literal["full", "half", "quarter"] = option(
+        "size of the gain map in Ultra HDR files, beside their base", "half"
+    )
+    channels: Literal["1", "3"] = option(_CHANNELS, "1")
+    resume: Literal["auto", "never"] = option(_RESUME, "auto")
+    shard: int = option(_SHARD, 0, least=0)
+    num_shards: int = option(_NUM_SHARDS, 1, least=1)
+    overwrite: bool = option(_OVERWRITE, False)
+
+    @classmethod
+    def irrelevant(cls, values: Mapping[str, Any]) -> Sequence[str]:
+        """Name the keys that are for none of the chosen operators."""
+        names = values["operator"] or ()
+        names = (names,) if isinstance(names, str) else names
+        others = [key for key, having in OPERATOR_PARAMETERS.items() if not {*having} & {*names}]
+        return [*others, *(() if "iqatm" in names else _OF_NETS)] if names else []
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What the user set of the operators, without what is as it would be."""
+        adjusted = {"exposure": 0, "contrast": 1, "saturation": 1, "gamma": 1}
+        chosen = {name: getattr(self, name) for name in (*adjusted, *OPERATOR_PARAMETERS)}
+        return {name: value for name, value in chosen.items() if value not in (None, adjusted.get(name))}
+
+    def settings_of(self, operator: str) -> dict[str, float]:
+        """Those of `settings` that an operator has."""
+        return {
+            name: value
+            for name, value in self.settings.items()
+            if operator in OPERATOR_PARAMETERS.get(name, (operator,))
+        }
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """What tone-maps, where nothing was chosen too."""
+        named = self.weights or self.checkpoint or self.slots
+        return self.operator or (("iqatm",) if named else ("reinhard",))

@@ -1,0 +1,1 @@
+"""Trained nets put to use on files: loading, batches of images, and what is written."""

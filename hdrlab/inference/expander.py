@@ -1,0 +1,133 @@
+"""HDR images without nets: a response curve for all, and a classical expansion of the highlights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hdrlab.errors import OperatorError
+from hdrlab.inference.hdr_files import Developed, open_photograph
+from hdrlab.inverse_tonemapping import EXPANSIONS
+from hdrlab.ops.colour import luminance, srgb_decode
+from hdrlab.ops.colour_spaces import with_outside
+from hdrlab.ops.panorama import wrap_twice
+from hdrlab.ops.response import average_inverse
+
+if TYPE_CHECKING:
+    from hdrlab.inference.arrays import ImageLike
+
+AVERAGE = "average"
+METHODS: Mapping[str, str | None] = {
+    AVERAGE: None,
+    **{f"{AVERAGE}_{name}": name for name in ("kovaleski",)},
+    **{name: name for name in EXPANSIONS},
+}
+"""Methods, and the expansion that each ends with. Those called average begin with the average camera's
+response instead of sRGB's."""
+
+
+class Expander:
+    """Makes HDR images of photographs without nets: ``Expander("average")(photo)``.
+
+    Args:
+        method: A key of `METHODS`. ``average`` undoes the mean of EMoR's responses and is better than every
+            expansion but in clipped pixels; ``average_kovaleski`` lifts those.
+        settings: Keywords of the expansion's function by their names, for example ``{"boost": 6}``.
+
+    Raises:
+        OperatorError: There is no such method or setting.
+
+    Attributes:
+        fingerprint: What decides about the result.
+    """
+
+    def __init__(self, method: str, settings: Mapping[str, float] | None = None) -> None:
+        if method not in METHODS:
+            raise OperatorError(f"method {method!r}: must be nets | {' | '.join(METHODS)}")
+        self.method, self.settings = method, dict(settings or {})
+        name = METHODS[method]
+        self.expansion = EXPANSIONS[name] if name else None
+        allowed = self.expansion_parameters
+        if unknown := sorted(self.settings.keys() - allowed.keys()):
+            has = f"it has {', '.join(allowed)}" if allowed else "it has no settings"
+            raise OperatorError(f"{method} has no {' and no '.join(unknown)}; {has}")
+        self.fingerprint = f"{method} {sorted(self.settings.items())}"
+
+    @property
+    def expansion_parameters(self) -> Mapping[str, Any]:
+        """The settings that there are, with their defaults."""
+        return self.expansion.parameters if self.expansion else {}
+
+    def __call__(self, photo: ImageLike) -> NDArray[np.float32]:
+        """Expand a photograph.
+
+        Args:
+            photo: As for `hdrlab.Reconstructor`.
+
+        Returns:
+            Scene-linear float32 [H, W, 3], Rec. 709, at least 0; 1 = the photograph's clipping point.
+
+        Raises:
+            ImageError: It is no photograph.
+        """
+        return self.develop(photo).hdr
+
+    def develop(
+        self,
+        photo: ImageLike,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        wide: bool = False,
+        panorama: bool = False,
+    ) -> Developed:
+        """Expand a photograph, and keep what it was made by; one in PQ or HLG is taken as it is.
+
+        Args:
+            photo: As for a call.
+            progress: Called once, when it is done.
+            wide: Whether to keep a file's colours outside Rec. 709.
+            panorama: Whether its left and right edge are neighbours; takes twice the memory.
+
+        Raises:
+            ImageError: As for a call.
+        """
+        photograph = open_photograph(photo, wide=wide)
+        if isinstance(photograph, Developed):
+            return photograph
+        samples = photograph.samples.clip(0, 1)
+        levels = np.linspace(0, 1, 1024, dtype=np.float32)
+        curve: NDArray[np.float32] = srgb_decode(levels)
+        if self.method.startswith(AVERAGE):
+            curve = average_inverse(torch.empty(1, len(levels)))[0].numpy()
+            linear = np.interp(samples, levels, curve).astype(np.float32)
+        else:
+            linear = srgb_decode(samples)
+        hdr = linear * self._gain(samples, panorama=panorama)
+        if progress:
+            progress(1, 1)
+        outside = photograph.outside
+        return Developed(
+            hdr,
+            photograph.in_8_bits(),
+            curve,
+            metadata={"method": self.method, **self.settings},
+            wide=None if outside is None else with_outside(hdr, srgb_decode(samples), outside),
+            notes=photograph.notes,
+        )
+
+    def _gain(self, samples: NDArray[np.float32], *, panorama: bool) -> NDArray[np.float32]:
+        """Return by how much the expansion lifts each pixel of a photograph, [H, W, 1]."""
+        if self.expansion is None:
+            return np.ones((1, 1, 1), np.float32)
+        own = slice(None)
+        if panorama:
+            samples, own = wrap_twice(samples)
+        # The operators know a photograph as sRGB: so they see what is overexposed, whatever its response.
+        given = srgb_decode(samples)
+        before, after = luminance(given), luminance(self.expansion.apply(given, **self.settings))
+        gain = np.divide(after, before, out=np.ones_like(before), where=before > 0)
+        return np.asarray(gain[:, own, None], np.float32)

@@ -1,0 +1,1 @@
+"""What TensorFlow writes, read without TensorFlow: checkpoints and record files."""

@@ -1,0 +1,132 @@
+"""The renderings of today's films, games and broadcasts: each channel or colour bent by one fixed curve.
+
+They take linear pixels [H, W, 3] with Rec. 709 primaries, at least 0 and not all 0, in any unit. Where such
+a rendering expects an exposure made by hand, the log-average of the luminance comes to lie at ``key``. Where
+pixels are a part of an image, ``scene`` is the whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hdrlab.errors import OperatorError
+from hdrlab.ops.colour import MIDDLE_GREY, Pixels, srgb_decode
+from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, REC2020, conversion, pq_curve, pq_encode
+from hdrlab.tonemapping.scene import Scene
+
+_ACES_CONFIG = "ocio://cg-config-latest"
+_ACES_INPUT, _ACES_DISPLAY = "Linear Rec.709 (sRGB)", "sRGB - Display"
+_ACES_VIEW = "ACES 2.0 - SDR 100 nits (Rec.709)"
+
+# Stops about middle grey between which AgX sees, the primaries that it works in, and its curve.
+_AGX_STOPS = (-10.0, 6.5)
+_AGX_INSET = np.array(
+    (
+        (0.856627153315983, 0.0951212405381588, 0.0482516061458583),
+        (0.137318972929847, 0.761241990602591, 0.101439036467562),
+        (0.11189821299995, 0.0767994186031903, 0.811302368396859),
+    )
+)
+_AGX_OUTSET = np.array(
+    (
+        (1.1271005818144368, -0.11060664309660323, -0.016493938717834573),
+        (-0.1413297634984383, 1.157823702216272, -0.016493938717834257),
+        (-0.14132976349843826, -0.11060664309660294, 1.2519364065950405),
+    )
+)
+_AGX_CURVE = (15.5, -40.14, 31.96, -6.868, 0.4298, 0.1191, -0.00232)  # from x⁶ down
+
+_NEUTRAL_KNEE, _NEUTRAL_OFFSET, _NEUTRAL_DESATURATION = 0.8, 0.04, 0.15
+
+
+def aces(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
+    """Render as ACES 2.0 does for an SDR display, by OpenColorIO's built-in configuration.
+
+    Source: Academy Color Encoding System 2.0, output transform "SDR 100 nits (Rec.709)".
+    """
+    import OpenImageIO as oiio
+
+    pixels = np.ascontiguousarray(_expose(hdr, key, scene), np.float32)
+    source = oiio.ImageBuf(oiio.ImageSpec(pixels.shape[1], pixels.shape[0], 3, "float"))
+    source.set_pixels(oiio.ROI(), pixels)
+    shown = oiio.ImageBufAlgo.ociodisplay(
+        source, _ACES_DISPLAY, _ACES_VIEW, _ACES_INPUT, colorconfig=_ACES_CONFIG
+    )
+    if shown.has_error:
+        raise OperatorError(f"OpenColorIO cannot render this: {shown.geterror()}")
+    return srgb_decode(np.asarray(shown.get_pixels("float"), np.float32).clip(0, 1))
+
+
+def agx(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
+    """Render as AgX does: in wide primaries, a sigmoid over sixteen and a half stops; lights bleach.
+
+    Source: Sobotka's AgX in the form for Rec. 2020 that Blender and Filament have; the sigmoid is the usual
+    polynomial fit to its curve, within 0.002.
+    """
+    to_wide, to_narrow = conversion(REC709, REC2020), conversion(REC2020, REC709)
+    inset = (_AGX_INSET @ to_wide).astype(np.float32)
+    outset = _AGX_OUTSET.astype(np.float32)
+    low, high = (np.float32(stop + np.log2(MIDDLE_GREY)) for stop in _AGX_STOPS)
+    stops = np.log2(np.maximum(_expose(hdr, key, scene) @ inset.T, np.float32(1e-10)))
+    encoded = np.polyval(np.array(_AGX_CURVE, np.float32), ((stops - low) / (high - low)).clip(0, 1))
+    linear = np.maximum(encoded @ outset.T, 0) ** np.float32(2.2)
+    shown: Pixels = linear @ to_narrow.T.astype(np.float32)
+    return shown
+
+
+def neutral(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
+    """Render as Khronos' PBR Neutral does: colours stay as they are up to 0.76, the rest rolls off.
+
+    Source: Khronos Group, "PBR Neutral Tone Mapper", 2024.
+    """
+    exposed = _expose(hdr, key, scene)
+    least = exposed.min(axis=-1, keepdims=True)
+    offset = np.where(
+        least < 2 * _NEUTRAL_OFFSET, least - least**2 / np.float32(4 * _NEUTRAL_OFFSET), _NEUTRAL_OFFSET
+    )
+    colour = exposed - offset.astype(np.float32)
+    peak = colour.max(axis=-1, keepdims=True)
+    knee = _NEUTRAL_KNEE - _NEUTRAL_OFFSET
+    room = 1 - knee
+    rolled = np.where(peak > knee, 1 - room**2 / np.maximum(peak + room - knee, room), peak)
+    colour *= np.divide(rolled, peak, out=np.ones_like(peak), where=peak > 0)
+    grey = 1 - 1 / (_NEUTRAL_DESATURATION * (peak - rolled) + 1)
+    shown: Pixels = (colour * (1 - grey) + rolled * grey).astype(np.float32)
+    return shown
+
+
+def bt2390(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
+    """Roll highlights off as broadcasters do between displays, by the curve of Report BT.2390.
+
+    The brightest channel follows the curve and takes the others along, so that no hue changes.
+
+    Args:
+        hdr: Linear pixels.
+        key: Where the log-average comes to lie; 1 is diffuse white, which the display shows at its peak.
+        scene: Of the whole image.
+
+    Source: ITU-R BT.2390-11, section 5.4.1, the EETF with a black level of 0, from the image's peak to
+    BT.2408's diffuse white of 203 cd/m².
+    """
+    scene = scene or Scene.of(hdr)
+    light = _expose(hdr, key, scene) * np.float32(DIFFUSE_WHITE)
+    peak, brightest = light.max(axis=-1), scene.peak * key / scene.average * DIFFUSE_WHITE
+    ends = pq_encode(np.array((max(brightest, DIFFUSE_WHITE), DIFFUSE_WHITE)))
+    source, ceiling = float(ends[0]), float(ends[1] / ends[0])
+    knee = 1.5 * ceiling - 0.5
+    level = pq_encode(peak) / np.float32(source)
+    t = (level - knee).clip(0) / max(1 - knee, 1e-6)
+    spline = (
+        (2 * t**3 - 3 * t**2 + 1) * knee
+        + (t**3 - 2 * t**2 + t) * (1 - knee)
+        + (3 * t**2 - 2 * t**3) * ceiling
+    )
+    rolled = pq_curve(np.where(level < knee, level, spline) * np.float32(source)) / DIFFUSE_WHITE
+    ratio = np.divide(rolled, peak, out=np.zeros_like(peak), where=peak > 0)
+    shown: Pixels = light * ratio[..., None]
+    return shown
+
+
+def _expose(hdr: Pixels, key: float, scene: Scene | None) -> Pixels:
+    exposed: Pixels = hdr * np.float32(key / (scene or Scene.of(hdr)).average)
+    return exposed

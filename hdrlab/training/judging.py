@@ -1,0 +1,61 @@
+"""What a sweep judges its trainings by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from hdrlab.config.schema.section import nearest
+from hdrlab.errors import RunError
+
+
+def at_best(folder: Path, name: str) -> float:
+    """Return a metric of a run at the validation with the lowest ``val/loss``, that of ``best.ckpt``.
+
+    Args:
+        folder: The run folder.
+        name: The metric, for example ``val/psnr_c``.
+
+    Raises:
+        RunError: The run has no such metric.
+    """
+    from hdrlab.training.metrics_csv import read_metrics  # and torch, which the rules below do without
+
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        raise RunError(f"{path}: is missing, so the run cannot be judged; choose another logger")
+    rows = read_metrics(path)
+    judged = [scores for scores in rows.values() if {"val/loss", name} <= scores.keys()]
+    if not judged:
+        names = dict.fromkeys(one for scores in rows.values() for one in scores if one.startswith("val/"))
+        raise RunError(f"objective={name}: {folder} has {', '.join(names) or 'no metric at all'}")
+    return min(judged, key=lambda scores: scores["val/loss"])[name]
+
+
+def judging_rules(values: Mapping[str, Any], overrides: Sequence[Override]) -> Iterator[str]:
+    """Say what a sweep could not judge its jobs by.
+
+    Args:
+        values: The configuration, but for single keys of the command line.
+        overrides: The command line.
+    """
+    given = {one.key_or_group: one.value() for one in overrides if not one.is_sweep_override()}
+    objective = str(given.get("objective", values["objective"]))
+    swept = [one.key_or_group for one in overrides if one.is_sweep_override()]
+    weights = [key for key in swept if key.startswith("stage.loss.")]
+    if weights and objective == "val/loss":
+        yield (
+            f"{', '.join(weights)}: changes what val/loss means; judge by a metric, for example "
+            "objective=val/psnr_pu21"
+        )
+    if (values.get("logger") or {}).get("name") in (None, "none"):
+        yield "logger=none: a sweep judges by what is logged; choose another"
+    if objective != "val/loss":
+        from hdrlab.metrics.names import METRICS  # brings torch: only where a metric is named
+
+        kind, _, name = objective.partition("/")
+        if kind != "val" or name not in METRICS:
+            yield f"objective={objective}: must be val/loss or val/METRIC{nearest(name, METRICS)}"

@@ -1,0 +1,1 @@
+"""Images for people: contact sheets, previews and panels of trainings."""
