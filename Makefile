@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reproduce-tiny reproduce-paper check test test-slow test-gpu test-kills audit clean
+.PHONY: help setup bench fuzz demo demo-training reproduce-compact reproduce-tiny reproduce-paper check test test-slow test-gpu test-kills audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,12 +19,18 @@ setup: .venv/installed  ## install the project and its tools into .venv
 	$(RUN) pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: setup  ## train small nets on rendered scenes, score them, reconstruct a photograph; a few minutes
+demo: setup  ## rendered photographs made HDR by the nets that come along, and tone-mapped; about a minute
+	$(RUN) hdrlab.synthesize output=runs/demo images=3
+	$(RUN) hdrlab.reconstruct input=runs/demo/LDR_in output=runs/demo/hdr sheet=true
+	$(RUN) hdrlab.tonemap input=runs/demo/hdr output=runs/demo/sdr operator=reinhard
+	@echo "look at runs/demo/hdr/*_sheet.png: the photograph, and beside it what was reconstructed"
+
+demo-training: setup  ## train small nets on rendered scenes, score them, reconstruct a photograph; a few minutes
 	for stage in deq lin hal; do $(RUN) hdrlab.train experiment=demo_$$stage || exit 1; done
 	$(RUN) hdrlab.evaluate checkpoint=runs/slots/tiny/hal.ckpt
-	$(RUN) hdrlab.photograph output=runs/demo pictures=5
-	$(RUN) hdrlab.reconstruct input=runs/demo/LDR_in output=runs/demo/hdr slots=tiny sheet=true
-	@echo "look at runs/demo/hdr/*_sheet.png: the photograph, and beside it what was reconstructed"
+	$(RUN) hdrlab.synthesize output=runs/demo-training images=5
+	$(RUN) hdrlab.reconstruct input=runs/demo-training/LDR_in output=runs/demo-training/hdr slots=tiny sheet=true
+	@echo "look at runs/demo-training/hdr/*_sheet.png: the photograph, and beside it what was reconstructed"
 
 reproduce-tiny: setup  ## both papers' chains from data to report, on rendered scenes; some ten minutes
 	$(RUN) hdrlab.reproduce 'plan=[singlehdr,iqatm]' scale=tiny
@@ -38,6 +44,9 @@ OPTIONS ?=
 reproduce-paper: setup  ## the same with the papers' data and lengths; lists what is missing before it starts
 	$(RUN) hdrlab.reproduce 'plan=[$(PLANS)]' scale=paper $(INPUTS) $(OPTIONS)
 
+reproduce-compact: setup  ## train the nets that come along again; INPUTS as experiments/compact.yaml says
+	$(RUN) hdrlab.reproduce plan=compact scale=paper $(INPUTS) $(OPTIONS)
+
 check: setup  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,8 +58,18 @@ test: setup  ## the everyday tests, in a few minutes
 test-slow: setup  ## the long tests
 	$(RUN) pytest -n 2 -m 'slow and not gpu'
 
-test-kills: setup  ## kill trainings 40 times at random moments; each must end as if nothing had happened
+test-kills: setup  ## kill trainings at 40 random moments, and saves before each step twice; fill disks under every writer
 	$(RUN) pytest -n 0 -m kills
+	$(RUN) pytest -n 0 -m 'not gpu and not kills' tests/test_checkpoint_files.py tests/test_writers.py tests/test_resume.py
+
+# BASE names the other checkout; by default the commit before the work on speed is checked out in build/.
+BASE ?=
+bench: setup  ## measure speed and memory beside another checkout; writes experiments/speed.md, some ten minutes
+	$(BIN)/python experiments/bench.py $(if $(BASE),--base $(BASE))
+
+MINUTES ?= 10
+fuzz: setup  ## read damaged files of every format for MINUTES (10); what comes out wrong is kept as tests
+	PYTHONPATH=.:tests:tests/io $(RUN) fuzzing $(MINUTES)
 
 test-gpu: setup  ## the tests that need a GPU
 	$(RUN) pytest -m gpu

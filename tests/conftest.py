@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from training import Lab, prepare_formulas, prepare_tones
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Leave logging as it was: Hydra's handlers write to streams that end with the test."""
+    root = logging.getLogger()
+    level, before = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    for handler in [*root.handlers]:
+        if handler not in before and not type(handler).__module__.startswith("_pytest"):
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +59,7 @@ def iqatm_goldens(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared data set of small pictures made from formulas; in ``tones`` one for tone mapping."""
+    """A prepared data set of small images made from formulas; in ``tones`` one for tone mapping."""
     folder: Path = tmp_path_factory.mktemp("prepared")
     prepare_formulas(folder)
     prepare_tones(folder / "tones")

@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from hdrlab.train import COMMAND
-from hdrlab.training import runtime
+from hdrlab.training import build as training_build
 
 Change = Callable[[], None]
 
@@ -88,14 +88,14 @@ def with_callback(callback: pl.Callback, *, first: bool = False) -> Change:
     """Return a change that gives every trainer one more callback."""
 
     def change() -> None:
-        build = runtime.build_trainer
+        build = training_build.build_trainer
 
         def more(*args: Any) -> pl.Trainer:
             trainer = build(*args)
             trainer.callbacks.insert(0 if first else len(trainer.callbacks), callback)  # type: ignore[attr-defined]
             return trainer
 
-        runtime.build_trainer = more
+        training_build.build_trainer = more
 
     return change
 

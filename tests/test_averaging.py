@@ -10,15 +10,15 @@ import pytorch_lightning as pl
 import torch
 from forked import kill_self, start, with_callback
 from torch import Tensor
-from training import Lab, assert_same, checkpoint, numbers
+from training import Lab, assert_same, checkpoint, numbers, slow
 
-from hdrlab.config.check import ConfigError
-from hdrlab.runs import slot_of
-from hdrlab.training import runtime
-from hdrlab.training.averaging import moving_average
+from hdrlab.errors import ConfigError
+from hdrlab.training import build as training_build
 from hdrlab.training.checkpoints import load_stage
+from hdrlab.training.ema import moving_average
+from hdrlab.training.slots import slot_of
 
-LONG = ("stage.max_steps=6", "trainer.val_every=3", "trainer.log_every=1", "stage.lr=1e-2")
+LONG = ("stage.max_steps=6", "trainer.val_every=3", "trainer.log_every_n_steps=1", "stage.lr=1e-2")
 EMA = ("trainer.ema=0.5", *LONG)  # above what the first steps are limited to: 0.1 to 0.4
 
 
@@ -34,14 +34,14 @@ class Diary(pl.Callback):
 
 @pytest.fixture
 def diary(monkeypatch: pytest.MonkeyPatch) -> Diary:
-    made, build = Diary(), runtime.build_trainer
+    made, build = Diary(), training_build.build_trainer
 
     def build_with_diary(*args: Any) -> pl.Trainer:
         trainer = build(*args)
         trainer.callbacks.append(made)  # type: ignore[attr-defined]
         return trainer
 
-    monkeypatch.setattr(runtime, "build_trainer", build_with_diary)
+    monkeypatch.setattr(training_build, "build_trainer", build_with_diary)
     return made
 
 
@@ -104,7 +104,7 @@ class Death(pl.Callback):
             kill_self(self.number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(("number", "code"), [slow(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)])
 def test_an_interrupted_run_with_averages_resumes_exactly(lab: Lab, number: int, code: int) -> None:
     whole = Lab(lab.prepared, lab.work / "whole").train("lin", *EMA)
     log = lab.work / "log"

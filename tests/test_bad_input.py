@@ -26,16 +26,15 @@ from PIL import ImageCms
 from training import Lab
 
 from hdrlab import evaluate, import_weights, prepare, reconstruct, train
-from hdrlab.batch_files import BatchError, plan_jobs
-from hdrlab.config.command import Command
+from hdrlab.config.cli import Command
 from hdrlab.datasets.index import Source, build_index, open_index
-from hdrlab.datasets.splits import DataError, list_pictures
-from hdrlab.io import ImageError, probe_image, read_image, write_image
-from hdrlab.io.photographs import read_photograph
-from hdrlab.net_files import load_nets, save_net
+from hdrlab.datasets.splits import list_images
+from hdrlab.errors import DataError, ImageError, RunError, WeightsError
+from hdrlab.inference.jobs import plan_jobs
+from hdrlab.io import probe_image, read_image, read_photograph, write_image
 from hdrlab.nets import build_net
-from hdrlab.nets.layers import WeightsError
 from hdrlab.runs import main as list_runs
+from hdrlab.weights.net_file import load_nets, save_net
 
 Said = tuple[int, str, list[str]]
 Run = Callable[..., Said]
@@ -76,9 +75,9 @@ def shot(height: int = 32, width: int = 48) -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Three good HDR pictures of three scenes."""
-    root = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    """Three good HDR images of three scenes."""
+    root = tmp_path / "images"
     root.mkdir()
     for number, name in enumerate(("hall", "park", "roof")):
         write_image(root / f"{name}.exr", scene(number), half=False)
@@ -98,10 +97,10 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# ------------------------------------------------------------------------------ what is no picture at all
+# ------------------------------------------------------------------------------ what is no image at all
 
 
-def write_no_pictures(folder: Path, suffix: str) -> list[str]:
+def write_no_images(folder: Path, suffix: str) -> list[str]:
     """Empty, only a magic number, a folder, a pipe, a link to itself; returns their names."""
     magic = {".hdr": b"#?RADIANCE\n", ".exr": b"\x76\x2f\x31\x01", ".jpg": b"\xff\xd8\xff"}[suffix]
     (folder / f"empty{suffix}").touch()
@@ -112,11 +111,11 @@ def write_no_pictures(folder: Path, suffix: str) -> list[str]:
     return [f"{name}{suffix}" for name in ("empty", "magic", "folder", "pipe", "loop")]
 
 
-def test_reconstruct_names_each_file_that_is_no_picture(run: Run, nets: Path, tmp_path: Path) -> None:
+def test_reconstruct_names_each_file_that_is_no_image(run: Run, nets: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     PillowImage.fromarray(shot()).save(folder / "good.png")
-    write_no_pictures(folder, ".jpg")
+    write_no_images(folder, ".jpg")
     words = [f"input={folder}", f"output={tmp_path / 'out'}", f"checkpoint={nets}", "device=cpu"]
     code, out, errors = run(reconstruct.COMMAND, *words, "preview=false")
     assert (code, out) == (1, f"1 written to {tmp_path / 'out'}, 4 failed\n")
@@ -128,21 +127,21 @@ def test_reconstruct_names_each_file_that_is_no_picture(run: Run, nets: Path, tm
 
 
 @pytest.mark.parametrize("suffix", [".hdr", ".exr"])
-def test_prepare_names_each_file_that_is_no_picture(
-    run: Run, pictures: Path, tmp_path: Path, suffix: str
+def test_prepare_names_each_file_that_is_no_image(
+    run: Run, images: Path, tmp_path: Path, suffix: str
 ) -> None:
-    names = write_no_pictures(pictures, suffix)
-    code, out, errors = run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready"))
+    names = write_no_images(images, suffix)
+    code, out, errors = run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready"))
     assert code == 2
-    assert all("2 of 5 pictures" in line or "1 of 5 pictures" in line for line in errors)
+    assert all("2 of 5 images" in line or "1 of 5 images" in line for line in errors)
     assert all(name in out for name in ("empty", "magic"))
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("file,split\nhall.exr,train\npark.exr,val\n" + "".join(f"{n},test\n" for n in names))
-    words = prepare_words(pictures, tmp_path / "ready", f"data.manifest={manifest}")
+    words = prepare_words(images, tmp_path / "ready", f"data.manifest={manifest}")
     code, _, errors = run(prepare.COMMAND, *words)
     assert code == 2
-    found = f"3 of 7 listed pictures not found (folder{suffix}, pipe{suffix}, loop{suffix})"
-    assert errors == [f"error: {pictures}: {found}"]
+    found = f"3 of 7 listed images not found (folder{suffix}, pipe{suffix}, loop{suffix})"
+    assert errors == [f"error: {images}: {found}"]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +170,10 @@ def test_import_weights_names_what_holds_no_weights(
     assert not (tmp_path / "out").exists()
 
 
-# ------------------------------------------------------------------------------------------- HDR pictures
+# ------------------------------------------------------------------------------------------- HDR images
 
 
-def test_prepare_says_all_that_is_wrong_with_radiance_files(run: Run, pictures: Path, tmp_path: Path) -> None:
+def test_prepare_says_all_that_is_wrong_with_radiance_files(run: Run, images: Path, tmp_path: Path) -> None:
     head, grey = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n", bytes((128, 128, 128, 129))
     for name, content in {
         "cut": head + b"\n-Y 40 +X 40\n" + grey * 900,
@@ -184,8 +183,8 @@ def test_prepare_says_all_that_is_wrong_with_radiance_files(run: Run, pictures: 
         "nameless": b"#?RADIANCE\n\n-Y 40 +X 40\n" + grey * 1600,
         "long": head + b"#" * 1_000_000 + b"\n\n-Y 40 +X 40\n" + grey * 1600,
     }.items():
-        (pictures / f"{name}.hdr").write_bytes(content)
-    code, out, errors = run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready"))
+        (images / f"{name}.hdr").write_bytes(content)
+    code, out, errors = run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready"))
     assert code == 2
     lines = {line.split("│")[1].strip(): line for line in out.splitlines() if ".hdr" in line}
     for name, reason in {
@@ -202,47 +201,47 @@ def test_prepare_says_all_that_is_wrong_with_radiance_files(run: Run, pictures: 
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
 def test_values_that_are_not_finite_are_counted_and_placed(
-    run: Run, pictures: Path, tmp_path: Path, value: float, word: str
+    run: Run, images: Path, tmp_path: Path, value: float, word: str
 ) -> None:
     pixels = scene(1)
     pixels[3, 5, 1] = pixels[40, 2:4, 0] = value
-    write_image(pictures / "park.exr", pixels)
-    code, _, errors = run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready"))
+    write_image(images / "park.exr", pixels)
+    code, _, errors = run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready"))
     assert code == 2
     found = f"holds 3 non-finite values, the first {word} at row 3, column 5, channel 1"
-    assert f"1 of 3 pictures: {found} (park.exr); data.skip_bad=true leaves them out" in errors[0]
+    assert f"1 of 3 images: {found} (park.exr); data.skip_bad=true leaves them out" in errors[0]
 
 
 @pytest.mark.parametrize("share", [0.009, 0.011])
 def test_negative_values_are_set_to_0_or_refused_above_one_percent(
-    run: Run, pictures: Path, tmp_path: Path, share: float
+    run: Run, images: Path, tmp_path: Path, share: float
 ) -> None:
     pixels = scene(1)
     count = int(share * pixels.size)
     pixels.reshape(-1)[:count] = -0.25
-    write_image(pictures / "park.exr", pixels, half=False)
-    code, out, errors = run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready"))
+    write_image(images / "park.exr", pixels, half=False)
+    code, out, errors = run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready"))
     if share > 0.01:
         assert code == 2
         assert "more than 1% of the samples are negative (park.exr)" in errors[0]
         return
     assert code == 0
-    assert "1 pictures held negative samples, which were set to 0" in out
+    assert "1 images held negative samples, which were set to 0" in out
     index = open_index(tmp_path / "ready")
-    (park,) = (picture for picture in index.pictures if picture.file == "park.exr")
+    (park,) = (image for image in index.images if image.file == "park.exr")
     assert park.negatives == count
     np.testing.assert_array_equal(index.load(park), pixels.clip(0))
 
 
-def test_pictures_without_content_are_flagged_when_prepared(run: Run, pictures: Path, tmp_path: Path) -> None:
+def test_images_without_content_are_flagged_when_prepared(run: Run, images: Path, tmp_path: Path) -> None:
     for name, pixels in {
         "black": np.zeros((64, 64, 3), np.float32),
         "flat": np.full((64, 64, 3), 0.5, np.float32),
         "dim": scene(1) * np.float32(1e-12),
         "glaring": scene(1) * np.float32(1e12),
     }.items():
-        write_image(pictures / f"{name}.pfm", pixels)
-    code, _, errors = run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready"))
+        write_image(images / f"{name}.pfm", pixels)
+    code, _, errors = run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready"))
     assert code == 2
     for names, reason in {
         "black.pfm": "all black",
@@ -255,24 +254,24 @@ def test_pictures_without_content_are_flagged_when_prepared(run: Run, pictures: 
 
 @pytest.mark.parametrize("suffix", [".exr", ".hdr", ".pfm", ".tif"])
 def test_values_beyond_half_precision_stay_finite(
-    run: Run, pictures: Path, tmp_path: Path, suffix: str
+    run: Run, images: Path, tmp_path: Path, suffix: str
 ) -> None:
     pixels = scene(1)
     pixels[10:14, 20:24] = (2.0**17, 2.0**20, 2.0**17)
-    write_image(pictures / f"bright{suffix}", pixels)
-    assert read_image(pictures / f"bright{suffix}").pixels.max() == 2.0**20
-    assert run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready"))[0] == 0
+    write_image(images / f"bright{suffix}", pixels)
+    assert read_image(images / f"bright{suffix}").pixels.max() == 2.0**20
+    assert run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready"))[0] == 0
     index = open_index(tmp_path / "ready")
-    (bright,) = (picture for picture in index.pictures if picture.file.startswith("bright"))
+    (bright,) = (image for image in index.images if image.file.startswith("bright"))
     samples = index.load(bright)
     assert (samples.dtype, samples.max()) == (np.float32, 2.0**20)
     assert np.isfinite(samples).all()
 
 
-def test_a_folder_that_cannot_be_made_is_named(run: Run, pictures: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(run: Run, images: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for root in (tmp_path / "file" / "ready", tmp_path / ("x" * 300) / "ready"):
-        code, _, errors = run(prepare.COMMAND, *prepare_words(pictures, root))
+        code, _, errors = run(prepare.COMMAND, *prepare_words(images, root))
         assert code == 2
         assert errors[0].startswith(f"error: {root}: cannot be made (")
 
@@ -282,16 +281,16 @@ def test_a_folder_that_cannot_be_made_is_named(run: Run, pictures: Path, tmp_pat
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "1", "I;16"])
 def test_a_photograph_of_every_kind_becomes_rgb(tmp_path: Path, mode: str) -> None:
-    picture = PillowImage.fromarray(shot())
-    picture = picture.convert("L").convert("I").convert("I;16") if mode == "I;16" else picture.convert(mode)
-    picture.save(tmp_path / "a.png")
+    image = PillowImage.fromarray(shot())
+    image = image.convert("L").convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)
+    image.save(tmp_path / "a.png")
     made = read_photograph(tmp_path / "a.png").pixels
     assert made.shape == (32, 48, 3)
     if mode == "I;16":
         assert made.dtype == np.uint16
-        np.testing.assert_array_equal(made[..., 1], np.array(picture))
+        np.testing.assert_array_equal(made[..., 1], np.array(image))
     else:
-        np.testing.assert_array_equal(made, np.array(picture.convert("RGB")))
+        np.testing.assert_array_equal(made, np.array(image.convert("RGB")))
 
 
 def swapping_profile() -> bytes:
@@ -301,7 +300,7 @@ def swapping_profile() -> bytes:
     return renamed.replace(b"rXYZ", b"....").replace(b"gXYZ", b"rXYZ").replace(b"....", b"gXYZ")
 
 
-def test_a_phones_picture_comes_out_upright_and_in_srgb(run: Run, nets: Path, tmp_path: Path) -> None:
+def test_a_phones_image_comes_out_upright_and_in_srgb(run: Run, nets: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "photos", tmp_path / "out"
     folder.mkdir()
     upright, exif = shot(37, 51), PillowImage.Exif()
@@ -395,7 +394,7 @@ def test_all_that_is_wrong_with_pairs_comes_in_one_table(run: Run, tmp_path: Pat
     rows = dict(map(str.strip, line.split("│")[1:3]) for line in out.splitlines() if line.startswith("│"))
     several = "several files of this name, with different suffixes"
     assert rows == {
-        "barn/ldr.jpg": "is 80×64 pixels, its HDR picture 81×64",
+        "barn/ldr.jpg": "is 80×64 pixels, its HDR image 81×64",
         "cave/ldr.jpg": "no hdr.hdr beside it",
         "dune/hdr.hdr": "no ldr.jpg beside it",
         "east/ldr.jpg": several,
@@ -423,9 +422,9 @@ def test_exposures_that_would_overflow_are_refused(run: Run, tmp_path: Path, exp
 
 
 def test_all_that_is_wrong_with_published_lists_is_said_at_once(
-    run: Run, pictures: Path, tmp_path: Path
+    run: Run, images: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "outside.exr").write_bytes((pictures / "hall.exr").read_bytes())
+    (tmp_path / "outside.exr").write_bytes((images / "hall.exr").read_bytes())
     long = "x" * 300
     lists = {
         "train": ["hall.exr", "park.exr", "gone.exr", str(tmp_path / "outside.exr"), long, "nul\0.exr"],
@@ -434,14 +433,14 @@ def test_all_that_is_wrong_with_published_lists_is_said_at_once(
     for name, lines in lists.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(lines))
     words = [f"data.lists.{name}={tmp_path / name}.txt" for name in lists]
-    code, _, errors = run(prepare.COMMAND, *prepare_words(pictures, tmp_path / "ready", *words))
+    code, _, errors = run(prepare.COMMAND, *prepare_words(images, tmp_path / "ready", *words))
     assert code == 2
     for part in (
         "park.exr: listed 2 times",
         "scene park.exr: in the splits train and val",
         f"{tmp_path / 'outside.exr'}: must be a path inside the data set's folder",
         "../outside.exr: must be a path inside the data set's folder",
-        f"3 of 9 listed pictures not found (gone.exr, {long}, nul\\x00.exr)",
+        f"3 of 9 listed images not found (gone.exr, {long}, nul\\x00.exr)",
     ):
         assert any(part in line for line in errors), part
     assert len(errors) == 5
@@ -464,31 +463,31 @@ def write_no_text(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", NO_TEXT)
-def test_a_list_or_manifest_that_is_none_is_named(pictures: Path, tmp_path: Path, kind: str) -> None:
+def test_a_list_or_manifest_that_is_none_is_named(images: Path, tmp_path: Path, kind: str) -> None:
     path, good = tmp_path / "list", tmp_path / "good.txt"
     write_no_text(path, kind)
     good.write_text("hall.exr\n")
     for given in ({"manifest": path}, {"lists": (good, path)}, {"lists": (path, good)}):
         with pytest.raises(DataError, match=rf"^{path}: "):
-            list_pictures(pictures, **given)  # type: ignore[arg-type]
+            list_images(images, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
         ("x" * 200_000 + ",train", "manifest.csv, line 2: no table of comma-separated values"),
-        ("x" * 300 + ",train", f"1 of 1 listed pictures not found ({'x' * 300})"),
-        ("nul\0.exr,train", "1 of 1 listed pictures not found (nul\\x00.exr)"),
-        ('"two\nlines.exr",train', "1 of 1 listed pictures not found (two\\nlines.exr)"),
-        (",train", "1 of 1 listed pictures not found (.)"),
+        ("x" * 300 + ",train", f"1 of 1 listed images not found ({'x' * 300})"),
+        ("nul\0.exr,train", "1 of 1 listed images not found (nul\\x00.exr)"),
+        ('"two\nlines.exr",train', "1 of 1 listed images not found (two\\nlines.exr)"),
+        (",train", "1 of 1 listed images not found (.)"),
         ("/,train", "/: must be a path inside the data set's folder"),
     ],
 )
-def test_odd_rows_of_a_manifest_are_named(pictures: Path, tmp_path: Path, row: str, said: str) -> None:
+def test_odd_rows_of_a_manifest_are_named(images: Path, tmp_path: Path, row: str, said: str) -> None:
     path = tmp_path / "manifest.csv"
     path.write_text(f"file,split\n{row}\n")
     with pytest.raises(DataError) as caught:
-        list_pictures(pictures, path)
+        list_images(images, path)
     assert any(said in problem for problem in caught.value.problems)
     assert all("\n" not in problem for problem in caught.value.problems)
 
@@ -516,9 +515,11 @@ def test_odd_names_work_from_preparing_to_reconstructing(
         write_image(source / f"{name}.exr", scene(number))
     code, out, _ = run(prepare.COMMAND, *prepare_words(source, ready))
     assert code == 0
-    assert {picture.file for picture in open_index(ready).pictures} == {f"{name}.exr" for name in NAMES}
+    assert {image.file for image in open_index(ready).images} == {f"{name}.exr" for name in NAMES}
     places = [f"data.root={quoted(ready)}", f"paths.runs={quoted(runs)}"]
-    code, out, _ = run(train.COMMAND, *lab.words("deq", *places, "trainer.log_every=1", "callbacks.panels=1"))
+    code, out, _ = run(
+        train.COMMAND, *lab.words("deq", *places, "trainer.log_every_n_steps=1", "callbacks.panels=1")
+    )
     assert code == 0
     (folder,) = (runs / "deq").iterdir()
     assert f"{folder}: a new run" in out
@@ -534,25 +535,25 @@ def test_odd_names_work_from_preparing_to_reconstructing(
     photos.mkdir(parents=True)
     for name in NAMES:
         PillowImage.fromarray(shot(16, 16)).save(photos / f"{name}.png")
-    (photos / "no\npicture.jpg").write_text("text")
+    (photos / "no\nimage.jpg").write_text("text")
     words = [f"input={quoted(photos)}", f"output={quoted(output)}", f"checkpoint={nets}", "device=cpu"]
     code, out, errors = run(reconstruct.COMMAND, *words, "formats=[exr,hdr,tiff,ultrahdr]")
     assert (code, out) == (1, f"{len(NAMES)} written to {output}, 1 failed\n")
     assert len(errors) == 1
-    assert errors[0].startswith("error: no\\npicture.jpg: is not a Radiance")
-    for ending in (".exr", ".hdr", ".tif", "_ultrahdr.jpg", "_preview.png"):
+    assert errors[0].startswith("error: no\\nimage.jpg: is not a Radiance")
+    for ending in (".exr", ".hdr", ".tif", "_ultrahdr.jpg", "_preview.jpg"):
         assert len([path for path in output.iterdir() if path.name.endswith(ending)]) == len(NAMES)
     assert read_image(output / f"{NAMES[1]}.exr").shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "nul\0", "two\nlines"])
 def test_an_input_that_cannot_exist_is_named_in_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BatchError) as caught:
-        plan_jobs([name, str(tmp_path)], tmp_path / "out")
+    with pytest.raises(RunError) as caught:
+        plan_jobs([name, str(tmp_path)], tmp_path / "out", lambda target: [target])
     shown = name.replace("\n", "\\n").replace("\0", "\\x00")
     assert caught.value.problems == (
         f"input={shown}: no such file or folder",
-        f"input={tmp_path}: no picture in this folder",
+        f"input={tmp_path}: no image in this folder",
     )
     with pytest.raises(WeightsError, match="no such file or folder"):
         load_nets(name)
@@ -560,7 +561,7 @@ def test_an_input_that_cannot_exist_is_named_in_one_line(tmp_path: Path, name: s
 
 @pytest.mark.parametrize("data", ["hdr_synth", "hdr_real"])
 def test_names_that_are_no_text_are_listed(run: Run, tmp_path: Path, data: str) -> None:
-    root = tmp_path / "[/b] pictures"
+    root = tmp_path / "[/b] images"
     for number, name in enumerate(("a", "b")):
         write_stack(root / name, number)
     os.rename(root / "a/hdr.hdr", os.fsdecode(bytes(root / "a") + b"/\xff\n.hdr"))
@@ -574,19 +575,19 @@ def test_names_that_are_no_text_are_listed(run: Run, tmp_path: Path, data: str) 
 # ----------------------------------------------------------------------------------- an index of another
 
 
-@pytest.mark.parametrize("file", ["../precious", "{}/precious", "pictures/../../precious", "pictures/x.txt"])
-def test_an_index_reaches_no_file_outside_its_folder(pictures: Path, tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize("file", ["../precious", "{}/precious", "images/../../precious", "images/x.txt"])
+def test_an_index_reaches_no_file_outside_its_folder(images: Path, tmp_path: Path, file: str) -> None:
     precious, ready = tmp_path / "precious", tmp_path / "ready"
     precious.write_text("dear")
-    build_index(list_pictures(pictures), Source(pictures), ready, short_side=64)
+    build_index(list_images(images), Source(images), ready, short_side=64)
     stored = json.loads((ready / "index.json").read_text())
-    stored["pictures"][0]["array"] = file.format(tmp_path)
+    stored["images"][0]["array"] = file.format(tmp_path)
     (ready / "index.json").write_text(json.dumps(stored))
     with pytest.raises(DataError, match="is no fast file"):
         open_index(ready)
-    build_index(list_pictures(pictures), Source(pictures), ready, short_side=64)
+    build_index(list_images(images), Source(images), ready, short_side=64)
     assert precious.read_text() == "dear"
-    assert len(open_index(ready).pictures) == 3
+    assert len(open_index(ready).images) == 3
 
 
 def mutate_value(value: Any, rng: random.Random) -> Any:
@@ -603,10 +604,10 @@ def mutate_value(value: Any, rng: random.Random) -> Any:
     )
 
 
-def test_any_damaged_index_is_refused_or_made_again(pictures: Path, tmp_path: Path) -> None:
+def test_any_damaged_index_is_refused_or_made_again(images: Path, tmp_path: Path) -> None:
     ready, rng = tmp_path / "ready", random.Random(1)
-    listed = list_pictures(pictures)
-    build_index(listed, Source(pictures), ready, short_side=64)
+    listed = list_images(images)
+    build_index(listed, Source(images), ready, short_side=64)
     good = json.loads((ready / "index.json").read_text())
     refused = 0
     for _ in range(300):
@@ -616,13 +617,13 @@ def test_any_damaged_index_is_refused_or_made_again(pictures: Path, tmp_path: Pa
         except DataError:
             refused += 1
     assert refused > 100
-    journal = [json.dumps(row) for row in (good["settings"], *good["pictures"])]
+    journal = [json.dumps(row) for row in (good["settings"], *good["images"])]
     for _ in range(20):
         (ready / "index.json").unlink()
         damaged = [json.dumps(mutate_value(json.loads(line), rng)) for line in journal]
         (ready / "journal.jsonl").write_bytes("\n".join(damaged).encode() + b"\n\xff{")
-        build_index(listed, Source(pictures), ready, short_side=64)
-        assert len(open_index(ready).pictures) == 3
+        build_index(listed, Source(images), ready, short_side=64)
+        assert len(open_index(ready).images) == 3
 
 
 # ------------------------------------------------------------------------------------------- checkpoints

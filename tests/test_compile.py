@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from training import Lab, assert_same, checkpoint, numbers
 
-from hdrlab.config.check import ConfigError
+from hdrlab.errors import ConfigError
 from hdrlab.nets import NETS, build_net
 from hdrlab.nets.layers import Net
 
@@ -30,6 +30,7 @@ def fresh() -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_a_net_compiles_in_one_piece(name: str, preset: str) -> None:
     torch.manual_seed(0)
@@ -48,7 +49,7 @@ def test_a_net_compiles_in_one_piece(name: str, preset: str) -> None:
 
 
 def test_training_is_compiled_and_validation_is_not(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("stage.max_steps=4", "trainer.val_every=2", "trainer.log_every=1")
+    words = ("stage.max_steps=4", "trainer.val_every=2", "trainer.log_every_n_steps=1")
     plain = lab.train("deq", *words)
     graphs: list[bool] = []
 
@@ -70,7 +71,7 @@ def test_training_is_compiled_and_validation_is_not(lab: Lab, monkeypatch: pytes
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for the CPU with g++")
 @pytest.mark.parametrize("extra", ["trainer.precision=32", "trainer.precision=bf16", "trainer.ema=0.9"])
 def test_compiled_training_on_the_cpu(lab: Lab, extra: str) -> None:
-    words = ("stage.max_steps=4", "trainer.val_every=2", "trainer.log_every=1", extra)
+    words = ("stage.max_steps=4", "trainer.val_every=2", "trainer.log_every_n_steps=1", extra)
     plain, compiled = (
         lab.train("deq", f"trainer.compile={on}", "resume=never", *words) for on in ("false", "true")
     )

@@ -23,7 +23,12 @@ SCRIPT = Path(__file__).with_name("frozen_norm.py")
 
 
 def words_of(lab: Lab, stage: str, *more: str, steps: int = 4) -> list[str]:
-    steady = [f"stage.max_steps={steps}", "trainer.log_every=1", "stage.batch_size=4", "trainer.val_every=2"]
+    steady = [
+        f"stage.max_steps={steps}",
+        "trainer.log_every_n_steps=1",
+        "stage.batch_size=4",
+        "trainer.val_every=2",
+    ]
     return lab.words(stage, *steady, *more)
 
 
@@ -87,6 +92,7 @@ def free_port() -> str:
         return str(found.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_and_take_over_from_each_other(lab: Lab) -> None:
     exact = "trainer.precision=64"
     whole = Lab(lab.prepared, lab.work / "whole").train(
@@ -164,6 +170,24 @@ def test_a_process_that_dies_or_hangs_ends_the_training(lab: Lab, number: int) -
 
 
 @pytest.mark.slow
+def test_the_death_of_the_first_process_ends_the_others(lab: Lab) -> None:
+    words = words_of(lab, "deq", *TWO, "trainer.timeout=30", steps=100_000)
+    process = begin(words)
+    until((bool(list(lab.runs.glob("deq/*/last.ckpt"))) for _ in iter(int, 1)), process)
+    (other,) = children(process.pid)
+    process.kill()
+    process.wait()
+    begun = time.monotonic()
+    while Path(f"/proc/{other}").exists() and time.monotonic() - begun < 90:
+        time.sleep(0.1)
+    alive = Path(f"/proc/{other}").exists()
+    finish(process)
+    assert not alive
+    stopped = checkpoint(run_in(lab, "deq") / "last.ckpt")["global_step"]
+    assert "resuming" in ran([*words, f"stage.max_steps={stopped + 1}"])
+
+
+@pytest.mark.slow
 def test_torchrun_starts_again_where_a_killed_process_left(lab: Lab) -> None:
     words = words_of(lab, "deq", *TWO, "trainer.precision=64", "trainer.save_every=1", steps=100)
     program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=2"]
@@ -206,12 +230,12 @@ def test_several_machines_need_somebody_who_starts_them(lab: Lab, capsys: pytest
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("parts", [1, 2])
 def test_every_step_has_the_same_samples_whatever_the_number_of_processes(ranks: int, parts: int) -> None:
-    from hdrlab.datasets.order import CounterSampler
+    from hdrlab.datasets.sampler import CounterSampler
 
     loaders = [list(CounterSampler(8, 3, 1, rank, ranks, parts)) for rank in range(ranks)]
     for step in (1, 2):
-        first = (step - 1) * parts
-        drawn = [k for one in loaders for batch in one[first : first + parts] for k in batch]
+        first = (step - 1) * 8 // ranks
+        drawn = [k for one in loaders for k in one[first : first + 8 // ranks]]
         assert sorted(drawn) == list(range(8 * step, 8 * step + 8))
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,17 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from training import Lab
 
-from hdrlab import weight_sources
-from hdrlab.chain import ChainError, open_chain
+from hdrlab.errors import WeightsError
 from hdrlab.import_weights import COMMAND
-from hdrlab.net_files import load_nets, read_header, save_net
+from hdrlab.inference.reconstructor import Reconstructor
 from hdrlab.nets import SYSTEMS, Net, build_net
-from hdrlab.nets.vgg16 import random_vgg16
-from hdrlab.pipeline import reconstruct
-from hdrlab.weight_sources import identify
-from hdrlab.weights import OBJECT_SUFFIX, WeightsError, _targets, load_vgg16
+from hdrlab.nets.vgg16 import conv_names, random_vgg16
+from hdrlab.pipeline.singlehdr import reconstruct
+from hdrlab.weights import OBJECT_SUFFIX, load_vgg16
+from hdrlab.weights import identify as identification
+from hdrlab.weights.identify import identify
+from hdrlab.weights.names import _targets
+from hdrlab.weights.net_file import describe_net, load_nets, read_header, save_net
 
 Variables = dict[str, NDArray[np.float32]]
 NAMES = SYSTEMS["SingleHDR"]
@@ -58,8 +62,8 @@ def basis(shared: Path) -> Path:
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Pretends that a folder holds a checkpoint of given variables of narrow nets."""
     held: dict[Path, Variables] = {}
-    monkeypatch.setattr(weight_sources, "read_tensorflow_checkpoint", lambda prefix: held[prefix])
-    monkeypatch.setattr(weight_sources, "build_net", narrow)
+    monkeypatch.setattr(identification, "read_tensorflow_checkpoint", lambda prefix: held[prefix])
+    monkeypatch.setattr(identification, "build_net", narrow)
 
     def make(folder: str, variables: Variables, name: str = "model.ckpt") -> Path:
         place = tmp_path / "source" / folder
@@ -151,8 +155,8 @@ def test_a_tone_mapping_checkpoint_becomes_files_that_reproduce_the_reference(
         for net in nets.values():
             for name, values in variables_of(net).items():
                 assert np.array_equal(values, file[name])
-    with pytest.raises(ChainError, match="holds no dequantization and no linearization and no hallucination"):
-        open_chain([str(out)], (tmp_path, None), memory=1e9)
+    with pytest.raises(WeightsError, match="no dequantization and no linearization and no hallucination net"):
+        Reconstructor.load(out)
 
 
 @pytest.mark.golden
@@ -529,11 +533,10 @@ def test_nothing_to_load_is_said(tmp_path: Path) -> None:
 def test_checkpoints_of_trainings_are_loaded_with_the_mask_they_were_trained_with(
     lab: Lab, tmp_path: Path
 ) -> None:
-    from hdrlab.training.runtime import build_stage
+    from hdrlab.training.build import build_stage
 
     config = lab.config("hal", "stage.mask_width=0.3")
     stage = build_stage(config)
-    stage.header = {"config": asdict(config)}
     stored: dict[str, Any] = {"state_dict": stage.state_dict()}
     stage.on_save_checkpoint(stored)
     file = tmp_path / "hal.ckpt"
@@ -547,3 +550,167 @@ def test_checkpoints_of_trainings_are_loaded_with_the_mask_they_were_trained_wit
     assert torch.equal(
         nets["hallucination"].get_parameter(name), stored["state_dict"][f"hallucination.{name}"]
     )
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    """A training's checkpoint with one net, and something wrong with it."""
+    net = small()
+    said = describe_net(net) | changes
+    weights = {f"dequantization.{name}": value for name, value in net.state_dict().items()}
+    return {"hdrlab": {"nets": {"dequantization": said}}, "state_dict": weights}
+
+
+def with_weight(value: Any, name: Any = None) -> dict[str, Any]:
+    stored = described()
+    first = next(iter(stored["state_dict"]))
+    del stored["state_dict"][first]
+    stored["state_dict"][name or first] = value
+    return stored
+
+
+CRAFTED = {
+    "meta": with_weight(torch.zeros(16, device="meta")),
+    "sparse": with_weight(torch.eye(16).to_sparse()),
+    "quantized": with_weight(torch.quantize_per_tensor(torch.zeros(16), 0.1, 0, torch.qint8)),
+    "complex": with_weight(torch.zeros(16, dtype=torch.complex64)),
+    "nan": with_weight(torch.full((16,), torch.nan)),
+    "number": with_weight(torch.zeros(16), 7),
+    "preset": described(preset="xx"),
+    "options": described(options=[1]),
+    "width": described(options={"width": 0.5}),
+    "header": {"hdrlab": {"nets": [1]}, "state_dict": {}},
+    "older": {"hdrlab": {"stage": "deq"}, "state_dict": {}},
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_checkpoint_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    torch.save(described(), tmp_path / "good.ckpt")
+    assert set(load_nets(tmp_path / "good.ckpt")) == {"dequantization"}
+    torch.save(CRAFTED[name], tmp_path / "crafted.ckpt")
+    with pytest.raises(WeightsError, match=r"crafted\.ckpt"):
+        load_nets(tmp_path / "crafted.ckpt")
+
+
+def test_loading_nets_brings_no_lightning(tmp_path: Path) -> None:
+    torch.save(described(), tmp_path / "a.ckpt")
+    code = "import sys; from hdrlab.weights.net_file import load_nets\n"
+    code += "load_nets(sys.argv[1]); print('pytorch_lightning' in sys.modules)"
+    asked = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.ckpt")], capture_output=True, text=True, check=True
+    )
+    assert asked.stdout == "False\n"
+
+
+# --------------------------------------------------------------------------- downloads as they come
+
+
+def as_published(goldens: Path, folder: Path) -> Path:
+    """The folder of a download from a Mac: a checkpoint, and a companion of each of its files."""
+    kept = folder / "download" / "ckpt"
+    kept.parent.mkdir(parents=True)
+    shutil.copytree(goldens / "tf1_checkpoint_deq_lin", kept)
+    for file in list(kept.iterdir()):
+        for place in (kept, folder / "download" / "__MACOSX" / "ckpt"):
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"._{file.name}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X" + bytes(34))
+    (folder / "download" / "__MACOSX" / "vgg16.npy").write_bytes(b"\0\5\26\7")
+    (folder / "download" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    return folder / "download"
+
+
+@pytest.mark.golden
+def test_companions_of_macos_are_passed_over(goldens: Path, basis: Path, tmp_path: Path) -> None:
+    source = as_published(goldens, tmp_path)
+    for number, given in enumerate((source, source / "ckpt")):
+        output = tmp_path / f"out{number}"
+        assert command(f"source={given}", f"output={output}", f"basis={basis}") == 0
+        assert {file.name for file in output.iterdir()} == {"dequantization.pt", "linearization.pt"}
+
+
+@pytest.mark.golden
+def test_an_archive_is_read_as_it_was_published(goldens: Path, basis: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "nets"), "zip", as_published(goldens, tmp_path)))
+    assert command(f"source={archive}", f"output={tmp_path / 'out'}", f"basis={basis}") == 0
+    assert load_nets(tmp_path / "out").keys() == {"dequantization", "linearization"}
+    header = read_header(tmp_path / "out" / "linearization.pt")
+    assert header["source"]["path"] == f"{archive}/ckpt/model.ckpt"
+
+
+def zip_of(path: Path, names: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in names.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_archives_that_are_no_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = f"output={tmp_path / 'out'}"
+    bomb = zip_of(tmp_path / "bomb.zip", {"vgg16.npy": bytes(200 << 20)})
+    assert command(f"source={bomb}", output) == 2
+    assert "too large for its size" in capsys.readouterr().err
+    escaping = zip_of(tmp_path / "escape.zip", {"../../outside.npy": b"x", "/etc/outside.npy": b"x"})
+    assert command(f"source={escaping}", output) == 2
+    assert "neither a TensorFlow V2 checkpoint" in capsys.readouterr().err
+    assert not list(tmp_path.parent.rglob("outside.npy"))
+    damaged = zip_of(tmp_path / "damaged.zip", {"vgg16.npy": bytes(1000)})
+    content = bytearray(damaged.read_bytes())
+    content[45] ^= 255
+    damaged.write_bytes(content)
+    assert command(f"source={damaged}", output) == 2
+    assert "damaged ZIP archive" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("ending", [".meta", ".index", ".data-00000-of-00001", ""])
+def test_any_file_of_a_checkpoint_stands_for_it(
+    ending: str, goldens: Path, basis: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "ckpt"
+    shutil.copytree(goldens / "tf1_checkpoint_deq_lin", source)
+    (source / "model.ckpt.meta").write_bytes(b"a graph")
+    words = [f"source={source / f'model.ckpt{ending}'}", f"output={tmp_path / 'out'}", f"basis={basis}"]
+    assert command(*words) == 0
+
+
+PAGE = b"\n<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("vgg16.npy", PAGE, "is no NumPy file: it begins like a web page"),
+        ("vgg16-397923af.pth", PAGE, "is no PyTorch file: it begins like a web page"),
+        ("vgg16.h5", b"", "is no HDF5 file: it is empty"),
+        ("vgg16.safetensors", b"\x1f\x8b\x08zipped", "is no safetensors file: it begins like a gzip archive"),
+        ("vgg16.npy", b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        ("vgg16.npy", b"abcdefghij", "it begins with the bytes 61 62 63"),
+        ("model.ckpt.index", PAGE, "is no index of a TensorFlow checkpoint: it begins like a web page"),
+        ("model.ckpt.index", b"", "is no index of a TensorFlow checkpoint: it is empty"),
+    ],
+)
+def test_messages_say_what_a_file_is_instead(
+    name: str, content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert command(f"source={tmp_path / name}", f"output={tmp_path / 'out'}") == 2
+    assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+def test_weights_that_are_no_finite_real_numbers_are_refused(
+    value: complex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = random_vgg16()
+    layers = {}
+    for name in conv_names():
+        kernel = weights[f"{name}.weight"].permute(2, 3, 1, 0).numpy()
+        layers[name] = {"weights": kernel.copy(), "biases": weights[f"{name}.bias"].numpy()}
+    kind = np.complex64 if np.iscomplexobj(value) else np.float32
+    layers["conv5_3"]["weights"] = layers["conv5_3"]["weights"].astype(kind)
+    layers["conv5_3"]["weights"][2, 2, 5, 7] = value
+    np.save(tmp_path / "vgg16.npy", layers, allow_pickle=True)  # type: ignore[arg-type]
+    assert command(f"source={tmp_path / 'vgg16.npy'}", f"output={tmp_path / 'out'}") == 2
+    assert "error: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

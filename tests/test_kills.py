@@ -13,7 +13,7 @@ from forked import start
 from test_resume import assert_same_run
 from training import Lab
 
-from hdrlab.config.stages import STAGES
+from hdrlab.config.registry import STAGES
 
 KILLS = 40
 STEPS = 10
@@ -26,8 +26,13 @@ SEED = int(os.environ.get("HDRLAB_KILL_SEED", random.SystemRandom().randrange(10
 def test_random_kills_change_nothing(lab: Lab, capfd: pytest.CaptureFixture[str], stage: str) -> None:
     draws = random.Random(f"{SEED} {stage}")
     words = [
-        *(f"stage.max_steps={STEPS}", "stage.batch_size=4", "trainer.val_every=4", "trainer.log_every=1"),
-        f"trainer.accumulate={draws.choice((1, 2))}",
+        *(
+            f"stage.max_steps={STEPS}",
+            "stage.batch_size=4",
+            "trainer.val_every=4",
+            "trainer.log_every_n_steps=1",
+        ),
+        f"trainer.accumulate_grad_batches={draws.choice((1, 2))}",
         f"trainer.save_every={draws.choice((1, 2, 3))}",
     ]
     elsewhere = Lab(lab.prepared, lab.work / "whole")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,13 @@ from PIL import Image
 from training import Lab, numbers
 from wandb_files import history, of_kind, served
 
+from hdrlab.errors import RunError
 from hdrlab.metrics.names import METRICS, better
-from hdrlab.training.loggers import LoggerError, TensorBoard
-from hdrlab.training.metrics_file import MetricsFile, RunLogger, read_metrics
+from hdrlab.train import COMMAND
+from hdrlab.training.loggers import TensorBoard
+from hdrlab.training.metrics_csv import MetricsFile, RunLogger, read_metrics
 
-SHOWN = ("callbacks.panels=1", "trainer.val_every=1", "trainer.log_every=1")
+SHOWN = ("callbacks.panels=1", "trainer.val_every=1", "trainer.log_every_n_steps=1")
 
 
 @pytest.fixture
@@ -86,6 +90,7 @@ def test_every_figure_has_a_good_end() -> None:
 # ------------------------------------------------------------------------------------------ TensorBoard
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_numbers_and_panels_of_the_run_folder(lab: Lab, apart: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -104,8 +109,8 @@ def test_tensorboard_shows_the_numbers_and_panels_of_the_run_folder(lab: Lab, ap
     assert [one.step for one in events.Images("panel")] == [0, 1, 2, 3, 4]
     for one in events.Images("panel"):
         kept = Image.open(run / "panels" / f"step_{one.step:07d}.png").convert("RGB")
-        picture = Image.open(io.BytesIO(one.encoded_image_string)).convert("RGB")
-        assert np.array_equal(picture, kept)
+        image = Image.open(io.BytesIO(one.encoded_image_string)).convert("RGB")
+        assert np.array_equal(image, kept)
     assert not list((apart / "cwd").iterdir())
 
 
@@ -141,6 +146,7 @@ def test_tensorboard_leaves_out_what_a_killed_run_logged_too_far(tmp_path: Path,
 # ------------------------------------------------------------------------------------------------ wandb
 
 
+@pytest.mark.slow
 def test_a_resumed_wandb_run_is_one_run_whole_and_can_be_sent(lab: Lab, apart: Path) -> None:
     words = ("logger=wandb", *SHOWN)
     run = lab.train("deq", *words)
@@ -204,6 +210,7 @@ def test_a_wandb_run_says_what_it_is(lab: Lab, apart: Path) -> None:
     assert not list((run / "wandb").rglob("staging/*"))
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_is_a_run_of_its_own(
     lab: Lab, apart: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,11 +236,36 @@ def test_online_without_a_key_is_said_in_one_line(
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     with served() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
-        with pytest.raises(LoggerError, match="set WANDB_API_KEY in the environment") as said:
+        with pytest.raises(RunError, match="set WANDB_API_KEY in the environment") as said:
             lab.train("deq", "logger=wandb", "logger.online=true", "trainer=smoke")
     assert len(str(said.value).splitlines()) == 1
+
+
+@pytest.mark.slow  # wandb itself asks again and again, for a minute and a half
+def test_online_without_a_server_is_said_before_any_training(
+    lab: Lab, apart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef0123456789abcdef01234567")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    begun = time.monotonic()
+    with pytest.raises(
+        RunError, match=r"see that the server is reached, or leave logger\.online=false$"
+    ) as said:
+        lab.train("deq", "logger=wandb", "logger.online=true", "trainer=smoke")
+    assert len(str(said.value).splitlines()) == 1
+    assert time.monotonic() - begun < 200
+    assert not list(lab.runs.glob("deq/*/*.ckpt"))
 
 
 def test_no_logger_writes_no_numbers(lab: Lab) -> None:
     run = lab.train("deq", "logger=none", "trainer=smoke")
     assert not [path.name for path in run.iterdir() if path.suffix in (".csv", ".part") or path.is_dir()]
+
+
+@pytest.mark.parametrize("without", ["logger=none", "~logger"])
+def test_a_run_without_numbers_ends_well(lab: Lab, without: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main([*lab.words("deq", without), "trainer=smoke"])
+    assert left.value.code == 0

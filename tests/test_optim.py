@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdrlab.optim import TensorFlowAdam
+from hdrlab.stages.optimizers import TensorFlowAdam
 
 
 @pytest.mark.golden

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
-from training import TONE_STAGES, Lab
+from training import TONE_STAGES, Lab, long_stages_slow, slow
 
-from hdrlab.camera.curves import load_response_curves
-from hdrlab.config.check import ConfigError
-from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import STAGES
+from hdrlab.config.registry import STAGES
+from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.index import open_index
+from hdrlab.errors import ConfigError, ResourceError
 from hdrlab.nets import build_net
 from hdrlab.nets.linearization import LinearizationNet
 from hdrlab.nets.vgg16 import VGG16Features
+from hdrlab.stages import stage_class
 from hdrlab.train import train
-from hdrlab.training import precision, runtime
-from hdrlab.training.checkpoints import stage_class
-from hdrlab.training.precision import DeviceError, HalfPrecisionNets, precision_plugin, require_device
+from hdrlab.training import build as training_build
+from hdrlab.training import precision
+from hdrlab.training.precision import HalfPrecisionNets, precision_plugin, require_device
 
 PERCEPTUAL = ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")
+DAILY = ("lin", "tmo_bottom")  # in which rounding costs most, and least
 VGG = dict.fromkeys(("hal", "joint", "real_finetune", "tmo_bottom"), PERCEPTUAL)
-
-every_stage = pytest.mark.parametrize("name", STAGES)
 
 
 def one_batch(lab: Lab, config: TrainConfig) -> dict[str, Tensor]:
     folder = lab.prepared / "tones" if config.data.name == "tmo_pairs" else lab.prepared
-    data = runtime.build_data(config, open_index(folder), load_response_curves("builtin"))
+    data = training_build.build_data(config, open_index(folder))
     samples = [data.training[counter] for counter in range(config.stage.batch_size)]
     batch: dict[str, Tensor] = torch.utils.data.default_collate(samples)
     return batch
 
 
-def losses_on(batch: Mapping[str, Tensor], config: TrainConfig, steps: int, *, half: bool) -> list[float]:
-    """Train on the same batch again and again; return the losses."""
-    stage = runtime.build_stage(config)
+def losses_on(batch: Mapping[str, Tensor], config: TrainConfig, *, half: bool) -> list[float]:
+    """Train on the same batch for three steps, in bfloat16 or all in float64; return the losses."""
+    stage = training_build.build_stage(config)
     if half:
         HalfPrecisionNets("bf16-mixed", "cpu").convert_module(stage)
+    else:
+        stage.double()
+        batch = {key: value.double() for key, value in batch.items()}
     optimiser = stage.configure_optimizers()
     losses = []
-    for _ in range(steps):
+    for _ in range(3):
         loss = stage.weigh(stage.losses(batch, stage(batch)))
         optimiser.zero_grad()
         loss.backward()
@@ -54,19 +60,48 @@ def losses_on(batch: Mapping[str, Tensor], config: TrainConfig, steps: int, *, h
     return losses
 
 
-@every_stage
-def test_bf16_trains_as_float32_does(lab: Lab, name: str) -> None:
+# What rounding to 8 bits costs, relative to float64, median of three seeds: of the first loss, which no step
+# has touched, and of those of three steps with a rate that lets the loss fall fast, which blow it up by up to
+# ten. Measured over six seeds: 0.4 % and 3 % at most, but for structure in flat places, which shows the last
+# digits of detail (tmo_high 2 % and 2.5 %, tmo_ft 1 % and 3 %). Kernels for AVX2 and AVX512-BF16 differ less.
+FIRST = {"tmo_high": 0.04, "tmo_ft": 0.04}
+
+
+@pytest.mark.parametrize("name", [slow(name) if name not in DAILY else name for name in STAGES])
+def test_bf16_trains_as_float64_does(lab: Lab, name: str) -> None:
     # Larger than other tests': over two cells, batch norm blows rounding up.
     words = ("stage.batch_size=1",) if name in TONE_STAGES else ("stage.patch=64", "stage.batch_size=4")
-    config = lab.config(name, "stage.lr=1e-3", *words)
-    batch, steps = one_batch(lab, config), 3 if name in ("tmo_high", "tmo_ft") else 5
-    full, half = (losses_on(batch, config, steps, half=half) for half in (False, True))
-    assert half != full
-    # Structure in flat places shows the last digits of tmo_high's detail: 2 % there, 0.5 % elsewhere.
-    assert half[:3] == pytest.approx(full[:3], rel=0.03 if name == "tmo_high" else 0.015)
-    falls = [losses[-1] / losses[0] for losses in (full, half)]
-    assert max(falls) < 1
-    assert falls[1] == pytest.approx(falls[0], abs=0.03)
+    errors = []
+    for seed in range(3):
+        config = lab.config(name, "stage.lr=1e-3", f"seed={seed}", *words)
+        batch = one_batch(lab, config)
+        full, half = (losses_on(batch, config, half=half) for half in (False, True))
+        errors.append([abs(a / b - 1) for a, b in zip(half, full, strict=True)])
+    assert max(map(max, errors)) > 1e-5, "bfloat16 was not used"
+    assert median(first for first, *_ in errors) < FIRST.get(name, 0.01)
+    assert median(map(max, errors)) < 0.06
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE"])
+def test_bf16_holds_under_other_kernels(isa: str) -> None:
+    line = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "0",
+        __file__,
+        "-k",
+        "bf16_trains",
+    ]
+    done = subprocess.run(
+        line, env={**os.environ, "ONEDNN_MAX_CPU_ISA": isa}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 class Witness:
@@ -100,7 +135,7 @@ class Witness:
             self.outside |= {maps.dtype for maps in made}
 
 
-@every_stage
+@long_stages_slow
 @pytest.mark.parametrize(
     ("chosen", "nets", "rest"), [("bf16", torch.bfloat16, torch.float32), ("64", *[torch.float64] * 2)]
 )
@@ -109,7 +144,8 @@ def test_only_the_nets_leave_full_precision(
 ) -> None:
     config = lab.config(name, f"trainer.precision={chosen}", *VGG.get(name, ()))
     arithmetic = precision_plugin(config.trainer)
-    stage, batch = runtime.build_stage(config), one_batch(lab, config)
+    stage, batch = training_build.build_stage(config), one_batch(lab, config)
+    stage.setup("fit")
     arithmetic.convert_module(stage)
     witness = Witness(monkeypatch, name)
     with arithmetic.forward_context():
@@ -162,7 +198,7 @@ def test_float16_needs_a_gpu(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         lab.config("deq", "trainer.precision=16")
     config = lab.config("deq", "trainer.precision=16", "trainer.accelerator=auto").trainer
     monkeypatch.setattr(precision, "device_type", lambda name: "cpu")
-    with pytest.raises(DeviceError, match=r"^trainer.precision=16: float16 needs a GPU; take bf16"):
+    with pytest.raises(ResourceError, match=r"^trainer.precision=16: float16 needs a GPU; take bf16"):
         require_device(config)
 
 
@@ -172,8 +208,8 @@ def test_a_device_that_is_not_there_is_said_before_the_data_are_read(
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     config = lab.config("deq", "trainer.accelerator=gpu")
-    monkeypatch.setattr("hdrlab.datasets.sources.open_data", None)
-    with pytest.raises(DeviceError, match=r"trainer.accelerator=gpu: torch .* finds none"):
+    monkeypatch.setattr("hdrlab.datasets.build.open_data", None)
+    with pytest.raises(ResourceError, match=r"trainer.accelerator=gpu: torch .* finds none"):
         train(config)
 
 
@@ -182,5 +218,5 @@ def test_batch_norms_are_shared_by_gpus_only(lab: Lab, monkeypatch: pytest.Monke
         lab.config("hal", "trainer.sync_batchnorm=true")
     config = lab.config("hal", "trainer.sync_batchnorm=true", "trainer.accelerator=auto").trainer
     monkeypatch.setattr(precision, "device_type", lambda name: "cpu")
-    with pytest.raises(DeviceError, match=r"^trainer.sync_batchnorm=true: needs GPUs"):
+    with pytest.raises(ResourceError, match=r"^trainer.sync_batchnorm=true: needs GPUs"):
         require_device(config)

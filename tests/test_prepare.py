@@ -11,15 +11,15 @@ from training import Lab, formula
 
 from hdrlab.datasets.index import Source, open_index
 from hdrlab.io import write_image
+from hdrlab.io.atomic import digest
 from hdrlab.prepare import COMMAND
-from hdrlab.training.manifest import digest
 
 Prepare = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Six good pictures of four scenes, one all black, one cut short, one that is no picture."""
+    """Six good images of four scenes, one all black, one cut short, one that is no image."""
     folder = tmp_path / "downloaded [hdr]"
     folder.mkdir()
     for number, name in enumerate(("hall_1", "hall_2", "park", "lake", "roof_1", "roof_2", "cut")):
@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
     content = (folder / "cut.exr").read_bytes()
     (folder / "cut.exr").write_bytes(content[: len(content) // 2])
     write_image(folder / "black[0].exr", np.zeros((70, 90, 3), np.float32))
-    (folder / "text.hdr").write_text("not a picture")
+    (folder / "text.hdr").write_text("not an image")
     return folder
 
 
@@ -50,7 +50,7 @@ def prepare(
     return run
 
 
-def test_bad_pictures_stop_it_with_a_table_of_all(prepare: Prepare, tmp_path: Path) -> None:
+def test_bad_images_stop_it_with_a_table_of_all(prepare: Prepare, tmp_path: Path) -> None:
     code, out, err = prepare()
     assert code == 2
     for name in ("black[0].exr", "cut.exr", "text.hdr"):
@@ -59,7 +59,7 @@ def test_bad_pictures_stop_it_with_a_table_of_all(prepare: Prepare, tmp_path: Pa
     assert "park.exr" not in out
     errors = [line for line in err.splitlines() if line.startswith("error:")]
     assert len(errors) == 3
-    assert all("1 of 9 pictures" in line and "data.skip_bad=true" in line for line in errors)
+    assert all("1 of 9 images" in line and "data.skip_bad=true" in line for line in errors)
     assert not (tmp_path / "ready" / "index.json").exists()
 
 
@@ -79,12 +79,12 @@ def test_then_they_are_left_out_and_nothing_good_is_read_again(
     for _ in range(2):
         code, out, _ = prepare("data.skip_bad=true")
         assert code == 0
-        assert "pictures left out" in out
+        assert "images left out" in out
         assert "black[0].exr" in out
         assert sorted(read) == ["black[0].exr", "cut.exr", "text.hdr"]  # these may have been mended
         read.clear()
     index = open_index(tmp_path / "ready")
-    assert len(index.pictures) == 6
+    assert len(index.images) == 6
     assert {path.name: path.stat().st_mtime_ns for path in source.iterdir()} == before
 
 
@@ -102,20 +102,20 @@ def test_negative_samples_are_mentioned(prepare: Prepare, source: Path) -> None:
     pixels = np.random.default_rng(0).lognormal(0, 1, (70, 90, 3)).astype(np.float32)
     pixels[0, 0] = -1
     write_image(source / "park.exr", pixels)
-    assert "1 pictures held negative samples" in prepare("data.skip_bad=true")[1]
+    assert "1 images held negative samples" in prepare("data.skip_bad=true")[1]
 
 
 def test_manifest_that_names_missing_files(prepare: Prepare, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("file,split\npark.exr,train\ngone.exr,val\n")
     code, _, err = prepare(f"data.manifest={tmp_path / 'm.csv'}")
     assert code == 2
-    assert "1 of 2 listed pictures not found (gone.exr)" in err
+    assert "1 of 2 listed images not found (gone.exr)" in err
 
 
 def test_a_folder_prepared_with_published_lists_publishes_as_with_the_lists(
     prepare: Prepare, lab: Lab, source: Path, tmp_path: Path
 ) -> None:
-    """The authors validate on pictures of the test list, by which no checkpoint may be chosen."""
+    """The authors validate on images of the test list, by which no checkpoint may be chosen."""
     for split, numbers in (("train", (0, 1)), ("test", (2, 3))):
         for number in numbers:
             write_image(source / f"{number}.pfm", formula(number))
@@ -123,7 +123,7 @@ def test_a_folder_prepared_with_published_lists_publishes_as_with_the_lists(
     lists = [f"data.lists.{split}={tmp_path / split}.txt" for split in ("train", "test")]
     assert prepare(*lists)[0] == 0
     index = open_index(tmp_path / "ready")
-    assert [(p.split, p.in_test_list) for p in index.pictures] == [("train", False)] * 2 + [("val", True)] * 2
+    assert [(p.split, p.in_test_list) for p in index.images] == [("train", False)] * 2 + [("val", True)] * 2
     slot = lab.runs / "slots" / "hdr_synth" / "deq.ckpt"
     worse = ("stage.lr=0.5", "trainer.val_every=1")
     run = lab.train("deq", f"data.root={index.folder}", *worse)

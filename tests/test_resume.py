@@ -15,17 +15,18 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from forked import Training, kill_self, start, with_callback
-from training import Lab, assert_same, checkpoint, numbers
+from training import Lab, assert_same, checkpoint, numbers, slow
 
-from hdrlab.datasets import synth
+from hdrlab.datasets import hdr_synth
+from hdrlab.io.atomic import digest
 from hdrlab.train import COMMAND
-from hdrlab.training import checkpoints, manifest
+from hdrlab.training import checkpoint_list, checkpoints
+from hdrlab.training.checkpoint_list import find_last, read_manifest
 from hdrlab.training.checkpoints import read_checkpoint
-from hdrlab.training.manifest import digest, find_last, read_manifest
-from hdrlab.training.metrics_file import MetricsFile
+from hdrlab.training.metrics_csv import MetricsFile
 
 STEPS = 6
-STEADY = (f"stage.max_steps={STEPS}", "trainer.val_every=3", "trainer.log_every=1")
+STEADY = (f"stage.max_steps={STEPS}", "trainer.val_every=3", "trainer.log_every_n_steps=1")
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -64,12 +65,12 @@ def run_of(lab: Lab, stage: str) -> Path:
 
 PAIRWISE = [  # stage, workers, accumulate, save_every, where it is killed
     ("deq", 0, 1, "null", ("on_train_batch_start", 5)),
-    ("lin", 2, 2, "2", ("on_train_batch_end", 3)),
-    ("hal", 0, 2, "null", ("on_validation_start", 3)),
     ("tmo_bottom", 2, 1, "1", ("on_validation_end", 3)),
     *(
-        pytest.param(*row, marks=pytest.mark.slow)
+        slow(*row)
         for row in (
+            ("lin", 2, 2, "2", ("on_train_batch_end", 3)),
+            ("hal", 0, 2, "null", ("on_validation_start", 3)),
             ("joint", 2, 1, "1", ("on_before_optimizer_step", 4)),
             ("real_finetune", 0, 2, "4", ("on_train_batch_start", 5)),
             ("tmo_high", 0, 1, "1", ("on_before_backward", 2)),
@@ -84,7 +85,7 @@ def test_a_killed_run_resumes_exactly(
     lab: Lab, elsewhere: Lab, stage: str, workers: int, accumulate: int, every: str, place: tuple[str, int]
 ) -> None:
     size = f"stage.batch_size={2 * accumulate}"
-    words = (*STEADY, size, f"trainer.accumulate={accumulate}", f"trainer.save_every={every}")
+    words = (*STEADY, size, f"trainer.accumulate_grad_batches={accumulate}", f"trainer.save_every={every}")
     whole = elsewhere.train(stage, *words)
     words = (*words, f"data.workers={workers}")
     killed = start(lab.words(stage, *words), lab.work / "log", with_callback(At(*place, kill_self)))
@@ -93,6 +94,7 @@ def test_a_killed_run_resumes_exactly(
     assert_same_run(run_of(lab, stage), whole)
 
 
+@pytest.mark.slow
 def test_dropout_draws_the_same_after_a_resume(
     lab: Lab, elsewhere: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,9 +118,10 @@ def test_dropout_draws_the_same_after_a_resume(
 
 
 def test_parts_of_a_step_make_the_whole_step(lab: Lab) -> None:
-    words = ("stage.batch_size=4", "trainer.precision=64", "trainer.log_every=1")
+    words = ("stage.batch_size=4", "trainer.precision=64", "trainer.log_every_n_steps=1")
     losses = [
-        numbers(lab.train("deq", *words, f"trainer.accumulate={parts}"), "train/loss") for parts in (1, 2, 4)
+        numbers(lab.train("deq", *words, f"trainer.accumulate_grad_batches={parts}"), "train/loss")
+        for parts in (1, 2, 4)
     ]
     for other in losses[1:]:
         for (step, _, value), (same, _, expected) in zip(other, losses[0], strict=True):
@@ -134,7 +137,7 @@ def break_at(moment: str) -> Callable[[], None]:
 
     def change() -> None:
         module, name = {
-            "part written": (checkpoints, "digest"),
+            "part written": (checkpoints, "Entry"),
             "before kept": (checkpoints, "link"),
             "before listed": (checkpoints, "write_manifest"),
         }[moment]
@@ -151,7 +154,7 @@ def break_at(moment: str) -> Callable[[], None]:
     return change
 
 
-@pytest.mark.parametrize("moment", ["part written", "before kept", "before listed"])
+@pytest.mark.parametrize("moment", ["part written", slow("before kept"), slow("before listed")])
 def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, elsewhere: Lab, moment: str) -> None:
     whole = elsewhere.train("deq", *STEADY)
     log = lab.work / "log"
@@ -162,7 +165,7 @@ def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, elsewhere: Lab, momen
     assert read_checkpoint(found)["global_step"] in (0, 3)
     assert start(lab.words("deq", *STEADY), log).wait() == 0, log.read_text()
     assert_same_run(run, whole)
-    assert not list(run.glob("*.part"))
+    assert not list(run.glob(".*.tmp"))
 
 
 def fail_writing(times: int, number: int) -> Callable[[], None]:
@@ -182,7 +185,7 @@ def fail_writing(times: int, number: int) -> Callable[[], None]:
     return change
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, slow(errno.EIO)])
 def test_a_disk_that_recovers_costs_no_run(lab: Lab, elsewhere: Lab, number: int) -> None:
     whole = elsewhere.train("deq", *STEADY)
     log = lab.work / "log"
@@ -192,8 +195,9 @@ def test_a_disk_that_recovers_costs_no_run(lab: Lab, elsewhere: Lab, number: int
     assert_same(checkpoint(run / "last.ckpt")["state_dict"], checkpoint(whole / "last.ckpt")["state_dict"])
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_ends_the_run_with_the_old_checkpoint(lab: Lab, elsewhere: Lab) -> None:
-    words = (*STEADY[:1], "trainer.val_every=1", "trainer.log_every=1")
+    words = (*STEADY[:1], "trainer.val_every=1", "trainer.log_every_n_steps=1")
     whole = elsewhere.train("deq", *words)
     log = lab.work / "log"
     assert start(lab.words("deq", *words), log, fail_writing(9, errno.ENOSPC)).wait() == 1
@@ -247,7 +251,7 @@ def swap(path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 something else")
 
 
-@pytest.mark.parametrize("damage", [cut, flip, empty, swap, Path.unlink])
+@pytest.mark.parametrize("damage", [flip, Path.unlink, *map(slow, (cut, empty, swap))])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     lab: Lab, elsewhere: Lab, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
@@ -355,8 +359,8 @@ def test_a_checkpoint_of_another_stage_is_refused(lab: Lab, capsys: pytest.Captu
     ("number", "code", "place", "reached"),
     [
         (signal.SIGTERM, 75, ("on_before_backward", 3), 4),
-        (signal.SIGUSR1, 75, ("on_validation_batch_start", 3), 3),
-        (signal.SIGINT, 130, ("on_train_batch_start", 4), 5),
+        slow(signal.SIGUSR1, 75, ("on_validation_batch_start", 3), 3),
+        slow(signal.SIGINT, 130, ("on_train_batch_start", 4), 5),
     ],
 )
 def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
@@ -378,10 +382,10 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
 
 
 def test_a_signal_before_the_training_ends_it_at_once(lab: Lab) -> None:
-    from hdrlab.datasets import sources
+    from hdrlab.training import inputs
 
     def change() -> None:
-        sources.open_data = lambda *args, **more: kill_self(signal.SIGTERM)  # type: ignore[assignment]
+        inputs.open_data = lambda *args, **more: kill_self(signal.SIGTERM)  # type: ignore[assignment]
 
     assert start(lab.words("deq"), lab.work / "log", change).wait() == 75
 
@@ -393,13 +397,13 @@ def poison(counters: set[int]) -> Callable[[], None]:
     """Make some training samples NaN."""
 
     def change() -> None:
-        plain = synth.SynthTraining.__getitem__
+        plain = hdr_synth.SynthTraining.__getitem__
 
-        def poisoned(self: synth.SynthTraining, counter: int) -> dict[str, torch.Tensor]:
+        def poisoned(self: hdr_synth.SynthTraining, counter: int) -> dict[str, torch.Tensor]:
             sample = plain(self, counter)
             return {k: v * float("nan") for k, v in sample.items()} if counter in counters else sample
 
-        synth.SynthTraining.__getitem__ = poisoned  # type: ignore[method-assign]
+        hdr_synth.SynthTraining.__getitem__ = poisoned  # type: ignore[method-assign]
 
     return change
 
@@ -444,7 +448,7 @@ def test_a_training_that_ends_in_nothing_useful_publishes_nothing(lab: Lab) -> N
 
 def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, elsewhere: Lab) -> None:
     def change() -> None:
-        from hdrlab.runs import Run
+        from hdrlab.training.run_folder import Run
 
         Run.mark_finished = lambda *args: kill_self()  # type: ignore[method-assign]
 
@@ -482,13 +486,13 @@ def test_rows_of_a_validation_that_comes_again_are_dropped(tmp_path: Path) -> No
 # ------------------------------------------------------------------------------------------ P8: bad samples
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [slow(0), 1])
 def test_a_sample_that_cannot_be_made_is_named(lab: Lab, workers: int) -> None:
     def change() -> None:
         def broken(*args: Any, **more: Any) -> None:
             raise OSError("the disk gave nothing")
 
-        synth.resize = broken  # type: ignore[assignment]
+        hdr_synth.resize = broken  # type: ignore[assignment]
 
     log = lab.work / "log"
     assert start(lab.words("deq", f"data.workers={workers}"), log, change).wait() == 1
@@ -501,14 +505,14 @@ def break_samples(counters: set[int]) -> Callable[[], None]:
     """Make some training samples fail."""
 
     def change() -> None:
-        plain = synth.SynthTraining.__getitem__
+        plain = hdr_synth.SynthTraining.__getitem__
 
-        def broken(self: synth.SynthTraining, counter: int) -> dict[str, torch.Tensor]:
+        def broken(self: hdr_synth.SynthTraining, counter: int) -> dict[str, torch.Tensor]:
             if counter in counters:
                 raise OSError("the disk gave nothing")
             return plain(self, counter)
 
-        synth.SynthTraining.__getitem__ = broken  # type: ignore[method-assign]
+        hdr_synth.SynthTraining.__getitem__ = broken  # type: ignore[method-assign]
 
     return change
 
@@ -534,17 +538,17 @@ def test_a_few_bad_samples_may_be_replaced_and_are_listed(lab: Lab, elsewhere: L
     assert log.read_text().splitlines()[-1].startswith("error: sample 9 (")
 
 
-@pytest.mark.parametrize("fault", ["killed", "hung"])
+@pytest.mark.parametrize("fault", ["killed", slow("hung")])
 def test_a_loader_process_that_dies_or_hangs_ends_the_run(lab: Lab, fault: str) -> None:
     def change() -> None:
-        from hdrlab.datasets import module
+        from hdrlab.datasets import loading
 
-        module.TIMEOUT = 3
+        loading.TIMEOUT = 3
 
         def broken(*args: Any, **more: Any) -> None:
             kill_self(signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
 
-        synth.resize = broken  # type: ignore[assignment]
+        hdr_synth.resize = broken  # type: ignore[assignment]
 
     log = lab.work / "log"
     training = start(lab.words("deq", "data.workers=1"), log, change)
@@ -580,6 +584,7 @@ def test_a_second_process_on_a_run_is_refused_and_a_dead_one_is_no_hindrance(lab
 # ---------------------------------------------------------------------------------------------- slow disks
 
 
+@pytest.mark.slow
 def test_a_slow_disk_changes_no_checkpoint(lab: Lab, elsewhere: Lab) -> None:
     def change() -> None:
         plain = checkpoints.CheckpointFiles._save
@@ -618,6 +623,6 @@ WRONG_TYPE = [{"file": "last.ckpt", "step": "x", "bytes": 1, "sha256": ""}]
 @pytest.mark.parametrize("content", ["[]", "{", "[1]", '[{"file": 1}]', json.dumps(WRONG_TYPE)])
 def test_a_damaged_list_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "last.ckpt").touch()
-    (tmp_path / manifest.FILE).write_text(content)
-    with pytest.raises(manifest.ManifestError, match=r"checkpoints\.json|last\.ckpt"):
+    (tmp_path / checkpoint_list.FILE).write_text(content)
+    with pytest.raises(checkpoint_list.CheckpointError, match=r"checkpoints\.json|last\.ckpt"):
         find_last(tmp_path)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from training import Lab
 
-from hdrlab.config.schema import TrainConfig
-from hdrlab.runs import Run, RunError, main, open_run, run_hash
-from hdrlab.train import COMMAND
-from hdrlab.training.manifest import ManifestError
+from hdrlab.config.schema.commands import TrainConfig
+from hdrlab.errors import CheckpointError, RunError
+from hdrlab.runs import main
+from hdrlab.training.run_folder import Run, open_run
+from hdrlab.training.run_hash import run_hash
 
 
 def opened(config: TrainConfig) -> Run:
@@ -25,7 +26,7 @@ def opened(config: TrainConfig) -> Run:
         "data.workers=1",
         "callbacks.panels=2",
         "trainer.val_every=1",
-        "trainer.log_every=3",
+        "trainer.log_every_n_steps=3",
         "paths.runs=elsewhere",
         "resume=never",
     ],
@@ -42,11 +43,15 @@ def test_what_changes_a_step_makes_another_run(lab: Lab, word: str) -> None:
     assert run_hash(config, "data", {}) != run_hash(lab.config("deq", word), "data", {})
 
 
-def test_how_tone_mapping_sees_pictures_counts_for_its_stages_only() -> None:
-    for stage, counts in (("deq", False), ("tmo_ft", True)):
-        words = [f"stage={stage}", "data=tiny"]
-        plain, other = (COMMAND.compose([*words, *more]) for more in ((), ("data.tone.domain=log",)))
-        assert (run_hash(plain, "data", {}) != run_hash(other, "data", {})) == counts
+def test_a_file_counts_by_its_content(lab: Lab, tmp_path: Path) -> None:
+    hashes = set()
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"")
+        config = lab.config("hal", f"stage.perceptual.weights={tmp_path / name}", "stage.loss.perceptual=1")
+        hashes.add(run_hash(config, "data", {"stage.perceptual.weights": "digest"}))
+    assert len(hashes) == 1
+    random = lab.config("hal", "stage.perceptual.weights=random", "stage.loss.perceptual=1")
+    assert run_hash(random, "data", {}) not in hashes
 
 
 def test_data_and_input_files_are_part_of_what_a_run_is(lab: Lab) -> None:
@@ -79,7 +84,9 @@ def test_the_tenth_run_comes_after_the_ninth(lab: Lab) -> None:
 def test_a_folder_that_cannot_be_made_is_said(lab: Lab) -> None:
     lab.runs.mkdir(parents=True, exist_ok=True)
     (lab.runs / "deq").touch()
-    with pytest.raises(RunError, match=r"^paths\.runs=.* cannot be made \(.+\)$"):
+    with pytest.raises(
+        RunError, match=r"^/.*: cannot be made \(.+\); name another place by paths\.runs=FOLDER"
+    ):
         opened(lab.config("deq"))
 
 
@@ -94,7 +101,7 @@ def test_nothing_starts_anew_over_a_lost_checkpoint(lab: Lab) -> None:
     first = opened(config)
     first.release()
     (first.folder / "best.ckpt").touch()
-    with pytest.raises(ManifestError, match=r"last\.ckpt: is gone.*resume=never"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: is gone.*resume=never"):
         opened(config)
     assert opened(replace(config, resume="never")).resume_from is None
 
@@ -102,14 +109,17 @@ def test_nothing_starts_anew_over_a_lost_checkpoint(lab: Lab) -> None:
 def test_the_list_names_runs_and_slots(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = lab.train("deq")
-    opened(lab.config("deq", "seed=5"))
+    done = lab.train("deq", "stage.max_steps=2")
+    opened(lab.config("deq", "seed=5", "stage.max_steps=7"))
     monkeypatch.setattr(sys, "argv", ["runs", f"paths.runs={lab.runs}"])
     capsys.readouterr()
     main()
     said = capsys.readouterr().out
     assert f"deq/{done.name}" in said
-    assert "finished" in said
+    rows = {line.split("│")[1].strip(): line for line in said.splitlines() if "│" in line}
+    assert rows[f"deq/{done.name}"].split("│")[3].strip() == "2"
+    assert "finished" in rows[f"deq/{done.name}"]
+    assert any("no checkpoint yet" in row and row.split("│")[3].strip() == "7" for row in rows.values())
     assert "no checkpoint yet" in said
     assert "hdr_synth/deq" in said
 

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdrlab.sheets import CAPTION, CELL, GAP, draw_sheet, exposures_side_by_side, fit_cell
+from hdrlab.visualization.contact_sheet import (
+    CAPTION,
+    CELL,
+    GAP,
+    draw_sheet,
+    exposures_side_by_side,
+    fit_cell,
+)
 
 
 def test_cells_stand_below_their_captions_in_columns() -> None:
@@ -25,7 +32,7 @@ def test_a_darker_exposure_tells_clipped_from_restored() -> None:
     assert sheet[second, 2 * GAP + 8, 0] == 255
 
 
-def test_large_pictures_are_shrunk_and_long_captions_cut() -> None:
+def test_large_images_are_shrunk_and_long_captions_cut() -> None:
     assert fit_cell(np.zeros((10, 5 * CELL, 3), np.float32)).shape == (2, CELL, 3)
     sheet = draw_sheet([[("a very long caption " * 9, np.zeros((8, 40, 3), np.uint8))]])
     assert sheet.shape[1] == 40 + 2 * GAP

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from training import Lab
 
-from hdrlab.datasets.pairs import list_pairs
+from hdrlab.datasets.pairing import list_pairs
 from hdrlab.io import read_image
-from hdrlab.photograph import COMMAND
+from hdrlab.synthesize import COMMAND
 
 
 def photograph(lab: Lab, *words: str) -> int:
-    data = [word for word in lab.data() if not word.startswith("data.val_pictures")]
+    data = [word for word in lab.data() if not word.startswith("data.val_images")]
     with pytest.raises(SystemExit) as left:
         COMMAND.main([*data, f"paths.data={lab.work / 'data'}", *words])
     assert isinstance(left.value.code, int)
@@ -22,7 +22,7 @@ def photograph(lab: Lab, *words: str) -> int:
 
 def test_photographs_and_scenes_make_pairs_on_one_scale(lab: Lab, tmp_path: Path) -> None:
     output = tmp_path / "taken"
-    assert photograph(lab, f"output={output}", "pictures=3") == 0
+    assert photograph(lab, f"output={output}", "images=3") == 0
     pairs, bad = list_pairs(output)
     assert len(pairs) == 3
     assert not bad

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdrlab import tiles
+from hdrlab.errors import ResourceError, WeightsError
 from hdrlab.nets import build_net
-from hdrlab.pipeline import NetSetError, Reconstruction, dequantize, hallucinate, reconstruct, refine
-from hdrlab.tiles import RULES, TileError, TileRule, plan_tiles, reconstruct_tiled
+from hdrlab.pipeline import tiling
+from hdrlab.pipeline.singlehdr import Reconstruction, dequantize, hallucinate, reconstruct, refine
+from hdrlab.pipeline.tiling import RULES, TileRule, plan_tiles, reconstruct_tiled
 
 FOUR = ("dequantization", "linearization", "hallucination", "refinement")
 FIELDS = ("dequantized", "curve", "linear", "alpha", "hdr", "refined")
 
-# Tiles are computed by matrix products of other shapes than the whole picture, whose last bits then depend on
+# Tiles are computed by matrix products of other shapes than the whole image, whose last bits then depend on
 # the processor's linear algebra. A seam shows six orders of magnitude above that.
 ROUNDING = 2e-15
 
@@ -41,7 +42,7 @@ def make_nets(preset: str, width: float, dtype: torch.dtype) -> dict[str, nn.Mod
     return nets
 
 
-def picture(height: int, width: int, dtype: torch.dtype) -> Tensor:
+def image(height: int, width: int, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(1, 3, height, width, generator=generator, dtype=torch.float64).to(dtype)
 
@@ -52,7 +53,7 @@ def off_by(a: Reconstruction, b: Reconstruction) -> dict[str, float]:
 
 
 def one_net(name: str, net: nn.Module, whole: Reconstruction, ldr: Tensor, tile: int) -> Tensor:
-    """Run one net tile by tile on the pictures that the whole chain made."""
+    """Run one net tile by tile on the images that the whole chain made."""
     out = torch.empty_like(ldr)
     plan = plan_tiles(name, ldr, tile, 0)
     step: Any
@@ -62,7 +63,7 @@ def one_net(name: str, net: nn.Module, whole: Reconstruction, ldr: Tensor, tile:
         step, sources = (lambda x: hallucinate(net, x)[1:]), [whole.linear]
     else:
         step, sources = (lambda *x: (refine(net, *x),)), [whole.hdr, whole.linear, whole.dequantized]
-    tiles._run_tiles(step, sources, [out], plan, ldr.device, lambda: None)
+    tiling._run_tiles(step, sources, [out], plan, ldr.device, lambda: None)
     return out
 
 
@@ -71,7 +72,7 @@ def one_net(name: str, net: nn.Module, whole: Reconstruction, ldr: Tensor, tile:
 )
 def test_tiles_leave_no_seams(preset: str, size: tuple[int, int]) -> None:
     nets = make_nets(preset, 0.1, torch.float64)
-    ldr = picture(*size, torch.float64)
+    ldr = image(*size, torch.float64)
     whole = reconstruct(ldr, nets)
     errors = off_by(reconstruct_tiled(ldr, nets, tile=96), whole)
     assert max(errors.values()) < 1e-12, errors
@@ -86,7 +87,7 @@ def test_tiles_leave_no_seams(preset: str, size: tuple[int, int]) -> None:
 
 def test_tiles_leave_no_seams_in_single_precision() -> None:
     nets = make_nets("default", 0.1, torch.float32)
-    ldr = picture(64, 640, torch.float32)
+    ldr = image(64, 640, torch.float32)
     errors = off_by(reconstruct_tiled(ldr, nets, tile=160), reconstruct(ldr, nets))
     assert max(errors.values()) < 1e-5, errors
 
@@ -101,7 +102,7 @@ def test_tiles_leave_no_seams_in_single_precision() -> None:
 )
 def test_a_smaller_halo_would_be_seen(name: str, rule: TileRule, monkeypatch: pytest.MonkeyPatch) -> None:
     nets = make_nets("default", 0.1, torch.float64)
-    ldr = picture(32, 544, torch.float64)
+    ldr = image(32, 544, torch.float64)
     whole = reconstruct(ldr, nets)
     end = {"dequantization": whole.dequantized, "hallucination": whole.hdr, "refinement": whole.refined}[name]
     assert end is not None
@@ -111,7 +112,7 @@ def test_a_smaller_halo_would_be_seen(name: str, rule: TileRule, monkeypatch: py
 
 def test_the_curve_needs_its_halo(monkeypatch: pytest.MonkeyPatch) -> None:
     nets = make_nets("default", 0.1, torch.float64)
-    ldr = picture(32, 256, torch.float64)
+    ldr = image(32, 256, torch.float64)
     whole = reconstruct(ldr, nets)
     monkeypatch.setitem(RULES, "linearization", TileRule(24, 8, 1))
     assert off_by(reconstruct_tiled(ldr, nets, tile=32), whole)["curve"] > 1e-11
@@ -120,9 +121,7 @@ def test_the_curve_needs_its_halo(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("memory", [2e7, 6e7, 1e12])
 @pytest.mark.parametrize("step", RULES)
-def test_planned_tiles_cover_the_picture_once_and_fit_into_memory(
-    step: str, memory: float, batch: int
-) -> None:
+def test_planned_tiles_cover_the_image_once_and_fit_into_memory(step: str, memory: float, batch: int) -> None:
     ldr = torch.empty(batch, 3, 992, 1504)
     seen = torch.zeros(992, 1504)
     rule = RULES[step]
@@ -138,9 +137,9 @@ def test_planned_tiles_cover_the_picture_once_and_fit_into_memory(
     assert (seen == 1).all()
 
 
-def test_a_picture_that_fits_is_one_tile_and_less_memory_means_more_work() -> None:
+def test_an_image_that_fits_is_one_tile_and_less_memory_means_more_work() -> None:
     ldr = torch.empty(1, 3, 1024, 1024)
-    plans = [plan_tiles("hallucination", ldr, None, memory) for memory in (1e12, 2e9, 1e9)]
+    plans = [plan_tiles("hallucination", ldr, None, memory) for memory in (1e12, 5e8, 3e8)]
     numbers = [len(plan) for plan in plans]
     assert numbers[0] == 1
     assert all(a < b for a, b in itertools.pairwise(numbers))
@@ -148,20 +147,21 @@ def test_a_picture_that_fits_is_one_tile_and_less_memory_means_more_work() -> No
 
 def test_double_precision_counts_twice() -> None:
     ldr = torch.empty(1, 3, 1024, 1024)
-    half = plan_tiles("hallucination", ldr, None, 1e9)
-    assert plan_tiles("hallucination", ldr.double(), None, 2e9) == half
+    half = plan_tiles("hallucination", ldr, None, 3e8)
+    assert len(half) > 1
+    assert plan_tiles("hallucination", ldr.double(), None, 6e8) == half
 
 
 @pytest.mark.parametrize("tile", [0, 16, 100, -32])
 def test_illegal_tile_sides_are_refused(tile: int) -> None:
-    with pytest.raises(TileError, match="multiple of 32"):
+    with pytest.raises(ResourceError, match="multiple of 32"):
         plan_tiles("hallucination", torch.empty(1, 3, 64, 64), tile, 1e9)
 
 
 def test_nets_in_training_are_refused() -> None:
     nets = make_nets("default", 0.1, torch.float32)
     nets["linearization"].train()
-    with pytest.raises(TileError, match="linearization: in training mode"):
+    with pytest.raises(ResourceError, match="linearization: in training mode"):
         reconstruct_tiled(torch.rand(1, 3, 32, 32), nets)
 
 
@@ -175,13 +175,13 @@ def test_progress_ends_with_all_tiles_and_refinement_is_optional() -> None:
     assert told == [(n, 8) for n in range(1, 9)]
     assert made.refined is None
     assert not made.hdr.requires_grad
-    with pytest.raises(NetSetError):
+    with pytest.raises(WeightsError):
         reconstruct_tiled(torch.rand(1, 3, 32, 32), {"dequantization": nets["dequantization"]})
 
 
-def test_a_batch_is_tiled_as_each_of_its_pictures() -> None:
+def test_a_batch_is_tiled_as_each_of_its_images() -> None:
     nets = make_nets("default", 0.1, torch.float64)
-    ldr = torch.cat([picture(32, 160, torch.float64), 0.3 * picture(32, 160, torch.float64)])
+    ldr = torch.cat([image(32, 160, torch.float64), 0.3 * image(32, 160, torch.float64)])
     both = reconstruct_tiled(ldr, nets, tile=32)
     for number in range(2):
         alone = reconstruct_tiled(ldr[number : number + 1], nets, tile=32)
@@ -192,7 +192,7 @@ def test_a_batch_is_tiled_as_each_of_its_pictures() -> None:
 @pytest.mark.parametrize("tile", [256, 512])
 def test_large_tiles_leave_no_seams(tile: int) -> None:
     nets = make_nets("default", 0.1, torch.float32)
-    ldr = picture(1024, 1504, torch.float32)
+    ldr = image(1024, 1504, torch.float32)
     errors = off_by(reconstruct_tiled(ldr, nets, tile=tile), reconstruct(ldr, nets))
     assert max(errors.values()) < 1e-5, errors
 
@@ -200,7 +200,7 @@ def test_large_tiles_leave_no_seams(tile: int) -> None:
 @pytest.mark.slow
 def test_large_tiles_leave_no_seams_in_double_precision() -> None:
     nets = make_nets("official", 0.0625, torch.float64)
-    ldr = picture(512, 768, torch.float64)
+    ldr = image(512, 768, torch.float64)
     errors = off_by(reconstruct_tiled(ldr, nets, tile=256), reconstruct(ldr, nets))
     assert max(errors.values()) < 1e-12, errors
 
@@ -209,8 +209,8 @@ def test_large_tiles_leave_no_seams_in_double_precision() -> None:
 @torch.no_grad()
 def test_a_net_of_full_width_leaves_no_seams() -> None:
     net = build_net("dequantization", "official").eval()
-    ldr = picture(512, 768, torch.float32)
+    ldr = image(512, 768, torch.float32)
     out = torch.empty_like(ldr)
-    step = partial(tiles._alone, dequantize, net)
-    tiles._run_tiles(step, [ldr], [out], plan_tiles("dequantization", ldr, 256, 0), ldr.device, lambda: None)
+    step = partial(tiling._alone, dequantize, net)
+    tiling._run_tiles(step, [ldr], [out], plan_tiles("dequantization", ldr, 256, 0), ldr.device, lambda: None)
     assert (out - dequantize(net, ldr)).abs().max() < 1e-6

@@ -9,21 +9,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hdrlab.errors import OperatorError, WeightsError
 from hdrlab.nets import SYSTEMS, Net, build_net
+from hdrlab.ops.encoding import encode_hdr, normalise_minmax, normalise_percentile, tone_limits
 from hdrlab.ops.pyramids import decompose, expand
-from hdrlab.ops.tone_range import encode_hdr, normalise_minmax, normalise_percentile, tone_limits
-from hdrlab.pipeline import NetSetError
-from hdrlab.procedure import PROCEDURES, ProcedureName
-from hdrlab.tone_mapping import (
+from hdrlab.pipeline.iqatm import (
     BOTTOM_MARGIN,
     NORMALIZATIONS,
     Normalization,
     ToneInput,
-    ToneMappingError,
     merge_layers,
     to_bytes_official,
     tone_map,
 )
+from hdrlab.pipeline.resizing import PROCEDURES, ProcedureName
 from hdrlab.weights import load_variables
 
 MID_GREY = 0.18**0.4545
@@ -49,10 +48,10 @@ def official(iqatm_goldens: Path) -> dict[str, Net]:
 @pytest.fixture(scope="module")
 def e2e(iqatm_goldens: Path) -> dict[str, Tensor]:
     with np.load(iqatm_goldens / "e2e.npz") as file:
-        return {name: picture(file[name]) for name in file.files if file[name].ndim == 3}
+        return {name: image(file[name]) for name in file.files if file[name].ndim == 3}
 
 
-def picture(array: np.ndarray) -> Tensor:
+def image(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
 
 
@@ -92,7 +91,7 @@ def test_files_are_the_authors(name: str, e2e: dict[str, Tensor], official: dict
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["sceneA", "sceneB"])
-def test_layers_of_a_cropped_picture_are_the_authors(name: str, e2e: dict[str, Tensor]) -> None:
+def test_layers_of_a_cropped_image_are_the_authors(name: str, e2e: dict[str, Tensor]) -> None:
     hdr = e2e[f"hdr_{name}"]
     hdr = hdr[..., : hdr.shape[-2] // 8 * 8, : hdr.shape[-1] // 8 * 8]
     high, bottom = decompose(encode_hdr(hdr, *tone_limits(hdr)))
@@ -163,14 +162,14 @@ def test_borders_do_not_ripple(width: int) -> None:
     assert shown.std() > 0.01
 
 
-def test_a_border_is_shown_as_if_the_picture_went_on(nets: dict[str, Net]) -> None:
-    picture = scene(128, 160, stops=8)
-    shown = tone_map(picture, nets)
-    further = nn.functional.pad(picture, (64,) * 4, mode="reflect")
+def test_a_border_is_shown_as_if_the_image_went_on(nets: dict[str, Net]) -> None:
+    image = scene(128, 160, stops=8)
+    shown = tone_map(image, nets)
+    further = nn.functional.pad(image, (64,) * 4, mode="reflect")
     apart = (shown - tone_map(further, nets)[..., 64:-64, 64:-64]).abs().amax(1)[0]
     inside = apart[24:-24, 24:-24]
     border = torch.cat([side.flatten() for side in (apart[:6], apart[-6:], apart[:, :6], apart[:, -6:])])
-    # Normalisation is global: more of the same picture moves its statistics a little, everywhere alike.
+    # Normalisation is global: more of the same image moves its statistics a little, everywhere alike.
     assert border.mean() < 1.5 * inside.mean() + 1e-3
     assert border.max() < 1.5 * inside.max() + 1e-2
 
@@ -227,7 +226,7 @@ def hostile() -> dict[str, Tensor]:
 @pytest.mark.parametrize("domain", ["gamma", "linear", "log"])
 @pytest.mark.parametrize("procedure", PROCEDURES)
 @pytest.mark.parametrize("name", hostile())
-def test_hostile_pictures_have_a_picture(
+def test_hostile_images_have_an_image(
     name: str, procedure: ProcedureName, domain: str, nets: dict[str, Net]
 ) -> None:
     hdr = hostile()[name]
@@ -243,7 +242,7 @@ def test_hostile_pictures_have_a_picture(
 @pytest.mark.parametrize("procedure", PROCEDURES)
 @pytest.mark.parametrize("normalize", NORMALIZATIONS)
 @pytest.mark.parametrize("value", [1e-37, 0.4, 3e38])
-def test_constant_pictures_are_mid_grey(
+def test_constant_images_are_mid_grey(
     value: float, normalize: Normalization, procedure: ProcedureName, nets: dict[str, Net]
 ) -> None:
     shown = tone_map(torch.full((1, 3, 40, 48), value), nets, normalize=normalize, procedure=procedure)
@@ -260,7 +259,7 @@ def test_a_flat_colour_keeps_its_colour(nets: dict[str, Net]) -> None:
     assert torch.allclose(x_lin / x_lin[:, 2:], colour.flatten()[None], rtol=1e-4)
 
 
-def test_pictures_that_collapse_for_the_authors_are_shown_as_they_are(nets: dict[str, Net]) -> None:
+def test_images_that_collapse_for_the_authors_are_shown_as_they_are(nets: dict[str, Net]) -> None:
     hdr = torch.arange(192.0).view(1, 1, 8, 24).expand(1, 3, 8, 24)[..., :8]
     weighed = (0.18 * hdr / hdr.mean()).clamp(max=1)
     shown = tone_map(hdr, nets, procedure="official")
@@ -280,7 +279,7 @@ def test_the_output_is_stretched_as_asked(nets: dict[str, Net]) -> None:
     assert torch.equal(tone_map(hdr, nets, normalize="percentile"), normalise_percentile(plain))
 
 
-def test_nets_of_linear_pictures_are_encoded_afterwards(nets: dict[str, Net]) -> None:
+def test_nets_of_linear_images_are_encoded_afterwards(nets: dict[str, Net]) -> None:
     hdr, tone = scene(40, 48), ToneInput(domain="linear")
     with listening(nets["tmo_merge"]) as merge:
         shown = tone_map(hdr, nets, tone=tone, procedure="official")
@@ -325,13 +324,13 @@ def test_broken_samples_are_counted(nets: dict[str, Net]) -> None:
     hdr = scene(8, 8)
     hdr[0, 0, 0, :2] = torch.nan
     hdr[0, 1, 1, 1] = torch.inf
-    with pytest.raises(ToneMappingError, match="3 of 192 samples are NaN or infinite"):
+    with pytest.raises(OperatorError, match="3 of 192 samples are NaN or infinite"):
         tone_map(hdr, nets)
 
 
 def test_wrong_arguments_are_refused(nets: dict[str, Net]) -> None:
     hdr = scene(7, 30)
-    with pytest.raises(ToneMappingError, match="7×30 pixels: the official procedure needs 8×8"):
+    with pytest.raises(OperatorError, match="7×30 pixels: the official procedure needs 8×8"):
         tone_map(hdr, nets, procedure="official")
     with pytest.raises(ValueError, match="unknown procedure 'offical'"):
         tone_map(hdr, nets, procedure="offical")  # type: ignore[arg-type]
@@ -339,5 +338,5 @@ def test_wrong_arguments_are_refused(nets: dict[str, Net]) -> None:
         tone_map(hdr, nets, normalize="max")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"expected a tensor \[B, 3, H, W\]"):
         tone_map(hdr[:, :1], nets)
-    with pytest.raises(NetSetError, match="no tmo_bottom and no tmo_merge net"):
+    with pytest.raises(WeightsError, match="no tmo_bottom and no tmo_merge net"):
         tone_map(hdr, {"tmo_high": nets["tmo_high"]})

@@ -1,4 +1,4 @@
-"""Trainings of a second on pictures made from formulas, which no change of the renderer can move."""
+"""Trainings of a second on images made from formulas, which no change of the renderer can move."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from hdrlab.config.schema import TrainConfig
-from hdrlab.datasets.index import Picture, Source, build_index, make_index
+from hdrlab.config.registry import STAGES
+from hdrlab.config.schema.commands import TrainConfig
+from hdrlab.datasets.index import IndexedImage, Source, build_index, make_index
+from hdrlab.datasets.sources import make_tone
 from hdrlab.datasets.splits import Bad, Listed
-from hdrlab.datasets.tone_pairs import make_tone
 
 SIDE = 64
 TONE_SIDE = 192  # the least that five scales of similarity take
@@ -26,6 +28,18 @@ START = {
 TONE_STAGES = ("tmo_bottom", "tmo_high", "tmo_ft")
 PERCEPTUAL_STAGES = ("hal", "joint", "real_finetune", *TONE_STAGES)
 UNLABELLED = 3
+LONG = ("joint", "real_finetune", "tmo_high", "tmo_ft")
+
+
+def slow(*values: Any) -> Any:
+    """Parameters of a test that only the long tests try."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+every_stage = pytest.mark.parametrize("name", STAGES)
+long_stages_slow = pytest.mark.parametrize("name", [slow(name) if name in LONG else name for name in STAGES])
+"""Each day stages of either system; the others, of which each costs seconds, are for the long tests."""
+
 SPLITS = ("train",) * 4 + ("val",) * 2 + ("test",) * 3
 
 
@@ -51,9 +65,11 @@ def prepare_formulas(folder: Path) -> None:
 
 
 class ToneFormulas(Formulas):
-    """The same pictures, larger, with SDR pictures made by a plain curve; one has none."""
+    """The same images, larger, with SDR images made by a plain curve; one has none."""
 
-    def make(self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]) -> Picture | Bad:
+    def make(
+        self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]
+    ) -> IndexedImage | Bad:
         hdr = formula(int(listed.file), TONE_SIDE)
         if int(listed.file) == UNLABELLED:
             return make_tone(listed, stamp, folder, hdr, labelled=False)
@@ -77,7 +93,7 @@ class Lab:
         return self.work / "runs"
 
     def data(self, stage: str = "hal") -> list[str]:
-        common = ["data.val_pictures=2", "data.workers=0"]
+        common = ["data.val_images=2", "data.workers=0"]
         if stage in TONE_STAGES:
             return ["data=tmo_pairs", f"data.root={self.prepared / 'tones'}", *common]
         return ["data=hdr_synth", f"data.root={self.prepared}", "data.short_side=64", *common]

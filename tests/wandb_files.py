@@ -40,7 +40,7 @@ def of_kind(path: Path, kind: str) -> list[Any]:
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """The rows of an offline run, pictures as ``panel/path`` and the like."""
+    """The rows of an offline run, images as ``panel/path`` and the like."""
     return [
         {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item}
         for row in of_kind(path, "history")

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hdrlab.camera.curves import CurveFileError, load_response_curves
+from hdrlab.camera.curves import load_response_curves
+from hdrlab.errors import DataError
 
 SAMPLES = np.linspace(0, 1, 1024)
 
@@ -95,7 +96,7 @@ def _changed(index: int, value: float) -> str:
 )
 def test_dorf_faults_name_file_line_and_curve(tmp_path: Path, curve: str, message: str) -> None:
     path = _write_dorf(tmp_path / "dorf.txt", [_text(SAMPLES), curve])
-    with pytest.raises(CurveFileError, match=rf"dorf\.txt, line 12, curve 'curve1': .*{message}"):
+    with pytest.raises(DataError, match=rf"dorf\.txt, line 12, curve 'curve1': .*{message}"):
         load_response_curves(path)
 
 
@@ -103,15 +104,15 @@ def test_dorf_that_is_cut_shifted_empty_or_missing(tmp_path: Path) -> None:
     path = _write_dorf(tmp_path / "dorf.txt", [_text(SAMPLES)] * 2)
     text = path.read_text()
     path.write_text(text[: text.rindex("B =")])
-    with pytest.raises(CurveFileError, match="line 7, curve 'curve1': expected six lines"):
+    with pytest.raises(DataError, match="line 7, curve 'curve1': expected six lines"):
         load_response_curves(path)
     path.write_text("a stray line\n" + text)
-    with pytest.raises(CurveFileError, match="line 1, curve 'a stray line': expected six lines"):
+    with pytest.raises(DataError, match="line 1, curve 'a stray line': expected six lines"):
         load_response_curves(path)
     path.write_text("\n")
-    with pytest.raises(CurveFileError, match="is empty"):
+    with pytest.raises(DataError, match="is empty"):
         load_response_curves(path)
-    with pytest.raises(CurveFileError, match="absent: cannot be read"):
+    with pytest.raises(DataError, match="absent: cannot be read"):
         load_response_curves(tmp_path / "absent")
 
 

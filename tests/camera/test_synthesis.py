@@ -98,21 +98,21 @@ def test_target_is_never_negative() -> None:
 
 
 def test_jpeg_is_baseline_with_halved_chroma_of_the_asked_quality() -> None:
-    picture = (255 * _scene(2, 48) / 2).to(torch.uint8)
+    image = (255 * _scene(2, 48) / 2).to(torch.uint8)
     expected = []
-    for image, quality in zip(picture, (90, 30), strict=True):
+    for loaded, quality in zip(image, (90, 30), strict=True):
         buffer = BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(
+        Image.fromarray(loaded.permute(1, 2, 0).numpy()).save(
             buffer, "JPEG", quality=quality, subsampling="4:2:0"
         )
         expected.append(torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1))
-    assert torch.equal(compress_jpeg(picture, [90, 30]), torch.stack(expected))
+    assert torch.equal(compress_jpeg(image, [90, 30]), torch.stack(expected))
 
 
 @pytest.mark.parametrize("side", [16, 64])
 @pytest.mark.parametrize(("white", "kept"), [(0.5, 1.0), (0.51, 0.0)])
 @pytest.mark.parametrize(("good", "bad"), [(248, 249), (7, 6)])
-def test_mask_compares_with_half_of_the_pictures_own_pixels(
+def test_mask_compares_with_half_of_the_images_own_pixels(
     side: int, white: float, kept: float, good: int, bad: int
 ) -> None:
     gray = torch.full((2, 1, side, side), good, dtype=torch.uint8)

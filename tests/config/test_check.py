@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from training import Lab
 
-from hdrlab.config.check import ConfigError
-from hdrlab.config.command import Command
+from hdrlab.config.cli import Command
+from hdrlab.errors import ConfigError
 from hdrlab.evaluate import COMMAND as EVALUATE
 from hdrlab.prepare import COMMAND as PREPARE
 from hdrlab.train import COMMAND as TRAIN
@@ -76,7 +76,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("stage=hal -m stage.lr=1e-3,0", "stage.lr: got 0.0, must be a number above 0"),
         ("stage=hal data.val_crop=512", "data.val_crop=512: must be at most data.short_side=384"),
         ("stage=hal trainer.precision=8", "trainer.precision: got '8', must be 64 | 32 | bf16 | 16"),
-        ("stage=hal preset=offical", "must be default | official | tf2; did you mean official?"),
+        ("stage=hal preset=offical", "must be default | official | tf2 | compact; did you mean official?"),
         ("stage=hal stage.width=${oops}", "stage.width: Interpolation key 'oops' not found"),
         ("stage=hal resume=maybe", "resume=maybe: no such file"),
         ("stage=hal stage.init.hal=no.ckpt", "stage.init.hal=no.ckpt: no such file"),
@@ -89,7 +89,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("stage=hal,deq", "stage=hal,deq: several values; add -m"),
         ("-m stage=hal,doq", "stage=doq: must be"),
         ("-m stage=hal stage.lr=1e-3,0", "stage.lr: got 0.0, must be a number above 0"),
-        ("stage=deq data=hdr_synth", "data.root: not set; the folder of HDR pictures"),
+        ("stage=deq data=hdr_synth", "data.root: not set; the folder of HDR images"),
         ("stage=deq data=hdr_synth data.root=gone", "data.root=gone: no such folder"),
         ("stage=deq data=hdr_synth data.root=. data.manifest=a", "data.manifest=a: no such file"),
         ("stage=deq data=hdr_synth data.root=. data.lists.train=a", "data.lists.test: not set"),
@@ -97,12 +97,12 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("stage=tmo_ft data=tmo_pairs data.root=. data.unlabelled=b", "data.unlabelled=b: no such folder"),
         ("stage=tmo_ft data=tmo_pairs data.root=. data.manifest=a", "data.manifest=a: no such file"),
         (
-            "stage=tmo_ft data.tone.domain=gama",
-            "data.tone.domain: got 'gama', must be gamma | linear | log; did you mean gamma?",
+            "stage=tmo_ft stage.tone.domain=gama",
+            "stage.tone.domain: got 'gama', must be gamma | linear | log | adaptive; did you mean gamma?",
         ),
         (
             "stage=hal data=tmo_pairs data.root=.",
-            "stage=hal needs lin, which data=tmo_pairs has not",
+            "stage=hal needs inv_curve, jpeg, lin, which data=tmo_pairs has not",
         ),
         (
             "stage=tmo_high data=hdr_synth data.root=.",
@@ -163,7 +163,7 @@ def test_without_a_choice_the_menu_follows(capsys: pytest.CaptureFixture[str]) -
     assert "restore clipped highlights" in said
 
 
-def test_the_perceptual_loss_needs_a_file_on_real_pictures_only(lab: Lab, tmp_path: Path) -> None:
+def test_the_perceptual_loss_needs_a_file_on_real_images_only(lab: Lab, tmp_path: Path) -> None:
     real = [word for word in lab.words("hal") if "perceptual" not in word]
     with pytest.raises(ConfigError, match="no VGG-16 file is configured"):
         TRAIN.compose(real)
@@ -172,7 +172,11 @@ def test_the_perceptual_loss_needs_a_file_on_real_pictures_only(lab: Lab, tmp_pa
     TRAIN.compose(["stage=hal"])
     weights = tmp_path / "vgg16.npy"
     weights.touch()
-    TRAIN.compose([*real, f"paths.vgg16={weights}"])
+    config = TRAIN.compose([*real, f"paths.vgg16={weights}"])
+    assert config.stage.vgg16 == str(weights)
+    assert TRAIN.compose(["stage=hal"]).stage.vgg16 == "random"
+    with pytest.raises(ConfigError, match=r"paths\.vgg16=nowhere: no such file"):
+        TRAIN.compose([*real, "paths.vgg16=nowhere"])
 
 
 def test_numbers_that_read_as_words_are_taken(lab: Lab) -> None:

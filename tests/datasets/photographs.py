@@ -1,4 +1,4 @@
-"""Pairs of photographs and HDR pictures on disk, for tests."""
+"""Pairs of photographs and HDR images on disk, for tests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def photograph(hdr: np.ndarray) -> np.ndarray:
 
 
 def write_pair(root: Path, ldr: str, hdr: str, seed: int, *, height: int = 96, width: int = 128) -> None:
-    picture = scene(seed, height, width)
-    for file, values in ((ldr, photograph(picture)), (hdr, picture)):
+    image = scene(seed, height, width)
+    for file, values in ((ldr, photograph(image)), (hdr, image)):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         write_image(root / file, values)
 
@@ -29,14 +29,14 @@ def write_folders(root: Path, *stems: str, **size: int) -> None:
 
 
 def turn_by_exif(path: Path, orientation: int) -> None:
-    with PillowImage.open(path) as picture:
-        exif = picture.getexif()
+    with PillowImage.open(path) as image:
+        exif = image.getexif()
         exif[0x0112] = orientation
-        picture.save(path, exif=exif, quality=95)
+        image.save(path, exif=exif, quality=95)
 
 
 def write_stack(root: Path, name: str, seed: int, exposures: tuple[float, ...], reference: int = 1) -> None:
-    """A stack whose HDR picture is scaled to one of its exposures."""
+    """A stack whose HDR image is scaled to one of its exposures."""
     folder, hdr = root / name, scene(seed, 96, 128)
     folder.mkdir(parents=True)
     lines = ["file,exposure_time_s,relative_exposure"]

@@ -15,11 +15,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from hdrlab.datasets.index import Index, Source, build_index, check_samples, open_index
-from hdrlab.datasets.resize import resize
-from hdrlab.datasets.splits import DataError, Listed, list_pictures
+from hdrlab.datasets.splits import Listed, list_images
+from hdrlab.errors import DataError
 from hdrlab.io import read_image, write_image
+from hdrlab.ops.resize import resize
 
-Pictures = Callable[..., Path]
+Images = Callable[..., Path]
 NAMES = ("a.exr", "b.hdr", "c.pfm", "d.exr")
 
 
@@ -45,13 +46,13 @@ class CountingSource(Source):
 
 
 def build(source: Source, folder: Path, **options: Any) -> Index:
-    index, _ = build_index(list_pictures(source.root), source, folder, **{"short_side": 32, **options})
+    index, _ = build_index(list_images(source.root), source, folder, **{"short_side": 32, **options})
     return index
 
 
 @pytest.fixture
-def source(pictures: Pictures) -> CountingSource:
-    return CountingSource(pictures(*NAMES))
+def source(images: Images) -> CountingSource:
+    return CountingSource(images(*NAMES))
 
 
 @pytest.fixture
@@ -75,30 +76,28 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("resize_filter", ["area", "bilinear"])
-def test_fast_files_hold_the_resized_pictures(source: Source, folder: Path, resize_filter: str) -> None:
+def test_fast_files_hold_the_resized_images(source: Source, folder: Path, resize_filter: str) -> None:
     index = build(source, folder, resize_filter=resize_filter)
-    assert len(index.pictures) == 4
-    for picture in index.pictures:
-        pixels = np.asarray(read_image(source.root / picture.file).pixels)
-        samples = index.load(picture)
-        assert (picture.height, picture.width, picture.source_size) == (32, 43, (64, 48))
+    assert len(index.images) == 4
+    for image in index.images:
+        pixels = np.asarray(read_image(source.root / image.file).pixels)
+        samples = index.load(image)
+        assert (image.height, image.width, image.source_size) == (32, 43, (64, 48))
         np.testing.assert_array_equal(samples, resize(pixels, 32, 43, method=resize_filter))
         assert not samples.flags.writeable
-        luminance = pixels @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        luminance = pixels @ np.array([0.212656, 0.715158, 0.072186], np.float32)
         np.testing.assert_allclose(
-            picture.luminance, (luminance.min(), np.median(luminance), luminance.max()), rtol=1e-5
+            image.luminance, (luminance.min(), np.median(luminance), luminance.max()), rtol=1e-5
         )
-        assert 3 < picture.stops < 12
+        assert 3 < image.stops < 12
 
 
-def test_small_pictures_are_enlarged_and_grey_ones_get_three_channels(
-    pictures: Pictures, folder: Path
-) -> None:
-    root = pictures("a.exr", "b.exr")
+def test_small_images_are_enlarged_and_grey_ones_get_three_channels(images: Images, folder: Path) -> None:
+    root = images("a.exr", "b.exr")
     grey = np.random.default_rng(0).random((40, 36, 1), np.float32)
     write_image(root / "c.exr", grey)
     index = build(Source(root), folder, short_side=72)
-    tall = next(picture for picture in index.pictures if picture.file == "c.exr")
+    tall = next(image for image in index.images if image.file == "c.exr")
     assert index.load(tall).shape == (80, 72, 3)
     np.testing.assert_array_equal(np.ptp(index.load(tall), axis=2), 0)
 
@@ -110,22 +109,22 @@ def test_opened_index_is_the_built_one(index: Index, folder: Path) -> None:
     assert {len(opened.split(split)) for split in ("train", "val", "test")} == {1, 2}
 
 
-def test_negative_samples_are_clipped_and_counted(pictures: Pictures, folder: Path) -> None:
-    root = pictures("a.exr", "b.exr")
+def test_negative_samples_are_clipped_and_counted(images: Images, folder: Path) -> None:
+    root = images("a.exr", "b.exr")
     pixels = np.array(read_image(root / "a.exr").pixels)
     pixels[20, 20:25, 0] = -0.5
     write_image(root / "a.exr", pixels)
     index = build(Source(root), folder)
-    assert {picture.file: picture.negatives for picture in index.pictures} == {"a.exr": 5, "b.exr": 0}
-    assert all(index.load(picture).min() >= 0 for picture in index.pictures)
+    assert {image.file: image.negatives for image in index.images} == {"a.exr": 5, "b.exr": 0}
+    assert all(index.load(image).min() >= 0 for image in index.images)
 
 
-def test_black_part_does_not_blow_up_the_dynamic_range(pictures: Pictures, folder: Path) -> None:
-    root = pictures("a.exr", "b.exr")
+def test_black_part_does_not_blow_up_the_dynamic_range(images: Images, folder: Path) -> None:
+    root = images("a.exr", "b.exr")
     pixels = np.array(read_image(root / "a.exr").pixels)
     pixels[24:] = 0
     write_image(root / "a.exr", pixels)
-    assert all(3 < picture.stops < 12 for picture in build(Source(root), folder).pictures)
+    assert all(3 < image.stops < 12 for image in build(Source(root), folder).images)
 
 
 def test_source_folder_is_never_written_to(source: Source, folder: Path) -> None:
@@ -134,31 +133,29 @@ def test_source_folder_is_never_written_to(source: Source, folder: Path) -> None
     assert contents(source.root) == before
 
 
-def test_progress_counts_every_picture(source: Source, folder: Path) -> None:
+def test_progress_counts_every_image(source: Source, folder: Path) -> None:
     calls: list[tuple[int, int, str]] = []
     build(source, folder, progress=lambda *call: calls.append(call))
     assert calls == [(i + 1, 4, name) for i, name in enumerate(NAMES)]
 
 
-def test_worker_processes_make_the_same(pictures: Pictures, tmp_path: Path) -> None:
-    source = CountingSource(pictures(*(f"{name}.exr" for name in "abcdefghi")))
+def test_worker_processes_make_the_same(images: Images, tmp_path: Path) -> None:
+    source = CountingSource(images(*(f"{name}.exr" for name in "abcdefghi")))
     several = build(source, tmp_path / "several", workers=2)
     assert sorted(source.reads()) == [f"{name}.exr" for name in "abcdefghi"]
     one = build(source, tmp_path / "one", workers=1)
-    assert several.pictures == one.pictures
-    for picture in one.pictures:
-        np.testing.assert_array_equal(one.load(picture), several.load(picture))
+    assert several.images == one.images
+    for image in one.images:
+        np.testing.assert_array_equal(one.load(image), several.load(image))
 
 
 # -------------------------------------------------------------------------------------- what it refuses
 
 
 @pytest.fixture
-def mixed(pictures: Pictures) -> Path:
-    """Three good pictures and one of each bad kind."""
-    root = pictures(
-        "good/a.exr", "good/b.exr", "good/c.hdr", "nan1.exr", "nan2.exr", "cut.exr", "negative.exr"
-    )
+def mixed(images: Images) -> Path:
+    """Three good images and one of each bad kind."""
+    root = images("good/a.exr", "good/b.exr", "good/c.hdr", "nan1.exr", "nan2.exr", "cut.exr", "negative.exr")
     for row, name in enumerate(("nan1", "nan2")):
         pixels = np.array(read_image(root / f"{name}.exr").pixels)
         pixels[row : row + 3, 5, 1] = np.nan
@@ -188,7 +185,7 @@ KINDS = {
 }
 
 
-def test_all_bad_pictures_are_reported_at_once_by_kind(mixed: Path, folder: Path) -> None:
+def test_all_bad_images_are_reported_at_once_by_kind(mixed: Path, folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         build(Source(mixed), folder)
     problems = caught.value.problems
@@ -196,28 +193,28 @@ def test_all_bad_pictures_are_reported_at_once_by_kind(mixed: Path, folder: Path
     for files, reason in KINDS.items():
         (line,) = [line for line in problems if f"({files})" in line]
         assert reason in line
-        assert f"{files.count(',') + 1} of 13 pictures" in line
+        assert f"{files.count(',') + 1} of 13 images" in line
         assert "data.skip_bad=true" in line
     assert {bad.file for bad in caught.value.bad} == {name for files in KINDS for name in files.split(", ")}
     assert not (folder / "index.json").exists()
 
 
-def test_bad_pictures_can_be_left_out(mixed: Path, folder: Path) -> None:
+def test_bad_images_can_be_left_out(mixed: Path, folder: Path) -> None:
     source = CountingSource(mixed)
-    index, bad = build_index(list_pictures(mixed), source, folder, short_side=32, skip_bad=True, workers=1)
-    assert [picture.file for picture in index.pictures] == ["good/a.exr", "good/b.exr", "good/c.hdr"]
+    index, bad = build_index(list_images(mixed), source, folder, short_side=32, skip_bad=True, workers=1)
+    assert [image.file for image in index.images] == ["good/a.exr", "good/b.exr", "good/c.hdr"]
     assert len(bad) == 10
     assert open_index(folder) == index
     source.reads()
     build(source, folder, skip_bad=True, workers=1)
-    assert set(source.reads()) == {picture.file for picture in bad}  # they may have been mended meanwhile
+    assert set(source.reads()) == {image.file for image in bad}  # they may have been mended meanwhile
 
 
-def test_only_bad_pictures_are_refused_even_so(pictures: Pictures, folder: Path) -> None:
-    root = pictures("a.exr", "b.exr")
+def test_only_bad_images_are_refused_even_so(images: Images, folder: Path) -> None:
+    root = images("a.exr", "b.exr")
     for name in ("a", "b"):
         write_image(root / f"{name}.exr", np.zeros((40, 40, 3), np.float32))
-    with pytest.raises(DataError, match=r"2 of 2 pictures: all black \(a.exr, b.exr\); give a folder of HDR"):
+    with pytest.raises(DataError, match=r"2 of 2 images: all black \(a.exr, b.exr\); give a folder of HDR"):
         build(Source(root), folder, skip_bad=True)
 
 
@@ -231,10 +228,10 @@ def test_large_values_within_reason_pass() -> None:
 
 
 def test_second_call_reads_nothing(source: CountingSource, index: Index, folder: Path) -> None:
-    before = contents(folder / "pictures")
+    before = contents(folder / "images")
     assert build(source, folder) == index
     assert source.reads() == []
-    assert contents(folder / "pictures") == before
+    assert contents(folder / "images") == before
 
 
 def test_interrupted_call_goes_on(source: CountingSource, folder: Path, tmp_path: Path) -> None:
@@ -248,15 +245,15 @@ def test_interrupted_call_goes_on(source: CountingSource, folder: Path, tmp_path
     assert source.reads() == ["c.pfm"]
     resumed = build(source, folder)
     assert source.reads() == ["d.exr"]
-    assert resumed.pictures == build(source, tmp_path / "uninterrupted").pictures
-    assert sorted(path.name for path in folder.iterdir()) == ["index.json", "pictures"]
-    assert len(list((folder / "pictures").iterdir())) == 4
+    assert resumed.images == build(source, tmp_path / "uninterrupted").images
+    assert sorted(path.name for path in folder.iterdir()) == ["images", "index.json"]
+    assert len(list((folder / "images").iterdir())) == 4
 
 
 def test_failure_keeps_what_was_good(source: CountingSource, folder: Path) -> None:
     good = read_image(source.root / "b.hdr")
     (source.root / "b.hdr").write_bytes(b"")
-    with pytest.raises(DataError, match="1 of 4 pictures"):
+    with pytest.raises(DataError, match="1 of 4 images"):
         build(source, folder)
     source.reads()
     write_image(source.root / "b.hdr", good)
@@ -270,9 +267,9 @@ def test_changed_source_is_read_again(source: CountingSource, index: Index, fold
     assert source.reads() == ["b.hdr"]
     assert changed.fingerprint != index.fingerprint
     pixels = np.asarray(read_image(source.root / "b.hdr").pixels)
-    (picture,) = (picture for picture in changed.pictures if picture.file == "b.hdr")
-    np.testing.assert_array_equal(changed.load(picture), resize(pixels, 32, 43))
-    assert len(list((folder / "pictures").iterdir())) == 4
+    (image,) = (image for image in changed.images if image.file == "b.hdr")
+    np.testing.assert_array_equal(changed.load(image), resize(pixels, 32, 43))
+    assert len(list((folder / "images").iterdir())) == 4
 
 
 def test_touched_source_gives_the_same_data(source: CountingSource, index: Index, folder: Path) -> None:
@@ -289,18 +286,18 @@ def test_other_settings_make_all_again(
     other = build(source, folder, **options)
     assert sorted(source.reads()) == list(NAMES)
     assert other.fingerprint != index.fingerprint
-    assert len(list((folder / "pictures").iterdir())) == 4  # the superseded ones are gone
+    assert len(list((folder / "images").iterdir())) == 4  # the superseded ones are gone
 
 
 def test_former_index_is_true_until_it_is_replaced(
     source: CountingSource, index: Index, folder: Path
 ) -> None:
-    before = [np.array(index.load(picture)) for picture in index.pictures]
+    before = [np.array(index.load(image)) for image in index.images]
     with pytest.raises(KeyboardInterrupt):
         build(CountingSource(source.root, stop_at="d.exr"), folder, resize_filter="bilinear")
     assert open_index(folder) == index
-    for picture, samples in zip(index.pictures, before, strict=True):
-        np.testing.assert_array_equal(index.load(picture), samples)
+    for image, samples in zip(index.images, before, strict=True):
+        np.testing.assert_array_equal(index.load(image), samples)
 
 
 def test_journal_of_other_settings_is_not_taken_over(
@@ -314,13 +311,13 @@ def test_journal_of_other_settings_is_not_taken_over(
         assert source.reads() == ["a.exr"]
     made = build(source, folder)
     assert source.reads() == ["b.hdr", "c.pfm", "d.exr"]
-    assert made.pictures == build(source, tmp_path / "fresh").pictures
+    assert made.images == build(source, tmp_path / "fresh").images
 
 
 def test_missing_and_short_fast_files_are_made_again(
     source: CountingSource, index: Index, folder: Path
 ) -> None:
-    first, second = (folder / picture.array for picture in index.pictures[:2])
+    first, second = (folder / image.array for image in index.images[:2])
     first.unlink()
     second.write_bytes(second.read_bytes()[:-4])
     with pytest.raises(DataError, match="2 fast files are gone or cut short"):
@@ -336,7 +333,7 @@ def test_missing_and_short_fast_files_are_made_again(
 def _newer(text: str) -> str:
     stored = json.loads(text)
     stored["settings"]["version"] = 99
-    stored["pictures"] = {"laid out": "in another way"}
+    stored["images"] = {"laid out": "in another way"}
     return json.dumps(stored)
 
 
@@ -346,7 +343,7 @@ DAMAGES = [
     pytest.param(lambda text: "\x00\x80" * 5, "damaged", id="zeros"),
     pytest.param(lambda text: "[1, 2]", "damaged or no index", id="list"),
     pytest.param(lambda text: "{}", "damaged or no index", id="foreign"),
-    pytest.param(lambda text: '{"settings": 3, "pictures": []}', "damaged or no index", id="settings"),
+    pytest.param(lambda text: '{"settings": 3, "images": []}', "damaged or no index", id="settings"),
     pytest.param(lambda text: text.replace('"stamp"', '"mark"'), "damaged or no index", id="column"),
     pytest.param(lambda text: _newer(text), "version 99, this hdrlab needs 1", id="newer"),
 ]
@@ -379,12 +376,12 @@ def test_fingerprint_does_not_depend_on_the_place(source: Source, index: Index, 
     shutil.copytree(index.folder, tmp_path / "copied")
     copied = open_index(tmp_path / "copied")
     assert copied.fingerprint == index.fingerprint
-    np.testing.assert_array_equal(copied.load(copied.pictures[0]), index.load(index.pictures[0]))
+    np.testing.assert_array_equal(copied.load(copied.images[0]), index.load(index.images[0]))
 
 
 def test_fingerprint_changes_with_the_splits(source: CountingSource, index: Index, folder: Path) -> None:
     listed = [
-        Listed(x.file, {"test": "train"}.get(x.split, x.split), x.scene) for x in list_pictures(source.root)
+        Listed(x.file, {"test": "train"}.get(x.split, x.split), x.scene) for x in list_images(source.root)
     ]
     other, _ = build_index(listed, source, folder, short_side=32)
     assert source.reads() == []
@@ -392,7 +389,7 @@ def test_fingerprint_changes_with_the_splits(source: CountingSource, index: Inde
     assert not other.split("test")
 
 
-def test_fingerprint_changes_with_the_pictures(source: Source, index: Index, folder: Path) -> None:
-    listed = list_pictures(source.root)
+def test_fingerprint_changes_with_the_images(source: Source, index: Index, folder: Path) -> None:
+    listed = list_images(source.root)
     fewer, _ = build_index(listed[:-1], source, folder, short_side=32)
     assert fewer.fingerprint != index.fingerprint

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdrlab.datasets.module import HdrData
+from hdrlab.datasets import HDRDataModule
 
 
 class Numbers(Dataset[dict[str, Tensor]]):
@@ -21,8 +21,22 @@ class Numbers(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.size
 
+    @property
+    def epoch(self) -> int:
+        return 12
+
     def __getitem__(self, counter: int) -> dict[str, Tensor]:
         return {"number": torch.tensor([float(counter)])}
+
+
+class Fed(HDRDataModule):
+    training, validation = Numbers(1000), Numbers(3)  # type: ignore[assignment]
+
+    def prepare_data(self) -> None:
+        """Nothing is read."""
+
+    def setup(self, stage: str) -> None:
+        """Nothing is made."""
 
 
 class Notes(pl.LightningModule):
@@ -59,11 +73,10 @@ def fit(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        use_distributed_sampler=False,
         default_root_dir=folder,
     )
     notes = Notes()
-    data = HdrData(Numbers(1000), Numbers(3), batch_size=4, steps=steps, workers=workers)
+    data = Fed(stage="deq", batch_size=4, workers=workers)
     trainer.fit(notes, data, ckpt_path=resume, weights_only=True)
     return notes, trainer
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hdrlab.datasets.order import CounterSampler, sample_index, shuffled
+from hdrlab.datasets.sampler import CounterSampler, sample_index, shuffled
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 16, 17, 100, 257, 1000])
@@ -48,11 +48,22 @@ def test_large_index_space_is_never_laid_out() -> None:
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_ranks_share_each_step(ranks: int) -> None:
     samplers = [CounterSampler(8, steps=5, rank=rank, ranks=ranks) for rank in range(ranks)]
-    for step, shares in enumerate(zip(*samplers, strict=True)):
-        assert [counter for share in shares for counter in share] == list(range(8 * step, 8 * step + 8))
+    share = 8 // ranks
+    for step in range(5):
+        dealt = [list(sampler)[share * step : share * (step + 1)] for sampler in samplers]
+        assert [counter for one in dealt for counter in one] == list(range(8 * step, 8 * step + 8))
+    assert {len(sampler) for sampler in samplers} == {5 * 8 // ranks}
 
 
 def test_resumed_sampler_goes_on_with_the_next_step() -> None:
     whole, resumed = CounterSampler(4, steps=6), CounterSampler(4, steps=6, start=4)
-    assert list(resumed) == list(whole)[4:]
-    assert len(resumed) == 6
+    assert list(resumed) == list(whole)[4 * 4 :]
+    assert len(resumed) == 6 * 4
+
+
+def test_each_epoch_goes_on_where_the_one_before_ended() -> None:
+    step = 7
+    epochs = CounterSampler(4, steps=3, start=lambda: step)
+    assert list(epochs) == list(range(4 * 7, 4 * 9))
+    step = 9
+    assert list(epochs) == list(range(4 * 9, 4 * 12))

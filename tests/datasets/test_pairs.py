@@ -12,11 +12,12 @@ from conftest import scene
 from photographs import photograph, turn_by_exif, write_folders, write_pair, write_stack
 from records import pair_example, write_records
 
-from hdrlab.config.schema import HdrRealConfig, HdrSynthConfig
+from hdrlab.config.schema.data import HdrRealConfig, HdrSynthConfig
+from hdrlab.datasets.build import make_data, open_data
 from hdrlab.datasets.index import Pair, open_index
-from hdrlab.datasets.pairs import count_extremes, likeness, list_pairs
-from hdrlab.datasets.sources import make_data, open_data
-from hdrlab.datasets.splits import DataError
+from hdrlab.datasets.pairing import likeness, list_pairs
+from hdrlab.datasets.sources import count_extremes
+from hdrlab.errors import DataError
 from hdrlab.io import read_image, write_image
 from hdrlab.prepare import COMMAND
 
@@ -25,7 +26,7 @@ def config(root: Path, **changes: Any) -> HdrRealConfig:
     said = HdrRealConfig(
         name="hdr_real",
         val_crop=None,
-        val_pictures=4,
+        val_images=4,
         workers=0,
         root=str(root),
         manifest=None,
@@ -42,7 +43,7 @@ def partners(root: Path, **options: Any) -> dict[str, str]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return tmp_path / "photographs and pictures"
+    return tmp_path / "photographs and images"
 
 
 # ------------------------------------------------------------------------------------------ finding
@@ -63,7 +64,9 @@ def test_sorted_order_pairs_where_no_stem_matches(root: Path) -> None:
     (root / "train/HDR_gt/2.hdr").unlink()
     pairs, bad = list_pairs(root)
     assert not pairs
-    assert bad[0].reason == "3 photographs and 2 HDR pictures: cannot be paired by sorted order"
+    assert bad[0].reason == (
+        "3 photographs and 2 HDR images, and no name is on both sides: cannot be paired by sorted order"
+    )
 
 
 def test_order_is_used_when_asked_for(root: Path) -> None:
@@ -158,7 +161,7 @@ def test_manifest_rows_that_are_no_photograph(root: Path) -> None:
     assert [(item.file, item.reason) for item in bad] == [
         ("HDR_gt/a.hdr", "listed in the manifest, but no photograph of a pair")
     ]
-    with pytest.raises(DataError, match="1 of 2 listed pictures not found"):
+    with pytest.raises(DataError, match="1 of 2 listed images not found"):
         list_pairs(root, manifest=manifest_of(root, "LDR_in/a.jpg", "LDR_in/z.jpg"))
 
 
@@ -173,7 +176,7 @@ def test_the_measured_stacks_are_found_and_fit(shared: Path, tmp_path: Path) -> 
     folder = shared / "data" / "open"
     data = config(folder, manifest=str(folder / "MANIFEST.csv"))
     index = open_data(data, tmp_path)
-    assert {p.scene: p.split for p in index.pictures} == {
+    assert {p.scene: p.split for p in index.images} == {
         "canal": "val",
         "office_fisheye": "test",
         "room_lamp": "train",
@@ -207,42 +210,39 @@ def test_every_problem_is_reported_at_once(root: Path, tmp_path: Path) -> None:
         open_data(config(root), tmp_path)
     said = {item.file: item.reason for item in caught.value.bad}
     expected = {
-        "LDR_in/small.jpg": "is 128×96 pixels, its HDR picture 127×96",
+        "LDR_in/small.jpg": "is 128×96 pixels, its HDR image 127×96",
         "LDR_in/turned.jpg": "is 96×128 pixels, once turned as its Exif orientation 6 says, its HDR",
         "LDR_in/broken.jpg": "is a damaged JPEG",
-        "LDR_in/black.jpg": "HDR picture: all black",
+        "LDR_in/black.jpg": "HDR image: all black",
         "LDR_in/grey.jpg": "photograph: one constant value",
         "LDR_in/upside.jpg": "do not show the same (rank correlation",
         "LDR_in/deep.png": "holds uint16; a photograph has 8 bits",
         "HDR_gt/lit.hdr": "display-encoded integers",
-        "LDR_in/lone.jpg": "no HDR picture in HDR_gt of the same name",
-        "HDR_gt/alone.hdr": "no photograph in LDR_in of the same name",
+        "LDR_in/lone.jpg": "no HDR image of this name",
+        "HDR_gt/alone.hdr": "no photograph of this name",
         "LDR_in/attic.jpg": "several files of this name",
         "LDR_in/attic.png": "several files of this name",
-        "HDR_gt/attic.hdr": "several files of this name",
     }
     assert said.keys() == expected.keys()
     for file, reason in expected.items():
         assert reason in said[file]
     assert all("data.skip_bad=true leaves them out" in problem for problem in caught.value.problems)
     index, bad = make_data(config(root, skip_bad=True), root, tmp_path / "ready")
-    assert {picture.file for picture in index.pictures} == {f"LDR_in/{name}.jpg" for name in good[1:]}
+    assert {image.file for image in index.images} == {f"LDR_in/{name}.jpg" for name in good[1:]}
     assert {item.file for item in bad} == expected.keys()
 
 
-def test_fast_files_hold_what_the_pictures_hold(root: Path, tmp_path: Path) -> None:
+def test_fast_files_hold_what_the_images_hold(root: Path, tmp_path: Path) -> None:
     write_folders(root, "a", "b")
     made, _ = make_data(config(root), root, tmp_path / "ready")
     index = open_index(tmp_path / "ready")
     assert index == made
-    for picture in index.pictures:
-        assert isinstance(picture, Pair)
-        assert (picture.num, picture.width, picture.height, picture.scale) == (1, 128, 96, 1)
-        hdr = read_image(root / picture.file.replace("LDR_in", "HDR_gt").replace("jpg", "hdr"))
-        np.testing.assert_array_equal(index.load(picture)[0], hdr.pixels)
-        np.testing.assert_array_equal(
-            index.open_array(picture.jpeg)[0], read_image(root / picture.file).pixels
-        )
+    for image in index.images:
+        assert isinstance(image, Pair)
+        assert (image.num, image.width, image.height, image.scale) == (1, 128, 96, 1)
+        hdr = read_image(root / image.file.replace("LDR_in", "HDR_gt").replace("jpg", "hdr"))
+        np.testing.assert_array_equal(index.load(image)[0], hdr.pixels)
+        np.testing.assert_array_equal(index.open_array(image.jpeg)[0], read_image(root / image.file).pixels)
 
 
 def test_an_interrupted_preparation_goes_on(root: Path, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_prepared_set_is_opened_for_what_it_was_made_for(root: Path, tmp_path:
     with pytest.raises(DataError, match=r"data.exposures=all: .* was prepared with ldr"):
         open_data(config(ready, exposures="all"), tmp_path)
     synth = HdrSynthConfig(
-        name="hdr_synth", val_crop=None, val_pictures=1, workers=0, short_side=64, exposures=1,
+        name="hdr_synth", val_crop=None, val_images=1, workers=0, short_side=64, exposures=1,
         curves="builtin", noise="none", jpeg_quality="random", resize_filter="area", root=str(ready),
         manifest=None, lists=None, skip_bad=False,
     )  # fmt: skip
@@ -290,13 +290,13 @@ def test_record_files_become_pairs(root: Path, tmp_path: Path) -> None:
         examples = [pair_example(photograph(hdr * k), hdr * k) for k in (1, 2, 3)[number:]]
         write_records(root / f"train_64_{number:04d}.tfrecords", examples, zipped=bool(number))
     index = open_data(config(root), tmp_path)
-    assert [(p.file, p.num, p.height) for p in index.pictures if isinstance(p, Pair)] == [
+    assert [(p.file, p.num, p.height) for p in index.images if isinstance(p, Pair)] == [
         ("train_64_0000.tfrecords", 3, 256),
         ("train_64_0001.tfrecords", 2, 256),
     ]
-    np.testing.assert_array_equal(index.load(index.pictures[1])[1], 3 * hdr)
+    np.testing.assert_array_equal(index.load(index.images[1])[1], 3 * hdr)
     (root / "train_64_0002.tfrecords").write_bytes(b"no record")
-    with pytest.raises(DataError, match=r"1 of 3 pictures: record 0: is truncated"):
+    with pytest.raises(DataError, match=r"1 of 3 images: record 0: is truncated"):
         open_data(config(root), tmp_path)
 
 
@@ -313,9 +313,9 @@ def test_the_command_says_everything_in_one_table(
     assert stopped.value.code == 2
     said = capsys.readouterr()
     assert "LDR_in/b.jpg" in said.out
-    assert "is 128×96 pixels, its HDR picture 100×96" in said.out
-    assert "no HDR picture in HDR_gt of the same name" in said.out
-    assert "1 of 3 pictures" in said.err
+    assert "is 128×96 pixels, its HDR image 100×96" in said.out
+    assert "no HDR image of this name" in said.out
+    assert "1 of 3 images" in said.err
 
 
 # ---------------------------------------------------------------------------------------- functions

@@ -1,4 +1,4 @@
-"""Samples of photographs with HDR pictures: which patches are used, and what a counter draws."""
+"""Samples of photographs with HDR images: which patches are used, and what a counter draws."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from photographs import photograph, write_folders, write_stack
 from records import pair_example, write_records
 from test_pairs import config
 
-from hdrlab.config.stages import REAL_KEYS
+from hdrlab.config.registry import REAL_KEYS
+from hdrlab.datasets.build import make_data, open_data, training_set, validation_set
+from hdrlab.datasets.hdr_real import STRIDE, RealTraining, RealValidation, pairs_of, usable_patches
 from hdrlab.datasets.index import Index
-from hdrlab.datasets.real import STRIDE, RealTraining, RealValidation, pairs_of, usable_patches
-from hdrlab.datasets.sets import training_set, validation_set
-from hdrlab.datasets.sources import make_data, open_data
-from hdrlab.datasets.splits import DataError
+from hdrlab.errors import DataError
 from hdrlab.io import write_image
 
 PATCH = 64
@@ -85,8 +84,8 @@ def test_the_rule_keeps_a_patch_that_is_half_white(tmp_path: Path) -> None:
                 RealTraining(index, patch=128, seed=0)
 
 
-def test_small_pictures_are_named(index: Index) -> None:
-    said = r"stage.patch=256: 1 of 1 training pictures are smaller \(LDR_in/.\.jpg 264×200\)"
+def test_small_images_are_named(index: Index) -> None:
+    said = r"stage.patch=256: 1 of 1 training images are smaller \(LDR_in/.\.jpg 264×200\)"
     with pytest.raises(DataError, match=said):
         RealTraining(index, patch=256, seed=0)
     with pytest.raises(DataError, match=r"data.val_crop=256: larger than LDR_in/.\.jpg of the split val"):
@@ -109,7 +108,7 @@ def test_samples_have_their_domains(index: Index) -> None:
         np.testing.assert_array_equal(sample["jpeg"] * 255, (sample["jpeg"] * 255).round())
 
 
-def test_both_pictures_are_turned_alike(index: Index) -> None:
+def test_both_images_are_turned_alike(index: Index) -> None:
     training = RealTraining(index, patch=PATCH, seed=3)
     for counter in range(16):
         jpeg, hdr = training[counter]["jpeg"], training[counter]["hdr"]
@@ -151,20 +150,20 @@ def test_all_eight_positions_are_equally_frequent(index: Index) -> None:
 def test_validation_is_fixed_and_central(index: Index) -> None:
     validation = RealValidation(index, "val", crop=PATCH)
     assert len(validation) == 1
-    pair = validation.picture(0)
+    pair = validation.image(0)
     window = (slice(68, 132), slice(100, 164))
     np.testing.assert_array_equal(validation[0]["hdr"], index.load(pair)[0][window].transpose(2, 0, 1))
     assert RealValidation(index, "val")[0]["jpeg"].shape == (3, 192, 256)
     assert len(RealValidation(index, "train", num=5)) == 1
 
 
-def test_exposures_scale_the_hdr_picture_to_their_clipping_point(tmp_path: Path) -> None:
+def test_exposures_scale_the_hdr_image_to_their_clipping_point(tmp_path: Path) -> None:
     for seed, name in enumerate(("hall", "yard")):
         write_stack(tmp_path / "stacks", name, seed, (0.25, 1, 4))
     index = open_data(config(tmp_path / "stacks", exposures="all"), tmp_path)
-    assert len({pair.array for pair in index.pictures}) == 2  # one HDR picture a stack
+    assert len({pair.array for pair in index.images}) == 2  # one HDR image a stack
     photos = RealValidation(index, "train", crop=96)
-    assert [Path(photos.picture(i).file).name for i in range(3)] == ["exp_00.jpg", "exp_01.jpg", "exp_02.jpg"]
+    assert [Path(photos.image(i).file).name for i in range(3)] == ["exp_00.jpg", "exp_01.jpg", "exp_02.jpg"]
     dark, middle, bright = (photos[i]["hdr"] for i in range(3))
     torch.testing.assert_close(4 * dark, middle)
     torch.testing.assert_close(bright, 4 * middle)

@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tones import TONE
 
 from hdrlab.camera.curves import load_response_curves
-from hdrlab.config.schema import HdrSynthConfig, ListsConfig, ShortRun, TinyConfig
-from hdrlab.config.stages import STAGES, TONE_KEYS
-from hdrlab.datasets import scenes, tone_pairs
-from hdrlab.datasets.index import Source, TonePicture, build_index
-from hdrlab.datasets.sets import training_set, validation_set
-from hdrlab.datasets.sources import Rendered, open_data
-from hdrlab.datasets.splits import DataError, list_pictures
+from hdrlab.config.registry import STAGES, TONE_KEYS
+from hdrlab.config.schema.data import HdrSynthConfig, ListsConfig, TinyConfig
+from hdrlab.datasets import sources, tiny
+from hdrlab.datasets.build import open_data, training_set, validation_set
+from hdrlab.datasets.index import Source, ToneImage, build_index
+from hdrlab.datasets.sources import Rendered
+from hdrlab.datasets.splits import list_images
+from hdrlab.errors import DataError
 from hdrlab.io import write_image
 
-Pictures = Callable[..., Path]
+Images = Callable[..., Path]
 COMMON: dict[str, Any] = {
     "short_side": 64,
     "val_crop": None,
-    "val_pictures": 2,
+    "val_images": 2,
     "exposures": 5,
     "curves": "builtin",
     "noise": "independent",
@@ -46,8 +46,8 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def root(pictures: Pictures) -> Path:
-    return pictures("a.exr", "b.exr", "c.exr")
+def root(images: Images) -> Path:
+    return images("a.exr", "b.exr", "c.exr")
 
 
 def files_in(folder: Path) -> set[str]:
@@ -68,10 +68,10 @@ def test_unprepared_folder_is_indexed_below_the_cache(root: Path, cache: Path) -
 
 def test_runs_with_other_sizes_do_not_undo_each_others_cache(root: Path, cache: Path) -> None:
     index = open_data(folder_config(root), cache)
-    samples = np.array(index.load(index.pictures[0]))
+    samples = np.array(index.load(index.images[0]))
     for change in ({"short_side": 96}, {"resize_filter": "bilinear"}):
         assert open_data(folder_config(root, **change), cache).folder != index.folder
-    np.testing.assert_array_equal(index.load(index.pictures[0]), samples)
+    np.testing.assert_array_equal(index.load(index.images[0]), samples)
 
 
 def test_folders_of_one_name_have_their_own_cache(root: Path, cache: Path, tmp_path: Path) -> None:
@@ -88,20 +88,20 @@ def test_manifest_and_lists_choose_the_splits(root: Path, cache: Path, tmp_path:
     train.write_text("c.exr\n")
     test.write_text("a.exr\nb.exr\n")
     by_manifest = open_data(folder_config(root, manifest=str(manifest)), cache)
-    assert [(p.file, p.split) for p in by_manifest.pictures] == [("a.exr", "val"), ("b.exr", "train")]
-    by_lists = open_data(folder_config(root, lists=ListsConfig(str(train), str(test))), cache)
+    assert [(p.file, p.split) for p in by_manifest.images] == [("a.exr", "val"), ("b.exr", "train")]
+    by_lists = open_data(folder_config(root, lists=ListsConfig(train=str(train), test=str(test))), cache)
     assert [p.file for p in by_lists.split("train")] == ["c.exr"]
     assert [p.file for p in by_lists.split("val")] == ["a.exr", "b.exr"]
 
 
 def test_prepared_folder_is_opened_as_it_is(root: Path, cache: Path, tmp_path: Path) -> None:
-    prepared, _ = build_index(list_pictures(root), Source(root), tmp_path / "ready", short_side=64)
+    prepared, _ = build_index(list_images(root), Source(root), tmp_path / "ready", short_side=64)
     assert open_data(folder_config(prepared.folder), cache) == prepared
     assert not cache.exists()
 
 
 def test_prepared_folder_with_other_settings_is_refused(root: Path, cache: Path, tmp_path: Path) -> None:
-    build_index(list_pictures(root), Source(root), tmp_path / "ready", short_side=64)
+    build_index(list_images(root), Source(root), tmp_path / "ready", short_side=64)
     wanted = folder_config(tmp_path / "ready", short_side=96, resize_filter="bilinear", manifest="m.csv")
     with pytest.raises(DataError) as caught:
         open_data(wanted, cache)
@@ -109,24 +109,23 @@ def test_prepared_folder_with_other_settings_is_refused(root: Path, cache: Path,
     assert "set data.short_side=64 or prepare it again" in caught.value.problems[0]
 
 
-def test_bad_pictures_stop_or_are_left_out(root: Path, cache: Path) -> None:
+def test_bad_images_stop_or_are_left_out(root: Path, cache: Path) -> None:
     write_image(root / "a_2.exr", np.zeros((48, 64, 3), np.float32))
-    with pytest.raises(DataError, match="1 of 4 pictures: all black"):
+    with pytest.raises(DataError, match="1 of 4 images: all black"):
         open_data(folder_config(root), cache)
-    assert len(open_data(folder_config(root, skip_bad=True), cache).pictures) == 3
+    assert len(open_data(folder_config(root, skip_bad=True), cache).images) == 3
 
 
-def test_split_whose_pictures_are_all_bad(root: Path, cache: Path) -> None:
-    for item in list_pictures(root):
+def test_split_whose_images_are_all_bad(root: Path, cache: Path) -> None:
+    for item in list_images(root):
         if item.split == "val":
             write_image(root / item.file, np.zeros((48, 64, 3), np.float32))
-    with pytest.raises(DataError, match="no usable picture in the split val"):
+    with pytest.raises(DataError, match="no usable image in the split val"):
         open_data(folder_config(root, skip_bad=True), cache)
 
 
 def tiny_config() -> TinyConfig:
-    short = ShortRun(max_steps=1, batch_size=1, patch=32, bn_momentum=0.1, tone_patch=32, tone_perceptual=0.0)
-    return TinyConfig(**COMMON, name="tiny", short_run=short, tone=TONE)
+    return TinyConfig(**COMMON, name="tiny")
 
 
 def test_rendered_scenes_are_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +136,8 @@ def test_rendered_scenes_are_made_once(cache: Path, monkeypatch: pytest.MonkeyPa
         rendered.append((split, number))
         return np.random.default_rng(number).random((48, 64, 3), np.float32)
 
-    monkeypatch.setattr(scenes, "SPLIT_SIZES", sizes)
-    monkeypatch.setattr(scenes, "render_scene", render)
+    monkeypatch.setattr(tiny, "SPLIT_SIZES", sizes)
+    monkeypatch.setattr(tiny, "render_scene", render)
     config = tiny_config()
     index = open_data(config, cache)
     assert {split: len(index.split(split)) for split in sizes} == sizes
@@ -150,25 +149,25 @@ def test_rendered_scenes_are_made_once(cache: Path, monkeypatch: pytest.MonkeyPa
 def test_rendered_scenes_follow_the_renderers_code() -> None:
     source = Rendered()
     listed = source.listed()
-    assert len(listed) == sum(scenes.SPLIT_SIZES.values())
+    assert len(listed) == sum(tiny.SPLIT_SIZES.values())
     assert len({item.file for item in listed}) == len(listed)
     assert source.stamp(listed[0]) == Rendered().version
 
 
-def test_rendered_scenes_get_sdr_pictures_only_where_these_are_read(
+def test_rendered_scenes_get_sdr_images_only_where_these_are_read(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hdr = np.random.default_rng(4).lognormal(0, 2, (168, 176, 3)).astype(np.float32)
     made: list[str] = []
 
-    def make(picture: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[Any, dict[str, float]]:
-        np.testing.assert_array_equal(picture, hdr)
+    def make(image: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[Any, dict[str, float]]:
+        np.testing.assert_array_equal(image, hdr)
         made.append("")
         return np.rint(255 * hdr / (1 + hdr)).astype(np.uint8), {"one": 0.5, "two": 0.75}
 
-    monkeypatch.setattr(scenes, "SPLIT_SIZES", {"train": 2, "val": 1, "test": 1})
-    monkeypatch.setattr(scenes, "render_scene", lambda split, number: hdr)
-    monkeypatch.setattr(tone_pairs, "make_sdr", make)
+    monkeypatch.setattr(tiny, "SPLIT_SIZES", {"train": 2, "val": 1, "test": 1})
+    monkeypatch.setattr(tiny, "render_scene", lambda split, number: hdr)
+    monkeypatch.setattr(sources, "make_sdr", make)
     plain = open_data(tiny_config(), cache, STAGES["hal"].batch_keys)
     assert not made
     tones = open_data(tiny_config(), cache, STAGES["tmo_ft"].batch_keys)
@@ -176,9 +175,9 @@ def test_rendered_scenes_get_sdr_pictures_only_where_these_are_read(
     assert open_data(tiny_config(), cache, TONE_KEYS) == tones
     assert len(made) == 4
     assert tones.folder != plain.folder
-    for picture in tones.pictures:
-        assert isinstance(picture, TonePicture)
-        assert (picture.width, picture.height, picture.operator) == (176, 168, "two")
+    for image in tones.images:
+        assert isinstance(image, ToneImage)
+        assert (image.width, image.height, image.operator) == (176, 168, "two")
     rows = (tones.folder / "labels.csv").read_text().splitlines()
     assert rows[:2] == ["file,split,operator,tmqi,one,two", "train/0/landscape_00,train,two,0.75,0.5,0.75"]
 
@@ -192,8 +191,8 @@ def test_rendered_scenes_get_sdr_pictures_only_where_these_are_read(
 
 
 @pytest.mark.slow
-def test_the_rendered_scenes_get_their_sdr_pictures(cache: Path) -> None:
+def test_the_rendered_scenes_get_their_sdr_images(cache: Path) -> None:
     index = open_data(tiny_config(), cache, TONE_KEYS)
-    assert len(index.pictures) == sum(scenes.SPLIT_SIZES.values())
-    scores = [max(p.tmqi.values()) for p in index.pictures if isinstance(p, TonePicture)]
+    assert len(index.images) == sum(tiny.SPLIT_SIZES.values())
+    scores = [max(p.tmqi.values()) for p in index.images if isinstance(p, ToneImage)]
     assert min(scores) > 0.8

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from hdrlab.camera import load_response_curves
 from hdrlab.camera.sampling import exposure_list
-from hdrlab.config.stages import SYNTH_KEYS
+from hdrlab.config.registry import SYNTH_KEYS
+from hdrlab.datasets.hdr_synth import Camera, Floats, SynthTraining, SynthValidation, square_patch
 from hdrlab.datasets.index import Index, Source, build_index
-from hdrlab.datasets.resize import resize
 from hdrlab.datasets.splits import Listed
-from hdrlab.datasets.synth import Camera, Floats, SynthTraining, SynthValidation, square_patch
+from hdrlab.ops.resize import resize
 from hdrlab.ops.response import apply_response
 
 Sample = dict[str, Tensor]
@@ -27,7 +27,7 @@ SIDE = 64
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     from hdrlab.io import write_image
 
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     splits = {"train": 3, "val": 6, "test": 1}
     listed = [
         Listed(f"{split}{i}.exr", split, f"{split}{i}") for split, n in splits.items() for i in range(n)
@@ -78,15 +78,15 @@ def test_sample_keeps_the_contract_of_the_batch(index: Index, camera: Camera, no
     assert (there_and_back[:, 50:] - grid[50:]).abs().mean() < 0.01
 
 
-def test_without_noise_the_hdr_picture_is_the_exposed_patch(index: Index, camera: Camera) -> None:
+def test_without_noise_the_hdr_image_is_the_exposed_patch(index: Index, camera: Camera) -> None:
     dataset = training(index, camera, noise="none", patch=SIDE)
     for counter in range(6):
         patch, curve, exposure = dataset.choice(counter)
         sample = dataset[counter]
         assert torch.equal(sample["curve"], camera.curves[curve])
         assert torch.equal(sample["inv_curve"], camera.inverses[curve])
-        picture = index.load(index.split("train")[patch // 2])
-        square = square_patch(picture, SIDE, bool(patch % 2))
+        image = index.load(index.split("train")[patch // 2])
+        square = square_patch(image, SIDE, bool(patch % 2))
         brightness = float(sample["hdr"].mean()) / float(camera.exposures[exposure])
         assert brightness == pytest.approx(float(square.mean()), rel=0.4)  # a scaled crop of it
 
@@ -102,16 +102,16 @@ def test_authors_noise_and_none_differ(index: Index, camera: Camera) -> None:
 def test_positional_quality_follows_the_place_in_the_batch(
     index: Index, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hdrlab.datasets import synth
+    from hdrlab.datasets import hdr_synth
 
     asked: list[int] = []
-    original = synth.photograph
+    original = hdr_synth.photograph
 
     def noted(*arguments: Any) -> Sample:
         asked.append(arguments[-1])
         return original(*arguments)
 
-    monkeypatch.setattr(synth, "photograph", noted)
+    monkeypatch.setattr(hdr_synth, "photograph", noted)
     dataset = training(index, camera, positional_quality=True, batch_size=4)
     for counter in range(8):
         dataset[counter]
@@ -124,8 +124,8 @@ def test_positional_quality_follows_the_place_in_the_batch(
     assert len(set(asked)) > 7
 
 
-def test_pictures_too_small_for_the_patch(index: Index, camera: Camera) -> None:
-    with pytest.raises(ValueError, match="patches of 96 pixels do not fit pictures of short side 64"):
+def test_images_too_small_for_the_patch(index: Index, camera: Camera) -> None:
+    with pytest.raises(ValueError, match="patches of 96 pixels do not fit images of short side 64"):
         training(index, camera, patch=96)
 
 
@@ -134,12 +134,12 @@ def test_pictures_too_small_for_the_patch(index: Index, camera: Camera) -> None:
 
 @pytest.mark.parametrize("shape", [(64, 90, 3), (90, 64, 3), (64, 64, 3)])
 def test_square_patches_have_mean_one_half(shape: tuple[int, int, int]) -> None:
-    picture = np.random.default_rng(0).lognormal(3, 2, shape).astype(np.float32)
+    image = np.random.default_rng(0).lognormal(3, 2, shape).astype(np.float32)
     for second, corner in ((False, np.s_[:64, :64]), (True, np.s_[-64:, -64:])):
-        square = square_patch(picture, 64, second)
+        square = square_patch(image, 64, second)
         assert square.dtype == np.float32
         assert square.mean(dtype=np.float64) == pytest.approx(0.5, rel=1e-5)
-        part = picture[corner]
+        part = image[corner]
         np.testing.assert_allclose(square, part * 0.5 / (part.mean(dtype=np.float64) + 1e-6), rtol=1e-6)
 
 
@@ -211,7 +211,7 @@ def test_epoch_covers_the_index_space_once(index: Index) -> None:
 def test_index_space_of_the_paper_is_counted_not_laid_out(index: Index, camera: Camera) -> None:
     many = Camera(camera.curves, camera.inverses, exposure_list(600))
     dataset = training(index, many)
-    dataset.pictures = dataset.pictures * 168
+    dataset.images = dataset.images * 168
     assert len(dataset) == 2 * 504 * len(camera.curves) * 600 > 100_000_000
     assert len({dataset.choice(counter) for counter in range(500)}) == 500
 
@@ -283,10 +283,10 @@ def test_validation_is_fixed(index: Index, held_out: Camera) -> None:
     assert all(equal(other[number], first[number]) for number in reversed(range(len(other))))
 
 
-def test_validation_spreads_over_the_pictures(index: Index, held_out: Camera) -> None:
+def test_validation_spreads_over_the_images(index: Index, held_out: Camera) -> None:
     def chosen(num: int | None) -> list[str]:
         photographs = SynthValidation(index, held_out, "val", num=num)
-        return [photographs.picture(i).file.removesuffix(".exr") for i in range(len(photographs))]
+        return [photographs.image(i).file.removesuffix(".exr") for i in range(len(photographs))]
 
     everything = [f"val{i}" for i in range(6)]
     assert chosen(3) == ["val0", "val2", "val4"]
@@ -304,10 +304,12 @@ def test_validation_curves_are_not_the_training_ones(camera: Camera, held_out: C
 def test_validation_pairs_every_curve_with_every_exposure(
     index: Index, held_out: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hdrlab.datasets import synth
+    from hdrlab.datasets import hdr_synth
 
     pairs: list[tuple[int, float]] = []
-    monkeypatch.setattr(synth, "photograph", lambda *arguments: pairs.append((arguments[2], arguments[3])))
+    monkeypatch.setattr(
+        hdr_synth, "photograph", lambda *arguments: pairs.append((arguments[2], arguments[3]))
+    )
     photographs = SynthValidation(index, held_out, "val")
     photographs.patches = photographs.patches * 5
     for number in range(50):

@@ -14,16 +14,16 @@ from records import tone_example, tone_maps, write_records
 from tones import TONE, config, write_tone, write_tones
 from torch import Tensor
 
-from hdrlab.config.stages import STAGES, TONE_KEYS
-from hdrlab.datasets import pairs
-from hdrlab.datasets.index import Index, TonePicture
-from hdrlab.datasets.sets import training_set, validation_set
-from hdrlab.datasets.sources import make_data, open_data
-from hdrlab.datasets.splits import DataError, Listed
-from hdrlab.datasets.tone import WINDOWS, ToneTraining, ToneValidation, window_at
-from hdrlab.datasets.tone_pairs import make_tone
+from hdrlab.config.registry import STAGES, TONE_KEYS
+from hdrlab.datasets import pairing
+from hdrlab.datasets.build import make_data, open_data, training_set, validation_set
+from hdrlab.datasets.index import Index, ToneImage
+from hdrlab.datasets.sources import make_tone
+from hdrlab.datasets.splits import Listed
+from hdrlab.datasets.tmo_pairs import WINDOWS, ToneTraining, ToneValidation, window_at
+from hdrlab.errors import DataError
+from hdrlab.ops.encoding import Domain, encode_hdr, tone_limits
 from hdrlab.ops.pyramids import decompose
-from hdrlab.ops.tone_range import Domain, encode_hdr, tone_limits
 
 PATCH = 32
 LAYERS = ("high", "bottom", "sdr_high", "sdr_bottom", "labelled", "mask")
@@ -31,7 +31,7 @@ LAYERS = ("high", "bottom", "sdr_high", "sdr_bottom", "labelled", "mask")
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    """Four pairs of 50×75, smaller than some patches, and two pictures without SDR pictures."""
+    """Four pairs of 50×75, smaller than some patches, and two images without SDR images."""
     folder = tmp_path_factory.mktemp("tones")
     write_tones(folder / "pairs", "a", "b", "c", "d", height=50, width=75)
     for number, name in enumerate("xy"):
@@ -41,7 +41,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 def labelled_only(index: Index) -> Index:
-    return replace(index, pictures=tuple(p for p in index.pictures if getattr(p, "sdr", None)))
+    return replace(index, images=tuple(p for p in index.images if getattr(p, "sdr", None)))
 
 
 def hwc(values: Tensor) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_windows_are_those_of_the_authors_program(iqatm_goldens: Path) -> None:
     height, width = golden["img"].shape[:2]
     windows = [window_at(height, width, [draws.random() for _ in range(4)]) for _ in range(15)]
     ours = [(r.start, c.start, r.stop - r.start, c.stop - c.start) for r, c in windows]
-    for call in (0, 1):  # for the HDR picture and for the SDR picture
+    for call in (0, 1):  # for the HDR image and for the SDR image
         np.testing.assert_array_equal(golden["windows_isimg_top_left_h_w"][call::2, 1:], ours)
 
 
@@ -68,14 +68,14 @@ def test_training_samples_are_the_authors_records(
     iqatm_goldens: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden = np.load(iqatm_goldens / "e2e.npz")
-    (tmp_path / "pictures").mkdir()
-    monkeypatch.setattr(pairs, "LEAST_LIKENESS", -1)  # the two show different things
+    (tmp_path / "images").mkdir()
+    monkeypatch.setattr(pairing, "LEAST_LIKENESS", -1)  # the two show different things
     listed = Listed("t0", "train", "t0")
-    picture = make_tone(listed, "", tmp_path, golden["train_source_t0_hdr"], golden["train_source_t0_jpg"])
-    assert isinstance(picture, TonePicture)
-    training = ToneTraining(Index(tmp_path, {}, (picture,)), TONE, patch=PATCH, seed=0)
+    image = make_tone(listed, "", tmp_path, golden["train_source_t0_hdr"], golden["train_source_t0_jpg"])
+    assert isinstance(image, ToneImage)
+    training = ToneTraining(Index(tmp_path, {}, (image,)), TONE, patch=PATCH, seed=0)
     draws = random.Random(int(golden[f"train_random_seed_{kind}"]))
-    windows = [window_at(picture.height, picture.width, [draws.random() for _ in range(4)]) for _ in range(2)]
+    windows = [window_at(image.height, image.width, [draws.random() for _ in range(4)]) for _ in range(2)]
     windows.append((slice(None), slice(None)))
     ours = {"train": "encoded", "label": "sdr", "train1": "high", "train2": "bottom"}
     if kind == "dual":
@@ -94,10 +94,10 @@ def test_validation_samples_are_the_authors_test_records(
     iqatm_goldens: Path, scene: str, tmp_path: Path
 ) -> None:
     golden = np.load(iqatm_goldens / "e2e.npz")
-    (tmp_path / "pictures").mkdir()
-    picture = make_tone(Listed(scene, "val", scene), "", tmp_path, golden[f"hdr_{scene}"], labelled=False)
-    assert isinstance(picture, TonePicture)
-    sample = ToneValidation(Index(tmp_path, {}, (picture,)), TONE, "val")[0]
+    (tmp_path / "images").mkdir()
+    image = make_tone(Listed(scene, "val", scene), "", tmp_path, golden[f"hdr_{scene}"], labelled=False)
+    assert isinstance(image, ToneImage)
+    sample = ToneValidation(Index(tmp_path, {}, (image,)), TONE, "val")[0]
     for name, expected in (("high", f"rec_high_{scene}"), ("bottom", f"rec_bot_{scene}")):
         np.testing.assert_allclose(hwc(sample[name]), golden[expected], rtol=0, atol=2e-6)
     assert sample["labelled"].item() == 0
@@ -131,12 +131,12 @@ def test_a_window_is_encoded_by_the_limits_of_the_whole(index: Index, domain: Do
     index = labelled_only(index)
     training = ToneTraining(index, replace(TONE, domain=domain), patch=PATCH, seed=3)
     for counter in range(8):
-        picture, number = training.choice(counter)
-        assert isinstance(picture, TonePicture)
-        assert picture.sdr is not None
-        rows, columns = training.window(picture, number, counter)
-        hdr = torch.from_numpy(index.load(picture).copy()).movedim(-1, 0)[None]
-        sdr = torch.from_numpy(index.open_array(picture.sdr).copy()).movedim(-1, 0)[None].float()
+        image, number = training.choice(counter)
+        assert isinstance(image, ToneImage)
+        assert image.sdr is not None
+        rows, columns = training.window(image, number, counter)
+        hdr = torch.from_numpy(index.load(image).copy()).movedim(-1, 0)[None]
+        sdr = torch.from_numpy(index.open_array(image.sdr).copy()).movedim(-1, 0)[None].float()
         whole = {"encoded": encode_hdr(hdr, *tone_limits(hdr, domain), domain), "hdr": hdr}
         whole["sdr"] = (sdr - sdr.min()) / (sdr.max() - sdr.min())
         sample = training[counter]
@@ -149,33 +149,47 @@ def test_a_window_is_encoded_by_the_limits_of_the_whole(index: Index, domain: Do
                 torch.testing.assert_close(sample[layer], expected[0])
 
 
-def test_an_epoch_has_fifteen_windows_and_the_whole_of_each_picture(index: Index) -> None:
+def test_an_epoch_has_fifteen_windows_and_the_whole_of_each_image(index: Index) -> None:
     training = ToneTraining(index, TONE, patch=PATCH, seed=1)
-    assert len(training) == WINDOWS * len(training.pictures)
+    assert len(training) == WINDOWS * len(training.images)
     seen = [[training.choice(e * len(training) + i) for i in range(len(training))] for e in range(2)]
-    orders = [[(picture.file, number) for picture, number in epoch] for epoch in seen]
-    every = {(picture.file, number) for picture in training.pictures for number in range(WINDOWS)}
+    orders = [[(image.file, number) for image, number in epoch] for epoch in seen]
+    every = {(image.file, number) for image in training.images for number in range(WINDOWS)}
     assert set(orders[0]) == set(orders[1]) == every
     assert orders[0] != orders[1]
     windows = set()
-    for counter, (picture, number) in enumerate(seen[0]):
-        assert isinstance(picture, TonePicture)
-        rows, columns = training.window(picture, number, counter)
+    for counter, (image, number) in enumerate(seen[0]):
+        assert isinstance(image, ToneImage)
+        rows, columns = training.window(image, number, counter)
         assert (rows == columns == slice(None)) == (number == WINDOWS - 1)
         if number < WINDOWS - 1:
-            assert 0 <= rows.start < rows.stop <= picture.height
-            assert 0.1 * picture.height - 1 < rows.stop - rows.start <= 0.6 * picture.height
-            windows.add((picture.file, rows.start, rows.stop, columns.start, columns.stop))
-    assert len(windows) > 0.9 * 15 * len(training.pictures)
+            assert 0 <= rows.start < rows.stop <= image.height
+            assert 0.1 * image.height - 1 < rows.stop - rows.start <= 0.6 * image.height
+            windows.add((image.file, rows.start, rows.stop, columns.start, columns.stop))
+    assert len(windows) > 0.9 * 15 * len(training.images)
 
 
-def test_official_windows_of_small_pictures_are_the_whole(index: Index) -> None:
+def test_windows_can_be_nearly_the_whole(index: Index) -> None:
+    data = replace(config(index.folder), window_least=0.7, window_most=0.9)
+    training = training_set(data, index, None, keys=("encoded", "sdr"), patch=PATCH, batch_size=2, seed=0)
+    assert isinstance(training, ToneTraining)
+    for counter in range(200):
+        image, number = training.choice(counter)
+        assert isinstance(image, ToneImage)
+        rows, _ = training.window(image, number, counter)
+        if number < WINDOWS - 1:
+            assert 0.7 * image.height - 1 < rows.stop - rows.start <= 0.9 * image.height
+    (problem,) = replace(data, window_most=0.5).rules()
+    assert problem.startswith("data.window_most=0.5")
+
+
+def test_official_windows_of_small_images_are_the_whole(index: Index) -> None:
     index = labelled_only(index)
     small, fits = (ToneTraining(index, TONE, patch=p, seed=0, official=True) for p in (64, PATCH))
-    assert all(small.window(p, n, 5) == (slice(None), slice(None)) for p in small.pictures for n in range(16))
+    assert all(small.window(p, n, 5) == (slice(None), slice(None)) for p in small.images for n in range(16))
     ours = ToneTraining(index, TONE, patch=PATCH, seed=0)
-    picture = ours.pictures[0]
-    assert fits.window(picture, 3, 5) == ours.window(picture, 3, 5) != (slice(None), slice(None))
+    image = ours.images[0]
+    assert fits.window(image, 3, 5) == ours.window(image, 3, 5) != (slice(None), slice(None))
 
 
 def test_a_counter_draws_the_same_anywhere(index: Index) -> None:
@@ -186,9 +200,9 @@ def test_a_counter_draws_the_same_anywhere(index: Index) -> None:
             assert torch.equal(value, ahead[counter][name])
     other = ToneTraining(index, TONE, patch=PATCH, seed=8)
     assert not torch.equal(other[2]["encoded"], ahead[2]["encoded"])
-    picture = first.pictures[0]
-    assert isinstance(picture, TonePicture)
-    assert len({str(first.window(picture, 0, counter)) for counter in range(20)}) == 20
+    image = first.images[0]
+    assert isinstance(image, ToneImage)
+    assert len({str(first.window(image, 0, counter)) for counter in range(20)}) == 20
 
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if name.startswith("tmo_")])
@@ -228,13 +242,13 @@ def test_other_ways_of_seeing(index: Index) -> None:
 # ---------------------------------------------------------------------------------------- validation
 
 
-def test_validation_is_whole_pictures_in_a_fixed_order(index: Index) -> None:
+def test_validation_is_whole_images_in_a_fixed_order(index: Index) -> None:
     validation = ToneValidation(index, TONE, "val")
-    assert [validation.picture(n).split for n in range(len(validation))] == ["val"] * len(index.split("val"))
+    assert [validation.image(n).split for n in range(len(validation))] == ["val"] * len(index.split("val"))
     sample = validation[0]
     assert sample["encoded"].shape == (3, 48, 72)
     assert sample["bottom"].shape == (3, 6, 9)
-    hdr = index.load(validation.picture(0))[:48, :72]
+    hdr = index.load(validation.image(0))[:48, :72]
     np.testing.assert_array_equal(hwc(sample["hdr"]), hdr)
     x = sample["hdr"][None]
     assert torch.equal(sample["encoded"], encode_hdr(x, *tone_limits(x))[0])
@@ -242,17 +256,17 @@ def test_validation_is_whole_pictures_in_a_fixed_order(index: Index) -> None:
     assert len(ToneValidation(index, TONE, "train", num=2)) == 2
 
 
-def test_a_validation_crop_is_a_picture_of_its_own(index: Index) -> None:
+def test_a_validation_crop_is_an_image_of_its_own(index: Index) -> None:
     data = config(index.folder, val_crop=32)
     validation = validation_set(data, index, None, "val", TONE_KEYS, 1)
     sample = validation[0]
-    np.testing.assert_array_equal(hwc(sample["hdr"]), index.load(validation.picture(0))[9:41, 21:53])
+    np.testing.assert_array_equal(hwc(sample["hdr"]), index.load(validation.image(0))[9:41, 21:53])
     x = sample["hdr"][None]
     assert torch.equal(sample["encoded"], encode_hdr(x, *tone_limits(x))[0])
     with pytest.raises(DataError, match=r"data\.val_crop=64: larger than hdr/.\.hdr of the split val"):
         ToneValidation(index, TONE, "val", crop=64)
-    with pytest.raises(DataError, match="no picture in the split test"):
-        ToneValidation(replace(index, pictures=tuple(index.split("train"))), TONE, "test")
+    with pytest.raises(DataError, match="no image in the split test"):
+        ToneValidation(replace(index, images=tuple(index.split("train"))), TONE, "test")
 
 
 # ------------------------------------------------------------------------------------------- records
@@ -303,7 +317,7 @@ def test_ft_records_serve_every_stage(tmp_path: Path) -> None:
     linear = ToneTraining(index, replace(TONE, domain="linear"), patch=32, seed=0)[0]
     assert torch.equal(linear["hdr"], linear["encoded"])
     with pytest.raises(
-        DataError, match=r"data\.tone\.domain=log: record files hold values encoded by a power"
+        DataError, match=r"stage\.tone\.domain=log: record files hold values encoded by a power"
     ):
         ToneTraining(index, replace(TONE, domain="log"), patch=32, seed=0)[0]
 
@@ -312,4 +326,4 @@ def test_of_both_records_each_stage_takes_its_own(tmp_path: Path) -> None:
     index = records(tmp_path / "records", "dual", "ft")
     for stage, file in (("tmo_bottom", "dual"), ("tmo_high", "dual"), ("tmo_ft", "ft")):
         training = ToneTraining(index, TONE, patch=32, seed=0, keys=STAGES[stage].batch_keys)
-        assert {picture.file for picture in training.pictures} == {f"{file}_.tfrecord#train"}
+        assert {image.file for image in training.images} == {f"{file}_.tfrecord#train"}

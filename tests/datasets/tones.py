@@ -1,4 +1,4 @@
-"""HDR pictures with SDR pictures on disk, for tests."""
+"""HDR images with SDR images on disk, for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from conftest import scene
 
-from hdrlab.config.schema import TmoPairsConfig, ToneConfig
+from hdrlab.config.schema.data import TmoPairsConfig
+from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.io import write_image
 
 TONE = ToneConfig(
@@ -21,14 +22,13 @@ def config(root: Path, **changes: Any) -> TmoPairsConfig:
     said = TmoPairsConfig(
         name="tmo_pairs",
         val_crop=None,
-        val_pictures=4,
+        val_images=4,
         workers=0,
         root=str(root),
         manifest=None,
         make_sdr=False,
         unlabelled=None,
         skip_bad=False,
-        tone=TONE,
     )
     return replace(said, **changes)
 
@@ -39,8 +39,8 @@ def shown(hdr: np.ndarray) -> np.ndarray:
 
 
 def write_tone(root: Path, hdr: str, sdr: str | None, seed: int, height: int = 48, width: int = 64) -> None:
-    picture = scene(seed, height, width)
-    for file, values in ((hdr, picture), (sdr, shown(picture))):
+    image = scene(seed, height, width)
+    for file, values in ((hdr, image), (sdr, shown(image))):
         if file is not None:
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             write_image(root / file, values)

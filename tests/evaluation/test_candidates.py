@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hdrlab.comparison.candidates import HELD, sort_candidates
-from hdrlab.comparison.contest import ComparisonError
-from hdrlab.config.stages import STAGES
-from hdrlab.net_files import save_net
+from hdrlab.config.registry import STAGES
+from hdrlab.errors import CheckpointError, EvaluationError
+from hdrlab.evaluation.candidates import HELD, sort_candidates
 from hdrlab.nets import SYSTEMS, build_net
-from hdrlab.training.checkpoints import CheckpointError
+from hdrlab.weights.net_file import save_net
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +44,12 @@ def test_files_together_are_one_method_and_systems_one_each(folder: Path) -> Non
 
 
 def test_both_systems_at_once_are_refused(folder: Path) -> None:
-    with pytest.raises(ComparisonError, match=r"IQATM tone-maps and .*SingleHDR reconstructs"):
+    with pytest.raises(EvaluationError, match=r"IQATM tone-maps and .*SingleHDR reconstructs"):
         sort_candidates([str(folder / "SingleHDR"), str(folder / "IQATM")])
 
 
 def test_what_holds_no_nets_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ComparisonError, match="holds no nets"):
+    with pytest.raises(EvaluationError, match="holds no nets"):
         sort_candidates([str(tmp_path)])
     text = tmp_path / "text.ckpt"
     text.write_text("no checkpoint")

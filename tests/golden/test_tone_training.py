@@ -11,9 +11,10 @@ from iqatm import NET_SCOPES, vgg16_of_the_reference
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.stages.base import Batch, Frozen, Stage
+from hdrlab.stages.base import Batch, Stage
+from hdrlab.stages.frozen import Frozen
 from hdrlab.train import COMMAND
-from hdrlab.training import runtime
+from hdrlab.training import build as training_build
 from hdrlab.weights import load_variables
 
 pytestmark = pytest.mark.golden
@@ -39,13 +40,13 @@ def load(path: Path) -> Arrays:
         return dict(arrays)
 
 
-def picture(array: NDArray[np.float32]) -> Tensor:
+def image(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(array).permute(0, 3, 1, 2).double()
 
 
 def official(kind: str, variables: Arrays) -> Stage:
     words = [f"stage={STAGES[kind]}", "preset=official", "stage.adam_epsilon=tf", "stage.gamut=nikon_d2x"]
-    stage = runtime.build_stage(COMMAND.compose([*words, "stage.loss.perceptual=0"]))
+    stage = training_build.build_stage(COMMAND.compose([*words, "stage.loss.perceptual=0"]))
     for name in NET_SCOPES:
         if hasattr(stage, name):
             load_variables(getattr(stage, name), variables)
@@ -76,7 +77,7 @@ SLOW = (pytest.mark.slow, pytest.mark.timeout(1200))  # VGG-16 in double precisi
 def test_terms_gradients_and_steps_match_the_reference(iqatm_goldens: Path, kind: str) -> None:
     golden, variables = load(iqatm_goldens / f"train_{kind}.npz"), load(iqatm_goldens / "weights.npz")
     stage = official(kind, variables)
-    batch: Batch = {key: picture(golden[f"{kind}_{theirs}"]) for key, theirs in INPUTS[kind].items()}
+    batch: Batch = {key: image(golden[f"{kind}_{theirs}"]) for key, theirs in INPUTS[kind].items()}
     batch = {**batch, "labelled": torch.ones(2, 1, 1, 1), "mask": torch.ones(2, 1, 1, 1)}
     optimiser = stage.configure_optimizers()
     for group in optimiser.param_groups:

@@ -23,7 +23,7 @@ from hdrlab.nets import Net, build_net
 from hdrlab.nets.vgg16 import VGG16, VGG16Features, preprocessing_tensors
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response import apply_response
-from hdrlab.optim import TensorFlowAdam
+from hdrlab.stages.optimizers import TensorFlowAdam
 from hdrlab.weights import load_variables
 
 pytestmark = pytest.mark.golden
@@ -59,7 +59,7 @@ def stored_variables(path: Path) -> dict[str, NDArray[np.float32]]:
     return {name.removeprefix("w:"): array for name, array in load(path).items() if name.startswith("w:")}
 
 
-def picture(array: NDArray[np.float32]) -> Tensor:
+def image(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(array).permute(0, 3, 1, 2).double()
 
 
@@ -116,7 +116,7 @@ def check(golden: Arrays, losses: list[float], norms: Mapping[str, float]) -> No
 def test_dequantization_training(goldens: Path) -> None:
     golden, variables = load(goldens / "train_deq.npz"), stored_variables(goldens / "deq_forward.npz")
     net = official("dequantization", variables)
-    jpeg, ldr = picture(golden["jpeg"]), picture(golden["ldr"])
+    jpeg, ldr = image(golden["jpeg"]), image(golden["ldr"])
     names = names_of_parameters(net, variables)
     losses, norms = train(net, lambda: l2_loss(net(jpeg).clamp(0, 1), ldr), names, num_steps=3)
     check(golden, losses, norms)
@@ -135,7 +135,7 @@ def test_dequantization_training(goldens: Path) -> None:
 def test_linearization_training(goldens: Path, shared: Path) -> None:
     golden, variables = load(goldens / "train_lin.npz"), stored_variables(goldens / "lin_forward.npz")
     net = official("linearization", variables, basis=shared / "crf" / "invemor.txt")
-    ldr, lin = picture(golden["ldr"]), picture(golden["clipped_hdr"])
+    ldr, lin = image(golden["ldr"]), image(golden["clipped_hdr"])
     inv_curve, mask = torch.from_numpy(golden["invcrf"]).double(), torch.ones(2, 1, 1, 1)
 
     def loss() -> Tensor:
@@ -145,12 +145,13 @@ def test_linearization_training(goldens: Path, shared: Path) -> None:
     check(golden, *train(net, loss, names_of_parameters(net, variables)))
 
 
+@pytest.mark.slow
 def test_hallucination_training(goldens: Path) -> None:
     golden, forward = load(goldens / "train_hal.npz"), load(goldens / "hal_forward.npz")
     shapes = json.loads(str(forward["var_list_json"]))
     variables = {name: draw(goldens, name, tuple(shape)) for name, shape in shapes}
     net = official("hallucination", variables)
-    x_lin, hdr_t = picture(golden["clipped_hdr"]), picture(golden["hdr_t"])
+    x_lin, hdr_t = image(golden["clipped_hdr"]), image(golden["hdr_t"])
     features = vgg16_of_the_reference(goldens)
     alpha, mask = highlight_mask(x_lin), torch.ones(2, 1, 1, 1)
 
@@ -164,8 +165,8 @@ def test_hallucination_training(goldens: Path) -> None:
 
 def test_hallucination_loss_and_its_gradient(goldens: Path) -> None:
     golden = load(goldens / "loss_hal.npz")
-    x_lin, hdr_t = picture(golden["clipped_hdr"]), picture(golden["hdr_t"])
-    residual = picture(golden["y_predict_relu"]).requires_grad_()
+    x_lin, hdr_t = image(golden["clipped_hdr"]), image(golden["hdr_t"])
+    residual = image(golden["y_predict_relu"]).requires_grad_()
     mask = torch.from_numpy(golden["loss_mask"])
     hdr = x_lin + highlight_mask(x_lin) * residual
     features = vgg16_of_the_reference(goldens)
@@ -177,7 +178,7 @@ def test_hallucination_loss_and_its_gradient(goldens: Path) -> None:
     loss = loss + 0.1 * total_variation_loss(hdr, mask)
     assert loss.item() == pytest.approx(golden["total"].item(), rel=1e-6)
     (gradient,) = torch.autograd.grad(loss, residual)
-    expected_gradient = picture(golden["grad_ypred"])
+    expected_gradient = image(golden["grad_ypred"])
     torch.testing.assert_close(
         gradient, expected_gradient, rtol=0, atol=1e-4 * float(expected_gradient.abs().max())
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from training import TONE_STAGES, Lab
 
-from hdrlab.config.stages import STAGES
+from hdrlab.config.registry import STAGES
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -24,7 +24,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def plan_of(program: Any, lab: Lab, tmp_path: Path) -> Callable[..., Any]:
-    """Makes plans of seconds on the pictures made from formulas."""
+    """Makes plans of seconds on the images made from formulas."""
 
     def made(device: str, **more: Any) -> Any:
         return program.Plan(

@@ -1,4 +1,4 @@
-"""Small pictures that the reader and writer tests share."""
+"""Small images that the reader and writer tests share."""
 
 from __future__ import annotations
 

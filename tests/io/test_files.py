@@ -2,18 +2,37 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hdrlab.io import HDR_SUFFIXES, LDR_SUFFIXES, Image, ImageError, probe_image, read_image, write_image
+from hdrlab.errors import ImageError
+from hdrlab.io import HDR_SUFFIXES, LDR_SUFFIXES, Image, probe_image, read_image, write_image
+from hdrlab.io.heif import write_pq_avif
+from hdrlab.io.jpegxl import write_jpegxl
+from hdrlab.io.ultrahdr import rewrite_ultrahdr, write_ultrahdr
 
 LINEAR = (".exr", ".hdr", ".pfm", ".tif")
 DISPLAY = (".png", ".jpg", ".tif")
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".hdr", ".pfm", ".tif", ".png", ".jpg"])
+def test_names_that_are_no_utf8(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xe9j\xe0")
+    folder.mkdir()
+    path = folder / os.fsdecode(b"caf\xe9" + suffix.encode())
+    pixels = np.full((3, 4, 3), 128, np.uint16 if suffix == ".png" else np.uint8)
+    pixels = pixels if suffix in (".png", ".jpg") else pixels.astype(np.float32)
+    write_image(path, pixels)
+    np.testing.assert_allclose(read_image(path).pixels, pixels, atol=1)
+    assert probe_image(path).width == 4
+    assert len(list(folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("suffix", LINEAR)
@@ -56,7 +75,7 @@ def test_an_empty_file_and_an_unknown_one_are_told_apart(tmp_path: Path) -> None
     with pytest.raises(ImageError, match="is empty"):
         read_image(path)
     path.write_text("hello")
-    with pytest.raises(ImageError, match="is not a Radiance, OpenEXR, PFM, TIFF, PNG or JPEG file"):
+    with pytest.raises(ImageError, match=r"is not a Radiance, .* HEIC, AVIF or JPEG XL file"):
         read_image(path)
 
 
@@ -90,7 +109,7 @@ def test_values_that_are_not_finite(
     np.testing.assert_array_equal(image.pixels, expected)
 
 
-def test_a_picture_without_any_finite_value_becomes_black(tmp_path: Path) -> None:
+def test_an_image_without_any_finite_value_becomes_black(tmp_path: Path) -> None:
     write_image(tmp_path / "x.exr", np.full((2, 2, 3), np.inf, np.float32))
     np.testing.assert_array_equal(read_image(tmp_path / "x.exr", sanitize=True).pixels, 0)
 
@@ -142,7 +161,7 @@ def test_a_missing_folder_is_named(tmp_path: Path, hdr: np.ndarray, photo: np.nd
 
 
 @pytest.mark.parametrize("suffix", LINEAR + DISPLAY)
-def test_the_same_picture_gives_the_same_file(
+def test_the_same_image_gives_the_same_file(
     tmp_path: Path, hdr: np.ndarray, photo: np.ndarray, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = []
@@ -235,3 +254,54 @@ def test_reading_after_a_fork(tmp_path: Path) -> None:
             pytest.fail("reading hangs in a forked process")
         time.sleep(0.02)
     assert status[1] == 0
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".hdr", ".pfm", ".tif", ".png", ".jpg"])
+def test_a_disk_that_fills_up_is_named(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(1).uniform(0, 1, (120, 160, 3))
+    pixels = (noise * 255).astype(np.uint8) if suffix in (".png", ".jpg") else noise.astype(np.float32)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(ImageError, match=r"cannot be written: (File too large|No space left on device)$"):
+            write_image(tmp_path / f"x{suffix}", pixels)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["avif", "jxl", "ultrahdr", "handed on"])
+def test_a_disk_that_fills_up_is_named_by_writers_of_their_own(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("imagecodecs")
+    light = np.random.default_rng(1).uniform(0, 900, (160, 200, 3)).astype(np.float32)
+    shown = (light / 900 * 255).astype(np.uint8)
+    write_ultrahdr(tmp_path / "source.jpg", light, shown)
+    path = tmp_path / "x"
+    writers: dict[str, Callable[[], object]] = {
+        "avif": lambda: write_pq_avif(path, light),
+        "jxl": lambda: write_jpegxl(path, light),
+        "ultrahdr": lambda: write_ultrahdr(path, light, shown),
+        "handed on": lambda: rewrite_ultrahdr(path, tmp_path / "source.jpg"),
+    }
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(ImageError, match=r"cannot be written: (File too large|No space left on device)$"):
+            writers[kind]()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.name for one in tmp_path.iterdir()] == ["source.jpg"]
+
+
+def test_a_build_without_a_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import OpenImageIO as oiio
+
+    class Output:
+        @staticmethod
+        def create(name: str) -> None:
+            return None
+
+    monkeypatch.setattr(oiio, "ImageOutput", Output)
+    with pytest.raises(ImageError, match="this build of OpenImageIO has no jpegxl"):
+        write_jpegxl(tmp_path / "x.jxl", np.ones((4, 4, 3), np.float32))
+    assert not list(tmp_path.iterdir())

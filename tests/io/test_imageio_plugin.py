@@ -11,6 +11,7 @@ import hdrlab.io as hio
 from hdrlab.io.imageio_plugin import register
 
 SUFFIXES = (".exr", ".hdr", ".pfm")
+register()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -51,7 +52,7 @@ def test_other_formats_are_left_alone(tmp_path: Path, photo: np.ndarray, suffix:
     assert imageio.imread(path).dtype == np.uint8
 
 
-def test_a_display_picture_with_a_linear_suffix_goes_to_another_plugin(
+def test_a_display_image_with_a_linear_suffix_goes_to_another_plugin(
     tmp_path: Path, photo: np.ndarray
 ) -> None:
     hio.write_image(tmp_path / "x.png", photo)

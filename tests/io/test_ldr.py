@@ -11,14 +11,16 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from hdrlab.io import ImageError, probe_image, read_image, write_image
+from hdrlab.errors import ImageError
+from hdrlab.io import probe_image, read_image, write_image
+from hdrlab.ops.colour import srgb_decode
 
 EXIF_ORIENTATION = 0x0112
 
 
 def as_pillow_reads(path: Path) -> np.ndarray:
-    with PillowImage.open(path) as picture:
-        return np.array(picture.convert("RGB"))
+    with PillowImage.open(path) as image:
+        return np.array(image.convert("RGB"))
 
 
 def gamma_profile(gamma: float, swap_red_and_green: bool = False) -> bytes:
@@ -65,11 +67,11 @@ def gamma_profile(gamma: float, swap_red_and_green: bool = False) -> bytes:
 def test_eight_bit_modes_become_rgb(tmp_path: Path, photo: np.ndarray, mode: str, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     PillowImage.fromarray(photo).convert(mode).save(path)
-    image = read_image(path)
-    assert (image.domain, image.dtype, image.shape) == ("display", np.uint8, (24, 40, 3))
-    assert image.format == {".png": "png", ".jpg": "jpeg"}[suffix]
-    np.testing.assert_array_equal(image.pixels, as_pillow_reads(path))
-    assert ("alpha" in image.metadata) == ("A" in mode)
+    loaded = read_image(path)
+    assert (loaded.domain, loaded.dtype, loaded.shape) == ("display", np.uint8, (24, 40, 3))
+    assert loaded.format == {".png": "png", ".jpg": "jpeg"}[suffix]
+    np.testing.assert_array_equal(loaded.pixels, as_pillow_reads(path))
+    assert ("alpha" in loaded.metadata) == ("A" in mode)
 
 
 def test_alpha_does_not_touch_the_colours(tmp_path: Path, photo: np.ndarray) -> None:
@@ -96,10 +98,25 @@ def test_sixteen_bit_png_keeps_its_bits(tmp_path: Path, photo: np.ndarray, kind:
         data += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     path = tmp_path / "x.png"
     path.write_bytes(data)
-    image = read_image(path)
-    assert image.dtype == np.uint16
-    np.testing.assert_array_equal(image.pixels, np.broadcast_to(pixels, (24, 40, 3)))
-    assert ("alpha" in image.metadata) == (kind >= 4)
+    loaded = read_image(path)
+    assert loaded.dtype == np.uint16
+    np.testing.assert_array_equal(loaded.pixels, np.broadcast_to(pixels, (24, 40, 3)))
+    assert ("alpha" in loaded.metadata) == (kind >= 4)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_exif_behind_the_pixels_of_a_png_counts(tmp_path: Path, photo: np.ndarray, dtype: str) -> None:
+    path = tmp_path / "x.png"
+    write_image(path, np.rot90(photo).astype(dtype))
+    assert b"eXIf" not in path.read_bytes()
+    exif = PillowImage.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    content = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    data = path.read_bytes()
+    path.write_bytes(data[:-12] + chunk + data[-12:])
+    np.testing.assert_array_equal(read_image(path).pixels, photo)
+    assert probe_image(path).height == photo.shape[0]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
@@ -113,12 +130,12 @@ def test_exif_orientation_is_applied(
     PillowImage.fromarray(photo).save(path, exif=exif)
     from PIL import ImageOps
 
-    with PillowImage.open(path) as picture:
-        expected = np.array(ImageOps.exif_transpose(picture))
-    image = read_image(path)
-    np.testing.assert_array_equal(image.pixels, expected)
-    assert image.metadata["orientation"] == orientation
-    assert image.pixels.flags.c_contiguous
+    with PillowImage.open(path) as image:
+        expected = np.array(ImageOps.exif_transpose(image))
+    loaded = read_image(path)
+    np.testing.assert_array_equal(loaded.pixels, expected)
+    assert loaded.metadata["orientation"] == orientation
+    assert loaded.pixels.flags.c_contiguous
     info = probe_image(path)
     assert (info.height, info.width, info.domain) == (*expected.shape[:2], "display")
 
@@ -133,11 +150,11 @@ def test_a_foreign_profile_is_converted_to_srgb(tmp_path: Path, photo: np.ndarra
     for suffix in (".png", ".tif"):
         path = tmp_path / f"x{suffix}"
         PillowImage.fromarray(photo).save(path, icc_profile=gamma_profile(1.0))
-        image = read_image(path)
+        loaded = read_image(path)
         linear = photo / 255.0
         expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
-        assert np.abs(image.pixels - expected).max() < 3
-        assert image.metadata["icc_profile"] == "Test gamma, converted to sRGB"
+        assert np.abs(loaded.pixels - expected).max() < 3
+        assert loaded.metadata["colour"] == "Test gamma (ICC profile)"
         swapped = gamma_profile(2.2, swap_red_and_green=True)
         PillowImage.fromarray(photo).save(path, icc_profile=swapped)
         assert np.abs(read_image(path).pixels[..., [1, 0, 2]].astype(int) - photo).max() < 12
@@ -146,36 +163,37 @@ def test_a_foreign_profile_is_converted_to_srgb(tmp_path: Path, photo: np.ndarra
 def test_an_srgb_profile_leaves_the_pixels_alone(tmp_path: Path, photo: np.ndarray) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     PillowImage.fromarray(photo).save(tmp_path / "x.png", icc_profile=profile)
-    image = read_image(tmp_path / "x.png")
-    np.testing.assert_array_equal(image.pixels, photo)
-    assert image.metadata["icc_profile"] == "sRGB built-in"
+    loaded = read_image(tmp_path / "x.png")
+    np.testing.assert_array_equal(loaded.pixels, photo)
+    assert loaded.metadata["colour"] == "sRGB built-in (ICC profile)"
 
 
 @pytest.mark.parametrize("profile", [b"rubbish", gamma_profile(1.0)[:200]])
 def test_an_unusable_profile_is_ignored_and_noted(tmp_path: Path, photo: np.ndarray, profile: bytes) -> None:
     PillowImage.fromarray(photo).save(tmp_path / "x.png", icc_profile=profile)
-    image = read_image(tmp_path / "x.png")
-    np.testing.assert_array_equal(image.pixels, photo)
-    assert image.metadata["icc_profile"].startswith("unusable")
+    loaded = read_image(tmp_path / "x.png")
+    np.testing.assert_array_equal(loaded.pixels, photo)
+    assert loaded.notes == ("holds a damaged profile, which was not applied",)
 
 
-def test_a_grey_jpeg_with_an_rgb_profile_is_read(tmp_path: Path, photo: np.ndarray) -> None:
+def test_a_grey_jpeg_takes_the_curve_of_an_rgb_profile(tmp_path: Path, photo: np.ndarray) -> None:
     path = tmp_path / "x.jpg"
-    PillowImage.fromarray(photo[..., 0]).save(path, icc_profile=gamma_profile(2.2))
-    assert read_image(path).metadata["icc_profile"].startswith("unusable")
+    PillowImage.fromarray(photo[..., 0]).save(path, icc_profile=gamma_profile(1.0), quality=100)
+    light = read_image(path).pixels / 255
+    assert np.abs(srgb_decode(light) - photo[..., :1] / 255).max() < 0.02
 
 
-def test_an_ultra_hdr_jpeg_gives_its_base_picture(tmp_path: Path, photo: np.ndarray) -> None:
+def test_an_ultra_hdr_jpeg_gives_its_base_image(tmp_path: Path, photo: np.ndarray) -> None:
     base, gain = BytesIO(), BytesIO()
     xmp = b'<x:xmpmeta><rdf:Description hdrgm:Version="1.0"/></x:xmpmeta>'
     PillowImage.fromarray(photo).save(base, "JPEG", quality=95, xmp=xmp)
     PillowImage.fromarray(photo[::2, ::2, 0]).save(gain, "JPEG")
     path = tmp_path / "x.jpg"
     path.write_bytes(base.getvalue() + gain.getvalue())
-    image = read_image(path)
-    assert (image.dtype, image.shape, image.format) == (np.uint8, (24, 40, 3), "jpeg")
-    assert "base picture" in image.metadata["gain_map"]
-    np.testing.assert_array_equal(image.pixels, as_pillow_reads(path))
+    loaded = read_image(path)
+    assert (loaded.dtype, loaded.shape, loaded.format) == (np.uint8, (24, 40, 3), "jpeg")
+    assert "base image" in loaded.metadata["gain_map"]
+    np.testing.assert_array_equal(loaded.pixels, as_pillow_reads(path))
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [(".jpg", np.uint8), (".png", np.uint8), (".png", np.uint16)])
@@ -211,13 +229,13 @@ def test_a_jpeg_that_declares_more_than_it_can_hold_is_refused(tmp_path: Path, p
         read_image(path)
 
 
-def test_a_flat_picture_is_not_taken_for_a_truncated_one(tmp_path: Path) -> None:
+def test_a_flat_image_is_not_taken_for_a_truncated_one(tmp_path: Path) -> None:
     for name in ("x.jpg", "x.png"):
         write_image(tmp_path / name, np.full((2000, 2000, 1), 255, np.uint8), quality=1)
         assert read_image(tmp_path / name).pixels.min() == 255
 
 
-def test_a_picture_above_pillows_own_limit_is_read(
+def test_an_image_above_pillows_own_limit_is_read(
     tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image(tmp_path / "x.png", photo)
@@ -230,9 +248,9 @@ def test_a_picture_above_pillows_own_limit_is_read(
 def test_png_returns_every_bit(tmp_path: Path, dtype: Any, channels: int) -> None:
     pixels = np.random.default_rng(1).integers(0, np.iinfo(dtype).max + 1, (9, 11, channels)).astype(dtype)
     write_image(tmp_path / "x.png", pixels, metadata={"scene": "a"})
-    image = read_image(tmp_path / "x.png")
-    np.testing.assert_array_equal(image.pixels, np.broadcast_to(pixels, (9, 11, 3)))
-    assert image.metadata["Description"] == '{"scene": "a"}'
+    loaded = read_image(tmp_path / "x.png")
+    np.testing.assert_array_equal(loaded.pixels, np.broadcast_to(pixels, (9, 11, 3)))
+    assert loaded.metadata["Description"] == '{"scene": "a"}'
 
 
 def test_jpeg_quality_and_comment(tmp_path: Path, photo: np.ndarray) -> None:
@@ -240,10 +258,10 @@ def test_jpeg_quality_and_comment(tmp_path: Path, photo: np.ndarray) -> None:
     for quality in (10, 95):
         write_image(tmp_path / "x.jpg", photo, quality=quality, metadata={"scene": "a"})
         sizes.append((tmp_path / "x.jpg").stat().st_size)
-    image = read_image(tmp_path / "x.jpg")
+    loaded = read_image(tmp_path / "x.jpg")
     assert sizes[0] < sizes[1]
-    assert image.metadata["comment"] == '{"scene": "a"}'
-    assert np.abs(image.pixels.astype(int) - photo).mean() < 3
+    assert loaded.metadata["comment"] == '{"scene": "a"}'
+    assert np.abs(loaded.pixels.astype(int) - photo).mean() < 3
     with pytest.raises(ImageError, match="quality 0"):
         write_image(tmp_path / "x.jpg", photo, quality=0)
     with pytest.raises(ImageError, match="uint8, not uint16"):

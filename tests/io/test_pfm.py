@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hdrlab.io import ImageError, probe_image, read_image, write_image
+from hdrlab.errors import ImageError
+from hdrlab.io import probe_image, read_image, write_image
 
 
 @pytest.mark.parametrize(("order", "scale"), [("<f4", b"-1.0"), (">f4", b"1.0")])

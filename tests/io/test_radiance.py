@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hdrlab.io import ImageError, probe_image, read_image, write_image
+from hdrlab.errors import ImageError
+from hdrlab.io import probe_image, read_image, write_image
+from hdrlab.ops.colour_spaces import REC2020, SPACES, Primaries, conversion, convert
 
 GREY = bytes((128, 128, 128, 129))  # 128 · 2^(129 − 136) = 1.0
 HEADER = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n"
 
 
 def save(folder: Path, data: bytes, resolution: bytes = b"-Y 1 +X 2", header: bytes = HEADER) -> Path:
-    path = folder / "picture.hdr"
+    path = folder / "image.hdr"
     path.write_bytes(header + b"\n" + resolution + b"\n" + data)
     return path
 
@@ -87,6 +89,65 @@ def test_xyze_white_becomes_equal_rgb(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.pixels[0, 0], 1.0, atol=0.02)
 
 
+@pytest.mark.parametrize(
+    "primaries",
+    [
+        REC2020,
+        Primaries((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001), (0.3457, 0.3585)),
+        Primaries((0.640, 0.330), (0.290, 0.600), (0.150, 0.060), (0.333, 0.333)),  # Radiance's own
+    ],
+)
+def test_primaries_are_applied(tmp_path: Path, primaries: Primaries) -> None:
+    light = np.array([[[0.5, 0.4, 0.3], [0.2, 0.9, 0.4], [1.0, 1.0, 1.0]]])
+    wide = convert(light, np.linalg.inv(conversion(primaries)))
+    pixels = np.concatenate([np.rint(wide * 128), np.full((1, 3, 1), 129)], axis=2).astype(np.uint8)
+    line = "PRIMARIES=" + " ".join(f"{value:.4f}" for value in primaries)
+    path = save(tmp_path, pixels.tobytes(), b"-Y 1 +X 3", HEADER + line.encode() + b"\n")
+    np.testing.assert_allclose(read_image(path).pixels, light, atol=0.02)
+
+
+def test_corrections_of_colour_count_before_the_primaries(tmp_path: Path) -> None:
+    header = HEADER + b"COLORCORR=1 2 1\nPRIMARIES=0.708 0.292 0.170 0.797 0.131 0.046 0.3127 0.3290\n"
+    path = save(tmp_path, bytes((100, 200, 100, 129)) * 2, header=header)
+    np.testing.assert_allclose(read_image(path).pixels, 100 / 128, rtol=1e-3)
+
+
+def test_primaries_that_make_no_space_are_named(tmp_path: Path) -> None:
+    for value, reason in (("1 2 3", "which is not 8 numbers"), ("0.3 " * 8, "cannot be used")):
+        with pytest.raises(ImageError, match=reason):
+            read_image(save(tmp_path, GREY * 2, header=HEADER + f"PRIMARIES={value}\n".encode()))
+
+
+@pytest.mark.parametrize("blank", [b"\t", b" ", b"\t\t"])
+def test_variables_of_images_that_went_into_it_are_passed_over(tmp_path: Path, blank: bytes) -> None:
+    history = (b"EXPOSURE=4", b"FORMAT=32-bit_rle_xyze", b"COLORCORR=2 2 2", b"PRIMARIES=0 0 0 0 0 0 0 0")
+    lines = b"".join(blank + line + b"\n" for line in history)
+    header = b"#?RADIANCE\nleft.hdr:\n" + lines + b"EXPOSURE=2\nFORMAT=32-bit_rle_rgbe\n" + lines
+    image = read_image(save(tmp_path, GREY * 2, header=header))
+    np.testing.assert_array_equal(image.pixels, 0.5)
+
+
+def test_the_format_comes_last_before_the_blank_line(tmp_path: Path, hdr: np.ndarray) -> None:
+    for options in ({}, {"metadata": {"scale": "relative", "note": "a=b"}}, {"colorspace": "p3"}):
+        write_image(tmp_path / "x.hdr", hdr, **options)
+        header = (tmp_path / "x.hdr").read_bytes().partition(b"\n\n")[0].splitlines()
+        assert header[0] == b"#?RADIANCE"
+        assert header[-1] == b"FORMAT=32-bit_rle_rgbe"
+        (primaries,) = (line for line in header if line.startswith(b"PRIMARIES="))
+        named = [float(value) for value in primaries.partition(b"=")[2].split()]
+        np.testing.assert_allclose(named, tuple(SPACES[options.get("colorspace", "rec709")]), atol=1e-5)
+
+
+@pytest.mark.parametrize("resolution", [b"-Y 1 +X 200000000", b"-Y 10000 +X 20000"])
+def test_runs_cannot_declare_more_than_an_image_holds(tmp_path: Path, resolution: bytes) -> None:
+    run = b"".join(bytes((1, 1, 1, digit)) for digit in (255, 255, 255, 11))
+    path = save(tmp_path, (GREY + run) * 20, resolution)
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="truncated or no image"):
+        read_image(path)
+    assert time.monotonic() - start < 1
+
+
 @pytest.mark.parametrize("resolution", [b"-Y 1 +X 2", b"-Y 1 +X 2\r"])
 def test_carriage_returns_and_comments_in_the_header(tmp_path: Path, resolution: bytes) -> None:
     header = b"#?RGBE\r\n# by hand\r\nFORMAT=32-bit_rle_rgbe\r\nEXPOSURE=2\r\n\r"
@@ -106,7 +167,7 @@ def test_carriage_returns_and_comments_in_the_header(tmp_path: Path, resolution:
         (HEADER, b"-Y -1 +X 2", "resolution line"),
         (HEADER, b"-Y 0 +X 2", "0 pixels"),
         (HEADER, b"-Y 1000000000 +X 1000000000", "the limit is"),
-        (HEADER, b"-Y 19999 +X 20000", "scanline"),
+        (HEADER, b"-Y 19999 +X 20000", "truncated or no image"),
         (HEADER + b"#" * 1_000_000 + b"\n", b"-Y 1 +X 2", "header"),
     ],
 )
@@ -182,7 +243,7 @@ def test_metadata_goes_into_the_header(tmp_path: Path, hdr: np.ndarray) -> None:
         write_image(tmp_path / "x.hdr", hdr, metadata={"note": "two\nlines"})
 
 
-def test_reading_a_training_picture_is_quick(tmp_path: Path) -> None:
+def test_reading_a_training_image_is_quick(tmp_path: Path) -> None:
     path = tmp_path / "x.hdr"
     write_image(path, np.random.default_rng(0).gamma(1.0, 1.0, (384, 512, 3)).astype(np.float32))
     seconds = []

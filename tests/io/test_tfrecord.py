@@ -18,7 +18,8 @@ from records import (
     write_records,
 )
 
-from hdrlab.datasets.tfrecord import (
+from hdrlab.errors import ImageError
+from hdrlab.io.tensorflow.records import (
     TONE_MAPS,
     ToneKind,
     count_records,
@@ -27,7 +28,6 @@ from hdrlab.datasets.tfrecord import (
     read_records,
     read_tone_records,
 )
-from hdrlab.io import ImageError
 
 RECORDS = [b"first", b"", bytes(range(256)) * 5]
 

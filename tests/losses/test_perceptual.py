@@ -18,7 +18,7 @@ from hdrlab.nets.vgg16 import FIRST_CONVOLUTIONS
 def test_features_value_and_gradient_match_the_reference(iqatm_goldens: Path) -> None:
     with np.load(iqatm_goldens / "perceptual.npz") as arrays:
         golden = dict(arrays)
-    # One feature is so nearly the same in both pictures that single precision may get its sign wrong.
+    # One feature is so nearly the same in both images that single precision may get its sign wrong.
     features = vgg16_of_the_reference().double()
     output, target = (torch.from_numpy(golden[k]).permute(0, 3, 1, 2).double() for k in ("o", "t"))
     for layer, maps in zip(FIRST_CONVOLUTIONS, features(output), strict=True):

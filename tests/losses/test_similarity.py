@@ -13,14 +13,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from hdrlab.losses import (
-    PictureSizeError,
-    multiscale_ssim_loss,
-    ssim_loss,
-    tmqi_multiscale_loss,
-    tmqi_ssim_loss,
-)
-from hdrlab.losses.similarity import local_statistics
+from hdrlab.errors import ImageSizeError
+from hdrlab.losses import multiscale_ssim_loss, ssim_loss, tmqi_multiscale_loss, tmqi_ssim_loss
+from hdrlab.ops.windows import local_statistics
 
 Loss = Callable[..., Tensor]
 
@@ -44,8 +39,8 @@ def reference(iqatm_goldens: Path) -> dict[str, Tensor]:
     return {name: t.permute(0, 3, 1, 2) if name in ("o", "t", "x") else t for name, t in tensors.items()}
 
 
-def pictures(name: str, dtype: torch.dtype = torch.float32, batch: int = 2) -> tuple[Tensor, Tensor]:
-    """A picture and a disturbed one of odd size, just large enough for a loss; samples of unlike contrast."""
+def images(name: str, dtype: torch.dtype = torch.float32, batch: int = 2) -> tuple[Tensor, Tensor]:
+    """An image and a disturbed one of odd size, just large enough for a loss; samples of unlike contrast."""
     least = 161 if name in MULTISCALE else 17
     generator = torch.Generator().manual_seed(1)
     noise = torch.rand(2, batch, 3, least, least + 2, generator=generator, dtype=dtype)
@@ -103,7 +98,7 @@ def test_ssim_agrees_with_its_definition() -> None:
     def blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return gaussian_filter(x, sigma=1.5, radius=5, axes=(2, 3))[..., 5:-5, 5:-5]
 
-    a, b = (x.numpy() for x in pictures("ssim", torch.float64))
+    a, b = (x.numpy() for x in images("ssim", torch.float64))
     mean_a, mean_b = blur(a), blur(b)
     var_a, var_b, cov = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
     top = (2 * mean_a * mean_b + 0.01**2) * (2 * cov + 0.03**2)
@@ -114,23 +109,23 @@ def test_ssim_agrees_with_its_definition() -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_both_forms_agree_on_one_picture_of_even_size(name: str) -> None:
+def test_both_forms_agree_on_one_image_of_even_size(name: str) -> None:
     # Repeated, so that its size is even down to the fifth scale, where 176 would leave a single window.
-    a, b = (x.repeat(1, 1, 2, 2)[..., :192, :192] for x in pictures(name, torch.float64, batch=1))
+    a, b = (x.repeat(1, 1, 2, 2)[..., :192, :192] for x in images(name, torch.float64, batch=1))
     assert ALL[name](a, b).item() == pytest.approx(ALL[name](a, b, form="official").item(), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_samples_do_not_depend_on_each_other(name: str) -> None:
-    a, b = pictures(name, torch.float64, batch=3)
+    a, b = images(name, torch.float64, batch=3)
     loss = ALL[name]
     alone = torch.stack([loss(a[i : i + 1], b[i : i + 1]) for i in range(3)])
     assert loss(a, b).item() == pytest.approx(alone.mean().item(), rel=1e-12)
     assert loss(a.flip(0), b.flip(0)).item() == pytest.approx(loss(a, b).item(), rel=1e-12)
 
 
-def test_the_official_form_measures_the_batch_as_one_picture() -> None:
-    a, b = pictures("tmqi")
+def test_the_official_form_measures_the_batch_as_one_image() -> None:
+    a, b = images("tmqi")
     alone = [tmqi_ssim_loss(a[i : i + 1], b[i : i + 1], form="official").item() for i in range(2)]
     assert abs(tmqi_ssim_loss(a, b, form="official").item() - sum(alone) / 2) > 1e-4
 
@@ -138,7 +133,7 @@ def test_the_official_form_measures_the_batch_as_one_picture() -> None:
 @pytest.mark.parametrize("form", ["official", "default"])
 @pytest.mark.parametrize("name", ["ssim_normalised", "tmqi", "ms"])
 def test_masked_samples_have_no_influence(name: str, form: str) -> None:
-    a, b = pictures(name, torch.float64)
+    a, b = images(name, torch.float64)
     b[0] = 0  # as where there is no label
     a.requires_grad_()
     loss = partial(ALL[name], form=form)
@@ -155,7 +150,7 @@ def test_masked_samples_have_no_influence(name: str, form: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
-    a, b = pictures(name, torch.float64)
+    a, b = images(name, torch.float64)
     torch.manual_seed(0)  # directions of the check
     assert torch.autograd.gradcheck(ALL[name], (a.requires_grad_(), b), fast_mode=True)
 
@@ -163,7 +158,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("case", ["equal", "black", "constant", "opposite", "white_against_black"])
 def test_values_and_gradients_are_finite_where_formulas_break(name: str, case: str) -> None:
-    a, b = pictures(name)
+    a, b = images(name)
     a, b = {
         "equal": (a, a.clone()),
         "black": (torch.zeros_like(a), torch.zeros_like(a)),
@@ -194,7 +189,7 @@ def test_variance_survives_a_bright_mean() -> None:
 
 
 def test_scale_of_255_makes_the_structure_count() -> None:
-    a, _ = pictures("tmqi")
+    a, _ = images("tmqi")
     inverted = 1 - a  # the same visibility, opposite structure
     assert tmqi_ssim_loss(a, inverted).item() < 0.01
     assert tmqi_ssim_loss(a, inverted, scale255=True).item() > 1
@@ -210,23 +205,23 @@ def test_halving_an_odd_size_keeps_a_constant() -> None:
 
 
 def test_precision_is_kept_or_lifted() -> None:
-    a, b = pictures("ssim")
+    a, b = images("ssim")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert ssim_loss(a, b).item() == pytest.approx(ssim_loss(a.double(), b.double()).item(), abs=1e-6)
     assert tmqi_ssim_loss(a.half(), b.half()).dtype == torch.float32
     assert tmqi_ssim_loss(a.double(), b.double()).dtype == torch.float64
 
 
-def test_small_pictures_are_refused() -> None:
+def test_small_images_are_refused() -> None:
     x = torch.rand(1, 3, 160, 200)
-    with pytest.raises(PictureSizeError, match=r"at least 161 × 161 pixels, not \[1, 3, 160, 200\]"):
+    with pytest.raises(ImageSizeError, match=r"at least 161 × 161 pixels, not \[1, 3, 160, 200\]"):
         multiscale_ssim_loss(x, x)
-    with pytest.raises(PictureSizeError, match="at least 11 × 11"):
+    with pytest.raises(ImageSizeError, match="at least 11 × 11"):
         tmqi_ssim_loss(x[..., :10], x[..., :10])
 
 
 def test_wrong_arguments_are_refused() -> None:
-    a, b = pictures("ssim")
+    a, b = images("ssim")
     with pytest.raises(ValueError, match="same shape"):
         ssim_loss(a, b[:1])
     with pytest.raises(ValueError, match="one value per sample"):

@@ -9,20 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdrlab.losses import (
-    curve_loss,
-    l2_loss,
-    log_l1_loss,
-    masked_mean,
-    perceptual_loss,
-    total_variation_loss,
-)
+from hdrlab.losses import curve_loss, l2_loss, log_l1_loss, masked_mean, perceptual_loss, total_variation_loss
+from hdrlab.ops.encoding import mean_normalise
 from hdrlab.ops.response import apply_response
-from hdrlab.ops.transfer import mean_normalise
 
 
 def load(path: Path) -> dict[str, Tensor]:
-    """The arrays of a reference file, pictures as BCHW."""
+    """The arrays of a reference file, images as BCHW."""
     with np.load(path) as arrays:
         tensors = {
             name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype == np.float32

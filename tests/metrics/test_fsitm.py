@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdrlab.metrics import PictureSizeError, fsitm
+from hdrlab.errors import ImageSizeError
+from hdrlab.metrics import fsitm
 
 quick = settings(max_examples=15, deadline=None, derandomize=True)
 
@@ -55,7 +56,7 @@ def test_fsitm_matches_the_reference(iqatm_goldens: Path, number: int, dtype: ty
 
 
 @pytest.mark.golden
-def test_large_pictures_take_the_coarse_phase_in(iqatm_goldens: Path) -> None:
+def test_large_images_take_the_coarse_phase_in(iqatm_goldens: Path) -> None:
     with np.load(iqatm_goldens / "metrics_own.npz") as arrays:
         hdr, sdr = arrays["fsitm_big_hdr"][..., None], arrays["fsitm_big_ldr"][..., None] / 255
         scores = fsitm(hdr, sdr)
@@ -85,7 +86,7 @@ def test_scores_follow_the_definition(size: tuple[int, int], alpha: float) -> No
 
 
 @pytest.mark.parametrize(("height", "alpha"), [(1023, 0), (1024, 0.5)])
-def test_the_weight_of_the_coarse_phase_grows_with_the_picture(height: int, alpha: float) -> None:
+def test_the_weight_of_the_coarse_phase_grows_with_the_image(height: int, alpha: float) -> None:
     hdr, sdr = (make_scene(seed, height, 512)[:, :1] for seed in (9, 10))
     assert fsitm(hdr, sdr) == fsitm(hdr, sdr, alpha)
     assert fsitm(hdr, sdr) != fsitm(hdr, sdr, 0.5 - alpha)
@@ -119,7 +120,7 @@ def test_flips_do_not_matter_to_the_fine_phase_of_odd_sizes(dims: tuple[int, ...
     )
 
 
-def test_the_logarithm_scores_best_and_crushed_pictures_less() -> None:
+def test_the_logarithm_scores_best_and_crushed_images_less() -> None:
     hdr = make_scene(5, 64, 80, num=2)
     logs = (torch.log2(hdr) + 10) / 20
     best = fsitm(hdr, logs).mean
@@ -162,7 +163,7 @@ def test_what_is_not_finite_has_no_score(value: float) -> None:
         assert scores.red.isfinite().all()
 
 
-def test_small_pictures_are_refused_by_name() -> None:
+def test_small_images_are_refused_by_name() -> None:
     small = torch.rand(1, 3, 3, 10)
-    with pytest.raises(PictureSizeError, match="4×4 pixels, not 3×10"):
+    with pytest.raises(ImageSizeError, match="4×4 pixels, not 3×10"):
         fsitm(small, small)

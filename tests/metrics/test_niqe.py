@@ -7,28 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 from scipy.ndimage import correlate1d
 from scipy.special import gamma
 from torch import Tensor
 
-from hdrlab.metrics import (
-    NiqeModel,
-    NiqeModelError,
-    PictureSizeError,
-    fit_niqe,
-    load_niqe_model,
-    niqe,
-    save_niqe_model,
-)
+from hdrlab.errors import ImageSizeError, WeightsError
+from hdrlab.metrics import NiqeModel, fit_niqe, load_niqe_model, niqe, save_niqe_model
+from hdrlab.metrics.mat_file import read_matrices
 from hdrlab.metrics.niqe import fit_aggd
 
 SHAPES = np.arange(0.2, 10.0005, 0.001)
 RATIOS = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
 
 
-def make_pictures(seed: int, num: int, height: int = 192, width: int = 192) -> Tensor:
-    """Grey pictures in [0, 1] whose amplitude falls as 1 / frequency, as that of photographs does."""
+def make_images(seed: int, num: int, height: int = 192, width: int = 192) -> Tensor:
+    """Grey images in [0, 1] whose amplitude falls as 1 / frequency, as that of photographs does."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(num, 3, height, width, generator=generator, dtype=torch.float64)
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
@@ -40,7 +34,7 @@ def make_pictures(seed: int, num: int, height: int = 192, width: int = 192) -> T
 
 @pytest.fixture(scope="module")
 def model() -> NiqeModel:
-    return fit_niqe(make_pictures(0, 24))
+    return fit_niqe(make_images(0, 24))
 
 
 def aggd_one_by_one(x: np.ndarray) -> tuple[float, float, float]:
@@ -98,37 +92,37 @@ def features_one_by_one(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([np.array(rows) for rows in scales], axis=1), np.array(sharpness)
 
 
-def grey_codes(picture: Tensor) -> np.ndarray:
-    red, green, blue = 255 * picture.numpy()
+def grey_codes(image: Tensor) -> np.ndarray:
+    red, green, blue = 255 * image.numpy()
     codes: np.ndarray = 0.299 * red + 0.587 * green + 0.114 * blue
     return codes
 
 
 def test_scores_equal_those_of_an_independent_program() -> None:
-    pictures = make_pictures(1, 2, 192 + 40, 288 + 95)
+    images = make_images(1, 2, 192 + 40, 288 + 95)
     rng = np.random.default_rng(2)
     mean, factor = rng.normal(size=36), rng.normal(size=(36, 50))
     model = NiqeModel(torch.from_numpy(mean), torch.from_numpy(factor @ factor.T))
     expected = []
-    for picture in pictures:
-        rows, _ = features_one_by_one(grey_codes(picture)[:192, :288])
+    for image in images:
+        rows, _ = features_one_by_one(grey_codes(image)[:192, :288])
         inverse = np.linalg.pinv((np.cov(rows.T) + factor @ factor.T) / 2)
         expected.append(np.sqrt((rows.mean(0) - mean) @ inverse @ (rows.mean(0) - mean)))
-    assert niqe(pictures, model).tolist() == pytest.approx(expected, rel=1e-9)
+    assert niqe(images, model).tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_fit_takes_the_sharp_blocks_of_each_picture() -> None:
-    pictures = [p.clone() for p in make_pictures(3, 5, 288, 480)]
-    pictures[1] = pictures[1][:, :192]
-    for picture in pictures:
-        picture[:, :96] = 0.5 + 0.3 * (picture[:, :96] - 0.5)  # too soft to count
+def test_the_fit_takes_the_sharp_blocks_of_each_image() -> None:
+    images = [p.clone() for p in make_images(3, 5, 288, 480)]
+    images[1] = images[1][:, :192]
+    for image in images:
+        image[:, :96] = 0.5 + 0.3 * (image[:, :96] - 0.5)  # too soft to count
     kept = []
-    for picture in pictures:
-        rows, sharpness = features_one_by_one(grey_codes(picture[:, :, : picture.shape[2] // 96 * 96]))
+    for image in images:
+        rows, sharpness = features_one_by_one(grey_codes(image[:, :, : image.shape[2] // 96 * 96]))
         kept.append(rows[sharpness > 0.75 * sharpness.max()])
     rows = np.concatenate(kept)
     assert len(rows) == 45
-    fitted = fit_niqe(pictures)
+    fitted = fit_niqe(images)
     np.testing.assert_allclose(fitted.mean, rows.mean(0), rtol=1e-9)
     np.testing.assert_allclose(fitted.covariance, np.cov(rows.T), rtol=1e-7, atol=1e-9)
 
@@ -156,7 +150,7 @@ def test_distributions_are_fitted_along_the_last_axis() -> None:
 
 
 def test_damage_raises_the_score(model: NiqeModel) -> None:
-    pristine = make_pictures(5, 4)
+    pristine = make_images(5, 4)
     damaged = {
         "noise": pristine + 0.1 * torch.randn(pristine.shape, generator=torch.Generator().manual_seed(0)),
         "blur": torch.nn.functional.avg_pool2d(pristine, 5, 1, 2),
@@ -164,36 +158,36 @@ def test_damage_raises_the_score(model: NiqeModel) -> None:
         "two levels": pristine.round(),
     }
     best = niqe(pristine, model)
-    for name, pictures in damaged.items():
-        assert (niqe(pictures.clamp(0, 1), model) > 1.5 * best).all(), name
+    for name, images in damaged.items():
+        assert (niqe(images.clamp(0, 1), model) > 1.5 * best).all(), name
 
 
-def test_pictures_are_scored_one_by_one(model: NiqeModel) -> None:
-    pictures = make_pictures(6, 3, 192, 200)
-    scores = niqe(pictures, model)
+def test_images_are_scored_one_by_one(model: NiqeModel) -> None:
+    images = make_images(6, 3, 192, 200)
+    scores = niqe(images, model)
     assert scores.shape == (3,)
     assert (scores >= 0).all()
-    torch.testing.assert_close(niqe(pictures.flip(0), model), scores.flip(0))
-    torch.testing.assert_close(niqe(pictures[1].permute(1, 2, 0).numpy(), model)[0], scores[1])
-    torch.testing.assert_close(niqe(pictures.float(), model), scores, rtol=1e-4, atol=0)
-    torch.testing.assert_close(niqe(pictures[..., :192], model), scores)  # whole blocks only
+    torch.testing.assert_close(niqe(images.flip(0), model), scores.flip(0))
+    torch.testing.assert_close(niqe(images[1].permute(1, 2, 0).numpy(), model)[0], scores[1])
+    torch.testing.assert_close(niqe(images.float(), model), scores, rtol=1e-4, atol=0)
+    torch.testing.assert_close(niqe(images[..., :192], model), scores)  # whole blocks only
 
 
 def test_flat_blocks_do_not_count(model: NiqeModel) -> None:
-    picture = make_pictures(7, 1, 192, 288)
-    picture[..., 192 - 16 :] = 0.7
-    rows, _ = features_one_by_one(grey_codes(picture[0]))
+    image = make_images(7, 1, 192, 288)
+    image[..., 192 - 16 :] = 0.7
+    rows, _ = features_one_by_one(grey_codes(image[0]))
     assert np.isnan(rows).any(1).tolist() == [False, False, True] * 2
     own = NiqeModel(torch.from_numpy(rows[[0, 1, 3, 4]].mean(0)), torch.eye(36, dtype=torch.float64))
-    assert niqe(picture, own).item() == pytest.approx(0, abs=1e-9)
-    assert niqe(torch.full_like(picture, 0.7), model).isnan().all()
-    assert niqe(torch.zeros_like(picture), model).isnan().all()
+    assert niqe(image, own).item() == pytest.approx(0, abs=1e-9)
+    assert niqe(torch.full_like(image, 0.7), model).isnan().all()
+    assert niqe(torch.zeros_like(image), model).isnan().all()
 
 
 def test_what_is_not_finite_has_no_score(model: NiqeModel) -> None:
-    pictures = make_pictures(8, 2)
-    pictures[0, 0, 5, 5] = torch.nan
-    assert niqe(pictures, model).isnan().tolist() == [True, False]
+    images = make_images(8, 2)
+    images[0, 0, 5, 5] = torch.nan
+    assert niqe(images, model).isnan().tolist() == [True, False]
 
 
 def test_models_come_back_from_files(model: NiqeModel, tmp_path: Path) -> None:
@@ -231,17 +225,34 @@ def test_files_that_are_no_model_are_refused_by_name(tmp_path: Path) -> None:
         "cut.mat": "cannot be read",
         "missing.mat": "cannot be read",
     }.items():
-        with pytest.raises(NiqeModelError, match=said):
+        with pytest.raises(WeightsError, match=said):
             load_niqe_model(tmp_path / name)
 
 
 def test_too_few_blocks_are_refused_by_name(model: NiqeModel) -> None:
-    with pytest.raises(PictureSizeError, match=r"two blocks of 96×96 .* not 191×100"):
+    with pytest.raises(ImageSizeError, match=r"two blocks of 96×96 .* not 191×100"):
         niqe(torch.rand(1, 3, 191, 100), model)
-    assert niqe(make_pictures(9, 1, 96, 192), model).isfinite().all()
-    with pytest.raises(NiqeModelError, match="at least 37"):
-        fit_niqe(make_pictures(9, 3))
-    with pytest.raises(NiqeModelError, match="0 sharp blocks in 0 pictures"):
+    assert niqe(make_images(9, 1, 96, 192), model).isfinite().all()
+    with pytest.raises(WeightsError, match="at least 37"):
+        fit_niqe(make_images(9, 3))
+    with pytest.raises(WeightsError, match="0 sharp blocks in 0 images"):
         fit_niqe([])
     with pytest.raises(ValueError, match="255"):
         niqe(torch.zeros(1, 3, 192, 192, dtype=torch.uint8), model)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_matrices_are_read_as_scipy_does_and_large_ones_are_passed_over(tmp_path: Path, packed: bool) -> None:
+    draws = np.random.default_rng(0)
+    held = {
+        "a": draws.random((3, 4)),
+        "b": np.float32([[1.5]]),
+        "large": np.zeros((99, 99)),
+        "c": 1j * np.eye(2),
+    }
+    savemat(tmp_path / "x.mat", {**held, "d": {"a": 1.0}, "e": "text"}, do_compression=packed)
+    read = read_matrices(tmp_path / "x.mat", 8 * 36 * 36)
+    assert read.keys() == {"a", "b"}
+    for name, values in read.items():
+        np.testing.assert_array_equal(values, loadmat(tmp_path / "x.mat")[name])
+        assert values.dtype == held[name].dtype

@@ -7,15 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdrlab.metrics import (
-    align_scale,
-    alignment_mask,
-    anchor_luminance,
-    clipped_mask,
-    log_l1,
-    psnr_pu21,
-)
-from hdrlab.ops.transfer import luminance
+from hdrlab.metrics import align_scale, alignment_mask, anchor_luminance, clipped_mask, log_l1, psnr_pu21
+from hdrlab.ops.colour import luminance
 
 
 @pytest.fixture
@@ -50,9 +43,9 @@ def test_alignment_is_the_least_squares_fit_on_the_mask(reference: Tensor) -> No
 def test_clipping_starts_at_code_249(dtype: type) -> None:
     codes = np.arange(256)
     for ldr in ((codes / 255).astype(dtype), (codes.astype(dtype) * dtype(1 / 255)).astype(dtype)):
-        picture = np.zeros((1, 3, 1, 256), dtype)
-        picture[:, 1] = ldr
-        assert clipped_mask(picture).flatten().tolist() == [code >= 249 for code in codes]
+        image = np.zeros((1, 3, 1, 256), dtype)
+        image[:, 1] = ldr
+        assert clipped_mask(image).flatten().tolist() == [code >= 249 for code in codes]
 
 
 def test_alignment_mask_uses_the_known_clipping_point() -> None:
@@ -81,15 +74,15 @@ def test_anchored_scores_forget_the_unit_of_the_reference(reference: Tensor) -> 
 
 def test_display_modes_clip() -> None:
     grey = torch.ones(1, 3, 1, 4)
-    picture = torch.tensor([-1.0, 1.0, 75.0, 5000.0]).expand(1, 3, 1, 4)
-    shown = {mode: anchor_luminance(grey, mode)(picture)[0, 0, 0].tolist() for mode in ("display", "wide")}
+    image = torch.tensor([-1.0, 1.0, 75.0, 5000.0]).expand(1, 3, 1, 4)
+    shown = {mode: anchor_luminance(grey, mode)(image)[0, 0, 0].tolist() for mode in ("display", "wide")}
     assert shown["display"] == pytest.approx([0, 20, 1000, 1000])
     assert shown["wide"] == pytest.approx([0, 20, 1500, 10000])
     with pytest.raises(ValueError, match="wide"):
         anchor_luminance(grey, "cinema")  # type: ignore[arg-type]
 
 
-def test_anchor_of_dark_pictures() -> None:
+def test_anchor_of_dark_images() -> None:
     night = torch.zeros(2, 3, 1, 5)
     night[0, ..., 3:] = torch.tensor([1.0, 3.0])
     display = anchor_luminance(night)

@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdrlab.metrics import (
-    curve_mse,
-    log10_rmse,
-    log_l1,
-    log_l2,
-    mean_psnr,
-    psnr,
-    psnr_mu,
-    psnr_pu21,
-)
+from hdrlab.metrics import curve_mse, log10_rmse, log_l1, log_l2, mean_psnr, psnr, psnr_mu, psnr_pu21
 
 DISTANCES = (log_l1, log_l2, log10_rmse)
 
@@ -60,7 +51,7 @@ def test_contract_of_every_pixel_error(metric: object) -> None:
     test = reference + 0.05 * torch.rand(3, 3, 8, 9, generator=generator)
     scores = metric(test, reference)
     assert scores.shape == (3,)
-    # One picture's score does not depend on its company, on the form it comes in, or on its orientation.
+    # One image's score does not depend on its company, on the form it comes in, or on its orientation.
     torch.testing.assert_close(metric(test.flip(0), reference.flip(0)), scores.flip(0))
     torch.testing.assert_close(metric(test.numpy(), reference.numpy()), scores)
     torch.testing.assert_close(metric(test.mT, reference.mT), scores)
@@ -83,14 +74,14 @@ def test_means_of_psnr_cap_infinity_and_skip_empty_regions() -> None:
 
 
 def test_wrong_input_is_refused_by_name() -> None:
-    picture = torch.rand(1, 3, 8, 9)
+    image = torch.rand(1, 3, 8, 9)
     with pytest.raises(ValueError, match="255"):
-        psnr((picture * 255).to(torch.uint8), picture)
+        psnr((image * 255).to(torch.uint8), image)
     with pytest.raises(ValueError, match="one size"):
-        psnr(picture, picture[..., :8])
+        psnr(image, image[..., :8])
     with pytest.raises(ValueError, match="3 channels"):
         psnr_pu21(torch.rand(1, 4, 8, 8), torch.rand(1, 4, 8, 8))
     with pytest.raises(ValueError, match="mask"):
-        psnr(picture, picture, mask=torch.ones(1, 1, 8, 8))
+        psnr(image, image, mask=torch.ones(1, 1, 8, 8))
     with pytest.raises(ValueError, match="curves"):
         curve_mse(torch.rand(2, 4), torch.rand(1, 4))

@@ -1,4 +1,4 @@
-"""What must hold of every full-reference metric whatever the pictures: identity, scale, permutation."""
+"""What must hold of every full-reference metric whatever the images: identity, scale, permutation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdrlab.comparison.figures import PhotographCase
-from hdrlab.comparison.photographs import Photograph
+from hdrlab.evaluation.hdr_metrics import PhotographCase
+from hdrlab.evaluation.photographs import Photograph
 from hdrlab.metrics import (
     align_scale,
     anchor_luminance,
@@ -36,20 +36,20 @@ seeds, spreads = st.integers(0, 10_000), st.floats(0.2, 3)
 
 
 def light(seed: int, spread: float, size: tuple[int, int] = (24, 30)) -> Tensor:
-    """Two pictures about 20 cd/m², with `spread` as the deviation of the natural logarithm."""
+    """Two images about 20 cd/m², with `spread` as the deviation of the natural logarithm."""
     draws = torch.Generator().manual_seed(seed)
     return 20 * torch.exp(spread * torch.randn(2, 3, *size, generator=draws, dtype=torch.float64))
 
 
-def distorted(picture: Tensor, seed: int, amount: float) -> Tensor:
+def distorted(image: Tensor, seed: int, amount: float) -> Tensor:
     draws = torch.Generator().manual_seed(seed + 1)
-    return picture * torch.exp(amount * torch.randn(picture.shape, generator=draws, dtype=torch.float64))
+    return image * torch.exp(amount * torch.randn(image.shape, generator=draws, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("metric", EVERY)
 @quick
 @given(seed=seeds, spread=spreads, amount=st.floats(0.01, 1))
-def test_equal_pictures_are_perfect_and_others_are_not(
+def test_equal_images_are_perfect_and_others_are_not(
     metric: object, seed: int, spread: float, amount: float
 ) -> None:
     assert callable(metric)
@@ -63,7 +63,7 @@ def test_equal_pictures_are_perfect_and_others_are_not(
 @pytest.mark.parametrize("metric", EVERY)
 @quick
 @given(seed=seeds, spread=spreads)
-def test_pictures_of_a_batch_do_not_touch_each_other(metric: object, seed: int, spread: float) -> None:
+def test_images_of_a_batch_do_not_touch_each_other(metric: object, seed: int, spread: float) -> None:
     assert callable(metric)
     reference = light(seed, spread)
     test = distorted(reference, seed, 0.3)
@@ -88,7 +88,7 @@ def test_the_order_of_pixels_does_not_matter_where_pixels_stand_alone(
 
 @settings(quick, max_examples=3)
 @given(seed=seeds, spread=spreads, dims=st.sampled_from([(-1,), (-2,), (-1, -2)]))
-def test_mirrored_pictures_are_as_similar(seed: int, spread: float, dims: tuple[int, ...]) -> None:
+def test_mirrored_images_are_as_similar(seed: int, spread: float, dims: tuple[int, ...]) -> None:
     reference = light(seed, spread, (176, 192))  # can be halved four times
     test = distorted(reference, seed, 0.3)
     for metric in (ssim_pu21, ms_ssim_pu21):
@@ -157,7 +157,7 @@ def test_figures_of_a_result_do_not_depend_on_its_scale(seed: int, clip: float, 
     ldr = np.rint(255 * np.clip(hdr / white, 0, 1) ** (1 / 2.2)).astype(np.uint8)
     case = PhotographCase(Photograph("a", "s", ldr, hdr, clip_point=white))
     made = np.minimum(hdr, 2 * white)
-    one, other = (case.judge(np.asarray(made * f, np.float32)).figures for f in (1, factor))
+    one, other = (case.judge(np.asarray(made * f, np.float32))[0] for f in (1, factor))
     for name in one:
         if name != "scale" and "_unaligned" not in name:
             assert other[name] == pytest.approx(one[name], abs=0.02, rel=1e-3, nan_ok=True), name

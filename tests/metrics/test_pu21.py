@@ -8,14 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from hdrlab.metrics import (
-    ms_ssim_pu21,
-    psnr_pu21,
-    psnr_pu21_y,
-    pu21_decode,
-    pu21_encode,
-    ssim_pu21,
-)
+from hdrlab.metrics import ms_ssim_pu21, psnr_pu21, psnr_pu21_y, pu21_decode, pu21_encode, ssim_pu21
 
 TABLE = {
     0.005: 0.0,
@@ -102,7 +95,7 @@ def test_ssim_matches_an_independent_implementation(pair: tuple[Tensor, Tensor])
     assert 0.3 < expected[0] < 0.99
 
 
-def test_equal_pictures_score_best_and_more_noise_scores_less(pair: tuple[Tensor, Tensor]) -> None:
+def test_equal_images_score_best_and_more_noise_scores_less(pair: tuple[Tensor, Tensor]) -> None:
     test, reference = pair
     assert psnr_pu21(reference, reference).isinf().all()
     for metric in (ssim_pu21, ms_ssim_pu21):

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from hdrlab.metrics import anchor_luminance, crf_correct, psnr_pu21
-from hdrlab.ops.transfer import luminance
+from hdrlab.ops.colour import luminance
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_correction_removes_scale_and_leaves_the_reference_alone(reference: Tens
     assert psnr_pu21(0.25 * reference, reference).item() < 15
 
 
-def test_pictures_are_corrected_one_by_one(reference: Tensor) -> None:
+def test_images_are_corrected_one_by_one(reference: Tensor) -> None:
     other = 0.5 * reference.flip(3)
     both = crf_correct(torch.cat((reference.sqrt(), other)).float(), torch.cat((reference, reference)))
     torch.testing.assert_close(both[1:], crf_correct(other.float(), reference))
@@ -58,7 +58,7 @@ def test_pictures_are_corrected_one_by_one(reference: Tensor) -> None:
     assert crf_correct(other.float(), reference.float()).dtype == torch.float32
 
 
-def test_flat_and_black_pictures_stay_finite(reference: Tensor) -> None:
+def test_flat_and_black_images_stay_finite(reference: Tensor) -> None:
     for flat in (torch.zeros_like(reference), torch.full_like(reference, 5.0)):
         corrected = crf_correct(flat, reference)
         assert corrected.isfinite().all()

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from hdrlab.metrics.statistics import summarise
+from hdrlab.evaluation.bootstrap import summarise
 
 
-def test_mean_is_over_pictures_and_wins_are_counted() -> None:
+def test_mean_is_over_images_and_wins_are_counted() -> None:
     summary = summarise([1.0, 2.0, 3.0, -2.0], ["a", "a", "b", "c"])
     assert (summary.mean, summary.num, summary.scenes, summary.positive) == (1.0, 4, 3, 0.75)
     assert summary.low <= summary.mean <= summary.high
@@ -31,7 +31,7 @@ def test_whole_scenes_are_drawn() -> None:
     assert clustered.high - clustered.low > 4 * (apart.high - apart.low)
 
 
-def test_scenes_weigh_by_their_pictures() -> None:
+def test_scenes_weigh_by_their_images() -> None:
     summary = summarise([0.0] * 9 + [10.0], ["a"] * 9 + ["b"])
     assert summary.mean == 1.0
     assert (summary.low, summary.high) == (0.0, 10.0)

@@ -13,15 +13,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import beta, norm
 from torch import Tensor
 
-from hdrlab.metrics import TMQI_MIN_SIDE, PictureSizeError, tmqi, tmqi2_structure
-from hdrlab.metrics.windows import gaussian_window
+from hdrlab.errors import ImageSizeError
+from hdrlab.metrics import TMQI_MIN_SIDE, tmqi, tmqi2_structure
+from hdrlab.metrics.tmqi import trainable_tmqi
+from hdrlab.ops.windows import gaussian_window
 
 THRESHOLDS = (1.32361, 0.932203, 1.128013, 1.731693, 2.893676)
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 
 
 def make_scene(seed: int, height: int = 176, width: int = 176, num: int = 1) -> Tensor:
-    """Linear pictures of about 14 stops: smooth light, texture at several scales, a lamp."""
+    """Linear images of about 14 stops: smooth light, texture at several scales, a lamp."""
     generator = torch.Generator().manual_seed(seed)
     stops = torch.zeros(num, 3, height, width, dtype=torch.float64)
     for side, strength in ((4, 3.0), (16, 1.0), (64, 0.5)):
@@ -53,7 +55,7 @@ def test_tmqi_matches_the_reference(iqatm_goldens: Path, number: int) -> None:
 
 @pytest.mark.parametrize("level", range(5))
 def test_visibility_threshold_of_each_level(level: int) -> None:
-    """A checkerboard that a level sees as such, against a flat HDR picture: no covariance, contrast alone."""
+    """A checkerboard that a level sees as such, against a flat HDR image: no covariance, contrast alone."""
     rows, columns = torch.meshgrid(*[torch.arange(352) // 2**level] * 2, indexing="ij")
     sign = 1 - 2 * ((rows + columns) % 2).double()
     amplitude = 0.9 * THRESHOLDS[level]
@@ -101,7 +103,7 @@ def test_structure_of_tmqi2_window_by_window() -> None:
     weights = np.array([0.213, 0.715, 0.072]).reshape(3, 1, 1)
     y, luma = ((v[0].numpy() * weights).sum(0) for v in (hdr, 255 * sdr))
     y = np.round((2**32 - 1) / np.ptp(y)) * (y - y.min())
-    window = np.outer(gaussian_window(11, 1.5), gaussian_window(11, 1.5))
+    window = np.outer(gaussian_window(), gaussian_window())
     scores = []
     parts = (sliding_window_view(v, (11, 11)).reshape(-1, 11, 11) for v in (y, luma))
     for part_h, part_l in zip(*parts, strict=True):
@@ -134,7 +136,7 @@ def test_scores_lie_between_0_and_1(seed: int, gain: float, spread: float) -> No
 
 @quick
 @given(seed=st.integers(0, 1000), stops=st.integers(-20, 14), factor=st.floats(0.5, 1))
-def test_the_unit_of_the_hdr_picture_matters_only_by_rounding(seed: int, stops: int, factor: float) -> None:
+def test_the_unit_of_the_hdr_image_matters_only_by_rounding(seed: int, stops: int, factor: float) -> None:
     hdr = make_scene(seed)
     sdr = encode(hdr)
     scaled = tmqi(factor * 2.0**stops * hdr, sdr)
@@ -151,7 +153,7 @@ def test_the_scale_is_a_whole_number() -> None:
     torch.testing.assert_close(tmqi(lower, sdr / 64).levels, tmqi(hdr, sdr / 64).levels, rtol=0, atol=1e-6)
 
 
-def test_pictures_of_great_units_keep_their_structure() -> None:
+def test_images_of_great_units_keep_their_structure() -> None:
     hdr = make_scene(0)
     torch.testing.assert_close(tmqi(1e12 * hdr, encode(hdr)).s, tmqi(hdr, encode(hdr)).s, rtol=0, atol=1e-6)
 
@@ -186,7 +188,7 @@ def test_a_sensible_curve_beats_crushed_ones() -> None:
         assert (tmqi2_structure(hdr, sdr) < tmqi2_structure(hdr, sensible)).all(), name
 
 
-def test_a_negative_picture_has_negative_levels_and_structure_0() -> None:
+def test_a_negative_image_has_negative_levels_and_structure_0() -> None:
     hdr = make_scene(2)
     hdr = hdr / hdr.amax()
     scores = tmqi(1e-3 * hdr, 1 - encode(hdr))
@@ -195,7 +197,7 @@ def test_a_negative_picture_has_negative_levels_and_structure_0() -> None:
     torch.testing.assert_close(scores.q, 0.1988 * scores.n**0.7088)
 
 
-def test_constant_pictures() -> None:
+def test_constant_images() -> None:
     hdr = make_scene(3)
     flat = torch.full_like(hdr, 0.4)
     both = tmqi(flat, flat)
@@ -212,7 +214,7 @@ def test_a_flatly_clipped_highlight_has_no_contrast() -> None:
     hdr = torch.rand(1, 3, 176, 176, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     hdr[..., 88:] = 1e4 / 3
     sdr = torch.full_like(hdr, 0.5)
-    # Whole windows of the flat half see nothing in either picture and agree.
+    # Whole windows of the flat half see nothing in either image and agree.
     assert tmqi(hdr, sdr).levels[0, 0].item() > 0.47
 
 
@@ -239,11 +241,28 @@ def test_what_is_not_finite_has_no_score(value: float) -> None:
 def test_wrong_input_is_refused_by_name() -> None:
     assert TMQI_MIN_SIDE == 161
     small = torch.rand(1, 3, 160, 300)
-    with pytest.raises(PictureSizeError, match="161×161 pixels, not 160×300"):
+    with pytest.raises(ImageSizeError, match="161×161 pixels, not 160×300"):
         tmqi(small, small)
-    with pytest.raises(PictureSizeError, match="11×11 pixels, not 160×10"):
+    with pytest.raises(ImageSizeError, match="11×11 pixels, not 160×10"):
         tmqi2_structure(small[..., :10], small[..., :10])
     with pytest.raises(ValueError, match="255"):
         tmqi(torch.rand(1, 3, 176, 176), torch.zeros(1, 3, 176, 176, dtype=torch.uint8))
     with pytest.raises(ValueError, match="one size"):
         tmqi(small, small[..., :200])
+
+
+def test_the_trainable_score_is_the_score_and_leads_to_a_better_one() -> None:
+    hdr = make_scene(3, num=2)
+    hdr[..., :60, :60] = 0
+    sdr = encode(hdr + 1e-9).float().requires_grad_()
+    score = trainable_tmqi(hdr, sdr)
+    torch.testing.assert_close(score.double(), tmqi(hdr, sdr.detach()).q, rtol=0, atol=2e-3)
+    (gradient,) = torch.autograd.grad(score.sum(), sdr)
+    assert gradient.isfinite().all()
+    better = (sdr + 20 * gradient).detach().clamp(0, 1)
+    assert (tmqi(hdr, better).q > tmqi(hdr, sdr.detach()).q).all()
+    grey = torch.full_like(sdr, 0.5).requires_grad_()
+    (gradient,) = torch.autograd.grad(trainable_tmqi(hdr, grey).sum(), grey)
+    assert gradient.isfinite().all()
+    with pytest.raises(ImageSizeError):
+        trainable_tmqi(hdr[..., :100], sdr[..., :100])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hdrlab.metrics.windows import gaussian_window, window_mean, window_moments
+from hdrlab.ops.windows import gaussian_window, window_mean, window_moments
 
-WINDOW = gaussian_window(11, 1.5)
+WINDOW = gaussian_window()
 
 
 def test_gaussian_window_by_hand() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from reference import TAG, Arrays, Load, assert_agrees, stored_weights, to_torch
 
-from hdrlab.nets.linearization import LinearizationNet, SoftHistogram
+from hdrlab.nets.features import SoftHistogram
+from hdrlab.nets.linearization import LinearizationNet
 from hdrlab.ops.response import apply_response
 from hdrlab.weights import load_variables
 
@@ -80,7 +81,7 @@ def test_features_equal_the_reference(load: Load, name: str, preset: str) -> Non
 def test_inference_agrees_with_the_authors_net(load: Load, official: LinearizationNet, name: str) -> None:
     arrays = load(name)
     inner: dict[str, torch.Tensor] = {}
-    official.conv1.register_forward_hook(lambda _m, _i, out: inner.__setitem__("conv1", out))
+    official.bn_conv1.register_forward_pre_hook(lambda _m, args: inner.__setitem__("conv1", args[0]))
     official.blocks["2a"].register_forward_pre_hook(lambda _m, args: inner.__setitem__("pool1", args[0]))
     official.blocks["3b"].register_forward_hook(lambda _m, _i, out: inner.__setitem__("res3b_relu", out))
     x = to_torch(arrays["x"])
@@ -164,7 +165,7 @@ def test_the_basis_travels_with_the_weights(emor: Path) -> None:
     assert torch.equal(source.eval()(x), target.eval()(x))
 
 
-def test_gradients_reach_the_picture_and_every_weight() -> None:
+def test_gradients_reach_the_image_and_every_weight() -> None:
     torch.manual_seed(0)
     net = build("default", width=0.1)
     x = torch.rand(2, 3, 32, 32, requires_grad=True)
@@ -175,7 +176,7 @@ def test_gradients_reach_the_picture_and_every_weight() -> None:
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (7, 2)])
-def test_small_and_odd_pictures_are_taken(size: tuple[int, int]) -> None:
+def test_small_and_odd_images_are_taken(size: tuple[int, int]) -> None:
     curve = build("default", width=0.1).eval()(torch.rand(1, 3, *size))
     assert curve.shape == (1, 1024)
     assert np.isfinite(curve.detach().numpy()).all()

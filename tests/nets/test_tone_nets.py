@@ -12,6 +12,7 @@ from torch import Tensor
 from hdrlab.nets import SYSTEMS, Net, build_net
 from hdrlab.nets.tone_mapping import normalise_batch, normalise_instance
 from hdrlab.weights import load_variables
+from hdrlab.weights.net_file import load_nets, save_net
 
 NAMES = SYSTEMS["IQATM"]
 TOLERANCE = 5e-5
@@ -179,7 +180,7 @@ def test_only_the_bottom_net_sees_the_rest_of_the_batch() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_constant_pictures_and_gradients_are_finite(name: str) -> None:
+def test_constant_images_and_gradients_are_finite(name: str) -> None:
     net = build_net(name)
     x = torch.zeros(1, 3, 8, 8, requires_grad=True)
     net(x).sum().backward()
@@ -216,3 +217,20 @@ def test_wrong_use_is_refused(name: str) -> None:
     for shape in [(1, 1, 8, 8), (3, 8, 8), (1, 3, 1, 8)]:
         with pytest.raises(ValueError, match=r"\[B, 3, H, W\]|at least 2"):
             build_net(name)(torch.zeros(shape))
+
+
+def test_with_a_skip_merging_begins_as_the_layers_themselves(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    net = build_net("tmo_merge", skip=True).eval()
+    x = torch.rand(1, 3, 24, 32)
+    with torch.no_grad():
+        assert (net(x + 1) - x).abs().max() < 0.01  # the head's bias
+        net.head.weight.normal_(std=0.1)
+        made = net(x + 1)
+        assert 0.02 < (made - x).abs().mean() < 0.3
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(net, "_in_strips", lambda _: True)
+            torch.testing.assert_close(net(x + 1), made, atol=1e-5, rtol=1e-4)
+    save_net(net, tmp_path / "tmo_merge.pt", {})
+    with torch.no_grad():
+        assert torch.equal(load_nets(tmp_path)["tmo_merge"](x + 1), made)

@@ -58,7 +58,7 @@ def test_refinement_agrees_with_both_nets(load: Load, dtype: torch.dtype) -> Non
 
 
 @torch.no_grad()
-def test_refinement_starts_as_the_identity_on_the_hallucinated_picture() -> None:
+def test_refinement_starts_as_the_identity_on_the_hallucinated_image() -> None:
     x = torch.randn(1, 9, 32, 48, generator=torch.Generator().manual_seed(0))
     assert torch.equal(build_net("refinement", width=0.25)(x), x[:, :3])
     random_start = build_net("refinement", width=0.25, identity_init=False)(x)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from reference import TAG, Load, assert_agrees, to_torch
 
-from hdrlab.nets.layers import WeightsError
+from hdrlab.errors import WeightsError
 from hdrlab.nets.vgg16 import VGG16Features, conv_names, preprocessing_tensors, random_vgg16
-from hdrlab.ops.transfer import log_compress
+from hdrlab.ops.encoding import log_compress
 
 
 def test_convolutions_are_named_as_published() -> None:

@@ -14,7 +14,7 @@ def test_the_ramp_starts_at_one_minus_width_and_takes_the_largest_channel() -> N
     assert highlight_mask(x.T.reshape(1, 3, 1, 5), width=1.0)[0, 0, 0, 1] == pytest.approx(0.94)
 
 
-def test_gradients_reach_the_picture_inside_the_ramp_alone() -> None:
+def test_gradients_reach_the_image_inside_the_ramp_alone() -> None:
     x = torch.tensor([0.5, 0.95, 1.2]).repeat(3, 1).reshape(1, 3, 1, 3).requires_grad_()
     highlight_mask(x).sum().backward()
     assert x.grad is not None

@@ -162,14 +162,14 @@ def test_rows_and_columns_are_treated_alike() -> None:
         assert torch.allclose(change(x.mT), change(x).mT, atol=1e-12)
 
 
-def test_layers_of_the_full_gaussian_pyramid_add_up_to_the_picture() -> None:
+def test_layers_of_the_full_gaussian_pyramid_add_up_to_the_image() -> None:
     x = noise(2, 3, 24, 40)
     high, bottom = decompose(x, pyramid="gaussian", fuse_middle=True)
     assert torch.allclose(high + expand(bottom), x, atol=1e-12)
 
 
 @pytest.mark.parametrize("pyramid", PYRAMIDS)
-def test_layers_of_a_single_picture_do_not_depend_on_the_batch(pyramid: Pyramid) -> None:
+def test_layers_of_a_single_image_do_not_depend_on_the_batch(pyramid: Pyramid) -> None:
     x = noise(3, 3, 16, 8)
     for whole, alone in zip(decompose(x, pyramid=pyramid), decompose(x[1:2], pyramid=pyramid), strict=True):
         assert torch.equal(whole[1:2], alone)
@@ -198,7 +198,8 @@ def test_other_numbers_of_levels(levels: int) -> None:
     ],
 )
 def test_gradients_are_right(change: Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]) -> None:
-    assert torch.autograd.gradcheck(change, (noise(1, 2, 4, 4).requires_grad_(),))
+    torch.manual_seed(0)  # directions of the check
+    assert torch.autograd.gradcheck(change, (noise(1, 2, 4, 4).requires_grad_(),), fast_mode=True)
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -2,8 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from hdrlab.ops.resampling import pad_same, upsample_bilinear, upsample_bilinear_legacy, upsample_nearest
+from hdrlab.ops.padding import pad_same
+from hdrlab.ops.upsampling import (
+    convolve_doubled,
+    doubled_kernel,
+    upsample_bilinear,
+    upsample_bilinear_legacy,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +40,24 @@ def test_half_pixel_upsampling_weighs_a_quarter_and_three_quarters() -> None:
     assert out.tolist() == [0, 0.25, 0.75, 1.5, 2.5, 3]
 
 
-def test_nearest_upsampling_repeats() -> None:
-    out = upsample_nearest(torch.tensor([[1.0, 2.0]]).view(1, 1, 1, 2))[0, 0]
-    assert out.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
-
-
 def test_gradients_are_right() -> None:
     x = torch.rand(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    for upsample in (upsample_bilinear, upsample_bilinear_legacy, upsample_nearest):
+    for upsample in (upsample_bilinear, upsample_bilinear_legacy):
         assert torch.autograd.gradcheck(upsample, (x,))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 3)])
+def test_doubled_maps_are_convolved_without_making_them(size: tuple[int, int]) -> None:
+    draw = {"dtype": torch.float64, "requires_grad": True}
+    x, kernel, bias = (
+        torch.randn(2, 3, *size, **draw),
+        torch.randn(4, 3, 3, 3, **draw),
+        torch.randn(4, **draw),
+    )
+    doubled = F.interpolate(x, scale_factor=2, mode="nearest")
+    plain = F.conv2d(F.pad(doubled, (1, 1, 1, 1), mode="reflect"), kernel, bias)
+    ours = convolve_doubled(x, doubled_kernel(kernel), bias)
+    slopes = torch.randn(plain.shape, dtype=torch.float64)
+    pairs = zip(*(torch.autograd.grad(y, (x, kernel, bias), slopes) for y in (ours, plain)), strict=True)
+    for one, other in ((ours, plain), *pairs):
+        assert (one - other).abs().max() < 1e-13 * other.abs().max()

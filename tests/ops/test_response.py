@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.interpolate import interp1d
+from scipy.interpolate import PchipInterpolator, interp1d
 
-from hdrlab.ops.inverse_basis import CurveFileError
+from hdrlab.errors import DataError
 from hdrlab.ops.response import apply_response, invert_response, load_inverse_basis, make_monotone
-from hdrlab.ops.response_family import family_test_indices, response_family
+from hdrlab.ops.response_curves import family_test_indices, interpolate_monotonically, response_family
 
 GRID = torch.linspace(0, 1, 1024)
 
@@ -241,22 +241,31 @@ def test_basis_file_faults_are_named(tmp_path: Path, old: str, new: str, message
     path, text = tmp_path / "invemor.txt", _basis_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(CurveFileError, match=rf"invemor\.txt.*{message}"):
+    with pytest.raises(DataError, match=rf"invemor\.txt.*{message}"):
         load_inverse_basis(path)
 
 
 def test_basis_file_that_is_cut_or_not_orthonormal(tmp_path: Path) -> None:
     path, text = tmp_path / "invemor.txt", _basis_text()
     path.write_text(text[: text.index("hinv(7)=")])
-    with pytest.raises(CurveFileError, match=r"expected the header.*found 'the end of the file'"):
+    with pytest.raises(DataError, match=r"expected the header.*found 'the end of the file'"):
         load_inverse_basis(path)
     second, third = text.index("hinv(2)="), text.index("hinv(3)=")
     body = text[second:third].replace("hinv(2)=", "hinv(3)=")
     path.write_text(text[:third] + body + text[text.index("hinv(4)=") :])
-    with pytest.raises(CurveFileError, match="must be orthonormal"):
+    with pytest.raises(DataError, match="must be orthonormal"):
         load_inverse_basis(path)
 
 
 def test_missing_basis_file_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent\.txt: cannot be read.*CAVE laboratory.*'builtin'"):
         load_inverse_basis(tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_monotone_interpolation_is_scipys(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x = random.uniform(0.01, 1, random.integers(3, 20)).cumsum()
+    y = random.normal(size=len(x)).round(seed % 2)  # every second time with equal neighbours
+    at = np.concatenate([x, random.uniform(x[0], x[-1], 100)])
+    np.testing.assert_allclose(interpolate_monotonically(x, y, at), PchipInterpolator(x, y)(at), atol=1e-12)

@@ -1,6 +1,6 @@
 """What every stage of the table keeps.
 
-``traces.json`` holds the first ten losses of each stage on the pictures made from formulas. A deliberate
+``traces.json`` holds the first ten losses of each stage on the images made from formulas. A deliberate
 change of a stage's numbers rewrites it: ``HDRLAB_WRITE_TRACES=1 python -m pytest tests/stages -k trace -n0``.
 """
 
@@ -15,28 +15,26 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from training import Lab, checkpoint, numbers
+from training import Lab, checkpoint, every_stage, long_stages_slow, numbers
 
-from hdrlab.camera.curves import load_response_curves
-from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import DATA, STAGES
+from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.index import open_index
+from hdrlab.errors import CheckpointError
 from hdrlab.stages.base import Batch, Stage
-from hdrlab.training import runtime
-from hdrlab.training.checkpoints import CheckpointError, load_stage
+from hdrlab.training import build as training_build
+from hdrlab.training.checkpoints import load_stage
 
 TRACES = Path(__file__).with_name("traces.json")
 PERCEPTUAL = ("stage.loss.perceptual=0.001", "stage.perceptual.weights=random")
 VGG = {"hal": PERCEPTUAL, "joint": PERCEPTUAL, "real_finetune": PERCEPTUAL, "tmo_bottom": PERCEPTUAL}
-"""The other tone-mapping stages see pictures so large that VGG-16 takes half a minute."""
+"""The other tone-mapping stages see images so large that VGG-16 takes half a minute."""
 VARIANTS: dict[str, list[tuple[str, ...]]] = {
     "lin": [(), ("stage.input=jpeg",)],
-    "hal": [PERCEPTUAL],
+    "hal": [PERCEPTUAL, ("stage.input=jpeg", "stage.loss.perceptual=0")],
     "joint": [PERCEPTUAL, ("stage.mode=teacher_forcing",)],
     "real_finetune": [PERCEPTUAL, ("stage.normalise=aligned",)],
 }
-
-every_stage = pytest.mark.parametrize("name", STAGES)
 
 
 class Recorder(dict[str, Tensor]):
@@ -53,9 +51,11 @@ class Recorder(dict[str, Tensor]):
 
 def build(lab: Lab, config: TrainConfig) -> tuple[Stage, Recorder]:
     folder = lab.prepared / "tones" if config.data.name == "tmo_pairs" else lab.prepared
-    data = runtime.build_data(config, open_index(folder), load_response_curves("builtin"))
+    data = training_build.build_data(config, open_index(folder))
     batch = torch.utils.data.default_collate([data.training[counter] for counter in range(2)])
-    return runtime.build_stage(config), Recorder(batch)
+    stage = training_build.build_stage(config)
+    stage.setup("fit")
+    return stage, Recorder(batch)
 
 
 def plain(value: Any, where: str = "") -> Iterator[str]:
@@ -68,7 +68,7 @@ def plain(value: Any, where: str = "") -> Iterator[str]:
         yield f"{where}: {type(value)}"
 
 
-@every_stage
+@long_stages_slow
 def test_a_stage_declares_the_batch_keys_it_reads(lab: Lab, name: str) -> None:
     read: set[str] = set()
     for variant in VARIANTS.get(name, [()]):
@@ -86,7 +86,9 @@ def test_a_stage_declares_the_batch_keys_it_reads(lab: Lab, name: str) -> None:
 def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) -> None:
     stage, batch = build(lab, lab.config(name, *VGG.get(name, ())))
     terms = stage.losses(batch, stage(batch))
-    assert set(stage.weights) - set(terms) <= (set() if name in VGG else {"perceptual"})
+    left_out = {"pu21", "highlights", "quality"} | (set() if name in VGG else {"perceptual"})
+    assert {term for term in set(stage.weights) - set(terms) if stage.weights[term]} == set()
+    assert set(stage.weights) - set(terms) <= left_out
     assert set(terms) <= set(stage.weights)
     expected = sum(stage.weights[term] * float(value.detach()) for term, value in terms.items())
     assert float(stage.weigh(terms).detach()) == pytest.approx(expected, rel=1e-6)
@@ -95,18 +97,18 @@ def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) ->
             stage.weigh(wrong)
 
 
-@every_stage
+@long_stages_slow
 def test_training_moves_every_net_and_spares_none(lab: Lab, name: str) -> None:
     config = lab.config(name)
-    fresh = runtime.build_stage(config).state_dict()
+    fresh = training_build.build_stage(config).state_dict()
     trained = checkpoint(lab.train(name) / "last.ckpt")["state_dict"]
-    learnt = dict(runtime.build_stage(config).named_parameters())
+    learnt = dict(training_build.build_stage(config).named_parameters())
     still = [key for key in learnt if torch.equal(fresh[key], trained[key])]
     assert len(still) < len(learnt) / 4, still
     assert all(torch.isfinite(value).all() for value in trained.values())
 
 
-@every_stage
+@long_stages_slow
 def test_a_checkpoint_stands_alone_and_holds_plain_types(lab: Lab, name: str, tmp_path: Path) -> None:
     run = lab.train(name, *VGG.get(name, ()))
     stored = checkpoint(run / "last.ckpt")
@@ -128,7 +130,7 @@ def test_a_checkpoint_stands_alone_and_holds_plain_types(lab: Lab, name: str, tm
     assert all(torch.equal(expected[key], outputs[key]) for key in expected)
 
 
-@every_stage
+@long_stages_slow
 def test_a_checkpoint_that_does_not_fit_is_explained(lab: Lab, name: str, tmp_path: Path) -> None:
     stored = checkpoint(lab.train(name, "trainer=smoke") / "last.ckpt")
     key, tensor = next(iter(stored["state_dict"].items()))
@@ -144,7 +146,7 @@ def test_a_checkpoint_that_does_not_fit_is_explained(lab: Lab, name: str, tmp_pa
             load_stage(tmp_path / "wrong.ckpt")
 
 
-@every_stage
+@long_stages_slow
 @pytest.mark.parametrize("precision", ["bf16", "64"])
 def test_other_precisions_train(lab: Lab, name: str, precision: str) -> None:
     run = lab.train(name, "trainer=smoke", f"trainer.precision={precision}", *VGG.get(name, ()))
@@ -156,10 +158,15 @@ def test_other_precisions_train(lab: Lab, name: str, precision: str) -> None:
     assert bool(losses.isfinite().all())
 
 
-@every_stage
+@long_stages_slow
 def test_the_trace_of_the_first_ten_losses(lab: Lab, name: str) -> None:
     # In float64: batch norms over two cells show float32's rounding, which threads and kernels change.
-    steady = ("stage.max_steps=10", "trainer.log_every=1", "trainer.val_every=10", "trainer.precision=64")
+    steady = (
+        "stage.max_steps=10",
+        "trainer.log_every_n_steps=1",
+        "trainer.val_every=10",
+        "trainer.precision=64",
+    )
     run = lab.train(name, *steady, *VGG.get(name, ()))
     losses = [value for *_, value in numbers(run, "train/loss")]
     traces = json.loads(TRACES.read_text()) if TRACES.is_file() else {}
@@ -172,6 +179,6 @@ def test_the_trace_of_the_first_ten_losses(lab: Lab, name: str) -> None:
 
 @every_stage
 def test_all_weights_zero_are_refused(lab: Lab, name: str) -> None:
-    weights = runtime.build_stage(lab.config(name)).weights
+    weights = training_build.build_stage(lab.config(name)).weights
     with pytest.raises(ValueError, match="every weight is 0"):
         lab.config(name, *(f"stage.loss.{term}=0" for term in weights))

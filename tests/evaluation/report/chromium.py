@@ -117,7 +117,7 @@ class Page:
                 "Input.dispatchMouseEvent", type=kind, x=at, y=y, button="left", buttons=1, clickCount=1
             )
 
-    def picture(self, path: Path, *, whole: bool = False) -> None:
+    def image(self, path: Path, *, whole: bool = False) -> None:
         """Write what is seen as a PNG file."""
         shot = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))

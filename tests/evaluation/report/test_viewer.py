@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from chromium import Page, chromium, executable
-from reports import photograph, report, toned
+from reports import METRICS, Shown, nothing, photograph, toned, written
 
-from hdrlab.report import Method, Picture, write_report
+from hdrlab.evaluation.benchmark import Method
+from hdrlab.evaluation.report import page_image
 
 READY = (
     "document.getElementById('canvas').width === 90 && document.querySelector('#layers [aria-pressed=true]')"
@@ -36,14 +37,14 @@ def browser() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made: Path = tmp_path_factory.mktemp("reports")
-    write_report(report(), made / "hdr.html")
-    write_report(toned(), made / "sdr.html")
+    written(made / "hdr.html")
+    toned(made / "sdr.html")
     return made
 
 
 @pytest.fixture
 def page(browser: Page, folder: Path) -> Iterator[Page]:
-    """The first picture, open in the viewer."""
+    """The first image, open in the viewer."""
     browser.open(folder / "hdr.html")
     view(browser)
     yield browser
@@ -51,7 +52,7 @@ def page(browser: Page, folder: Path) -> Iterator[Page]:
 
 
 def view(page: Page, row: int = 0) -> None:
-    page.run(f"document.querySelectorAll('#picture-table tbody tr')[{row}].click()")
+    page.run(f"document.querySelectorAll('#image-table tbody tr')[{row}].click()")
     page.until(READY)
 
 
@@ -78,6 +79,12 @@ def test_the_slider_changes_the_pixels(page: Page) -> None:
     darker = pixels(page)
     assert text(page, "#stops") == "−2.00"
     assert sum(darker) < sum(before)
+    page.key("ArrowRight")
+    page.until("document.getElementById('where').textContent.startsWith('2 of 3')")
+    assert text(page, "#stops") == "−2.00"  # what the user chose holds
+    page.key("ArrowLeft")
+    page.until("document.getElementById('where').textContent.startsWith('1 of 3')")
+    page.until(READY)
     page.key("0")
     assert pixels(page) == before
 
@@ -87,7 +94,7 @@ def test_at_exposure_zero_the_reference_looks_like_the_photograph(page: Page) ->
     photograph = pixels(page)
     page.key("r")
     reference = pixels(page)
-    assert max(abs(a - b) for a, b in zip(photograph, reference, strict=True)) <= 3
+    assert np.abs(np.subtract(photograph, reference)).mean() < 4  # JPEGs of grain
 
 
 def test_highlights_come_back_under_a_shorter_exposure(page: Page) -> None:
@@ -100,7 +107,7 @@ def test_highlights_come_back_under_a_shorter_exposure(page: Page) -> None:
     assert pixels(page)[in_the_disc] == 13  # white, eight stops lower
 
 
-def test_keys_choose_methods_and_pictures(page: Page) -> None:
+def test_keys_choose_methods_and_images(page: Page) -> None:
     assert pressed(page) == "Net <one>"
     page.key("2")
     assert pressed(page) == "Do nothing"
@@ -151,7 +158,7 @@ def test_the_wipe_moves(page: Page) -> None:
 
 
 def wiped(left: list[int], right: list[int], column: int) -> list[int]:
-    """Two pictures of 90 columns side by side."""
+    """Two images of 90 columns side by side."""
     return [(left if k // 4 % 90 < column else right)[k] for k in range(len(left))]
 
 
@@ -192,16 +199,16 @@ def test_back_and_escape_close_the_viewer(page: Page) -> None:
 
 def test_rows_are_sorted_and_filtered(browser: Page, folder: Path) -> None:
     browser.open(folder / "hdr.html")
-    names = "[...document.querySelectorAll('#picture-table tbody .open')].map((b) => b.textContent)"
-    browser.run("document.querySelectorAll('#picture-table th.figure button')[0].click()")
-    assert browser.run(names)[:2] == ["picture_2", "picture_1"]
-    browser.run("document.querySelectorAll('#picture-table th.figure button')[0].click()")
-    assert browser.run(names)[1:] == ["picture_1", "picture_2"]
+    names = "[...document.querySelectorAll('#image-table tbody .open')].map((b) => b.textContent)"
+    browser.run("document.querySelectorAll('#image-table th.score button')[0].click()")
+    assert browser.run(names)[:2] == ["image_2", "image_1"]
+    browser.run("document.querySelectorAll('#image-table th.score button')[0].click()")
+    assert browser.run(names)[1:] == ["image_1", "image_2"]
     browser.run(
         "(s => { s.value = 'scene 1'; s.dispatchEvent(new Event('change')); })"
         "(document.getElementById('scene'))"
     )
-    assert browser.run(names) == ["picture_1"]
+    assert browser.run(names) == ["image_1"]
     assert browser.complaints() == []
 
 
@@ -232,7 +239,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Page, folder: Path, dark: 
     assert browser.complaints() == []
 
 
-def test_an_exposure_does_not_apply_to_tone_mapped_pictures(browser: Page, folder: Path) -> None:
+def test_an_exposure_does_not_apply_to_tone_mapped_images(browser: Page, folder: Path) -> None:
     browser.open(folder / "sdr.html")
     view(browser)
     before = pixels(browser)
@@ -246,36 +253,57 @@ def test_an_exposure_does_not_apply_to_tone_mapped_pictures(browser: Page, folde
     assert browser.complaints() == []
 
 
+def test_a_dark_image_opens_brighter(browser: Page, tmp_path: Path) -> None:
+    hdr = np.full((60, 90, 3), 2.0**-9, np.float32)
+    hdr[:6] = 0.5
+    made = page_image(Shown(0, "night", hdr, photograph(hdr)), {"net": hdr, "srgb": hdr}, {})
+    written(tmp_path / "night.html", [made])
+    browser.open(tmp_path / "night.html")
+    view(browser)
+    assert text(browser, "#stops") == "+4.25"
+    assert np.median(np.reshape(pixels(browser), (-1, 4))[:, :3]) > 45
+    assert browser.complaints() == []
+
+
+def test_the_page_prints_all_regions(browser: Page, folder: Path) -> None:
+    browser.open(folder / "hdr.html")
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    visible = "[...document.querySelectorAll('#score-table thead th')].filter((c) => c.offsetWidth).length"
+    assert browser.run(visible) == 3
+    assert not browser.run("document.querySelector('nav').offsetWidth")
+    assert browser.run("document.querySelectorAll('#image-table img').length") == 3
+    browser.send("Emulation.setEmulatedMedia", media="")
+
+
 @pytest.mark.slow
-def test_a_page_of_19_pictures_and_7_methods_is_small_and_opens_fast(browser: Page, tmp_path: Path) -> None:
+def test_a_page_of_19_images_and_7_methods_is_small_and_opens_fast(browser: Page, tmp_path: Path) -> None:
     draws = np.random.default_rng(0)
     size = (341, 512)
-    methods = [Method(f"m{number}", f"Method {number}", "classical") for number in range(7)]
+    names = [f"m{number}" for number in range(6)]
+    methods = [Method(name, name, "classical", "", nothing) for name in ("srgb", *names)]
 
-    def textured(number: int) -> Iterator[Picture]:
+    def textured(number: int) -> dict[str, Any]:
         y, x = np.mgrid[: size[0], : size[1]] / size[1]
         waves = sum(
             draws.normal(0, 1 / f) * np.sin(2 * np.pi * f * (x * np.cos(a) + y * np.sin(a)) + a)
             for f, a in zip(2.0 ** draws.uniform(0, 7, 40), draws.uniform(0, 7, 40), strict=True)
         )
-        # Grain in every channel, as cameras have it, packs badly: the worst that real pictures do.
+        # Grain in every channel, as cameras have it, packs badly: the worst that real images do.
         hdr = np.exp(2 * waves[..., None] + draws.normal(0, 0.05, (*size, 3))).astype(np.float32)
         results = {m.name: hdr * np.exp(draws.normal(0, 0.02, hdr.shape)).astype(np.float32) for m in methods}
-        figures = {m.name: {"psnr": 20.0} for m in methods}
-        yield Picture(f"{number:02d}", f"{number}", photograph(hdr, 4.0), hdr, results, figures)
+        return page_image(Shown(number, f"{number:02d}", hdr, photograph(hdr, 4.0)), results, {})
 
-    pictures = itertools.chain.from_iterable(map(textured, range(19)))
     file = tmp_path / "large.html"
-    write_report(report(methods=methods, scores={}, differences={}, pictures=pictures), file)
-    assert file.stat().st_size < 60e6
+    written(file, [textured(number) for number in range(19)], methods=methods, metrics=METRICS)
+    assert file.stat().st_size < 12e6
     browser.open(file)  # once before: a cold disk is not the page's fault
     begun = time.monotonic()
     browser.open(file)
     opened = time.monotonic() - begun
-    browser.run("document.querySelectorAll('#picture-table tbody tr')[18].click()")
+    browser.run("document.querySelectorAll('#image-table tbody tr')[18].click()")
     browser.until("document.getElementById('canvas').width === 384")
     viewed = time.monotonic() - begun - opened
-    print(f"{file.stat().st_size / 1e6:.1f} MB, opened in {opened:.2f} s, a picture seen in {viewed:.2f} s")
+    print(f"{file.stat().st_size / 1e6:.1f} MB, opened in {opened:.2f} s, an image seen in {viewed:.2f} s")
     assert opened < 3
     assert viewed < 3
     assert browser.complaints() == []

@@ -1,0 +1,50 @@
+"""Colours of one image with the luminance of another."""
+
+from __future__ import annotations
+
+import torch
+
+from hdrlab.ops.chromaticity import with_chromaticity
+from hdrlab.ops.colour import luminance, srgb_decode
+
+
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    a, b = torch.rand(2, 1, 3, 8, 9, generator=torch.Generator().manual_seed(5))
+    return 0.05 + 0.4 * a, 1e4 * b**3
+
+
+def test_ratios_are_the_hdr_image_s_and_luminance_is_kept() -> None:
+    shown, hdr = images()
+    made = srgb_decode(with_chromaticity(shown, hdr))
+    light = srgb_decode(luminance(shown))
+    fits = ((hdr / luminance(hdr)).amax(dim=1) * light[:, 0] < 0.99)[:, None].expand_as(made)
+    assert 0.5 < fits.float().mean() < 1
+    kept = fits[:, :1]
+    torch.testing.assert_close(luminance(made)[kept], light[kept], atol=1e-5, rtol=1e-4)
+    assert (luminance(made) <= light + 1e-5).all()
+    torch.testing.assert_close(made[fits], (light * hdr / luminance(hdr))[fits], atol=1e-5, rtol=1e-4)
+    half = srgb_decode(with_chromaticity(shown, hdr, 0.5))
+    spread = [(x.amax(dim=1) / x.amin(dim=1).clamp(min=1e-6)).median() for x in (made, half)]
+    assert spread[1] < spread[0]
+    torch.testing.assert_close(
+        with_chromaticity(shown, hdr, 0), luminance(shown).expand_as(shown), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_what_does_not_fit_is_mixed_with_grey_and_keeps_its_order_of_channels() -> None:
+    shown, hdr = (
+        torch.full((1, 3, 1, 2), 0.95),
+        torch.tensor([9.0, 2.0, 1.0]).view(1, 3, 1, 1).repeat(1, 1, 1, 2),
+    )
+    hdr[..., 1] = 0
+    made = with_chromaticity(shown, hdr)
+    red, green, blue = made[0, :, 0, 0].tolist()
+    assert 1 >= red > green > blue > 0.7
+    assert torch.allclose(made[..., 1], shown[..., 1], atol=1e-4)
+
+
+def test_gradients_are_finite_in_black_and_white() -> None:
+    shown = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3).repeat(1, 3, 1, 1).requires_grad_()
+    hdr = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 1]]).T.view(1, 3, 1, 3)
+    (gradient,) = torch.autograd.grad(with_chromaticity(shown, hdr).sum(), shown)
+    assert gradient.isfinite().all()
