@@ -35,14 +35,14 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import Dataset
 
 from hdrlab import __version__
-from hdrlab.config.stages import STAGES
+from hdrlab.config.registry import STAGES
+from hdrlab.datasets.build import open_data
 from hdrlab.datasets.progress import reading
-from hdrlab.datasets.sources import open_curves, open_data
 from hdrlab.nets import NETS, Net, build_net
-from hdrlab.runs import Run
 from hdrlab.train import COMMAND
-from hdrlab.training import checkpoints, runtime
-from hdrlab.training.interruption import interruptible
+from hdrlab.training import build, checkpoints
+from hdrlab.training.run_folder import Run
+from hdrlab.training.signals import interruptible
 
 LEAST_TORCH = (2, 11)
 WARM_UP = 5
@@ -67,22 +67,22 @@ TRAINING = """
 import os, signal, sys
 import pytorch_lightning as pl
 import torch
-from hdrlab.training import runtime
-from hdrlab.train import COMMAND
+from hdrlab.training import (build)
+from hdrlab.train import (COMMAND)
 
 class Killed(pl.Callback):
     def on_train_batch_end(self, trainer, *args):
         if trainer.global_step == int(os.environ.get("KILL_AT", "-1")):
             os.kill(os.getpid(), signal.SIGKILL)
 
-build = runtime.build_trainer
+plain = build.build_trainer
 
 def build_trainer(*args):
-    trainer = build(*args)
+    trainer = plain(*args)
     trainer.callbacks.append(Killed())
     return trainer
 
-runtime.build_trainer = build_trainer
+build.build_trainer = build_trainer
 torch.use_deterministic_algorithms(True, warn_only=True)
 COMMAND.main(sys.argv[1:])
 """
@@ -103,7 +103,7 @@ class Plan:
         data: From a stage to the words that choose its data.
         width: Factor on the nets' channel counts.
         sizes: Samples a step and side of a patch, by stage.
-        side: Side of the pictures that nets are compared on.
+        side: Side of the images that nets are compared on.
         steps: Steps of a run, more than `WARM_UP`.
         workers: Loader processes.
         stages: What is trained.
@@ -168,6 +168,9 @@ def without_tf32() -> Iterator[None]:
 def run_net(net: Net, x: Tensor, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return a net's output and its gradient, all parameters' in one vector, in float64 on the CPU."""
     net = copy.deepcopy(net).to(device, dtype).train()
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):  # which draws anew on each device
+            module.eval()
     made = net(x.to(device, dtype))
     made.square().mean().backward()
     slopes = [p.grad.flatten() for p in net.parameters() if p.grad is not None]
@@ -259,7 +262,7 @@ def words_of(plan: Plan, stage: str, runs: Path, *more: str) -> list[str]:
             f"trainer.accelerator={'gpu' if plan.device == 'cuda' else 'cpu'}",
             f"trainer.val_every={plan.steps}",
         ),
-        *("data.val_pictures=1", "callbacks.progress=none", "callbacks.panels=0", f"paths.runs={runs}"),
+        *("data.val_images=1", "callbacks.progress=none", "callbacks.panels=0", f"paths.runs={runs}"),
         *more,
     ]
 
@@ -278,19 +281,19 @@ def train_once(plan: Plan, stage: str, *more: str, cached: bool = True) -> Outco
     with reading(f"data={config.data.name}") as progress:
         keys = STAGES[stage].batch_keys
         index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
-    data = runtime.build_data(config, index, open_curves(config.data))
+    data = build.build_data(config, index)
     if cached:
         data.training = Cached([data.training[counter] for counter in range(data.batch_size)])
-    module = runtime.build_stage(config)
+    module = build.build_stage(config)
     module.header = checkpoints.header(config, index, {})
     meter = Meter(plan.device)
     if plan.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory(dir=plan.work) as folder, interruptible() as interruption:
-        trainer = runtime.build_trainer(config, Run(Path(folder), None, None), data, interruption)
+        trainer = build.build_trainer(config, Run(Path(folder), None, None), data, interruption)
         trainer.callbacks.append(meter)  # type: ignore[attr-defined]
-        runtime.fit(trainer, module, data, None)
+        build.fit(trainer, module, data, None)
     memory = torch.cuda.max_memory_allocated() / 1e9 if plan.device == "cuda" else float("nan")
     samples = (plan.steps - WARM_UP) * config.stage.batch_size
     weights = {name: value.cpu().clone() for name, value in module.state_dict().items()}
@@ -390,7 +393,7 @@ def determinism(plan: Plan) -> Iterator[Finding]:
 def kill_and_resume(plan: Plan) -> Iterator[Finding]:
     """Kill a training, start the same command again, and compare with one that nothing happened to."""
     stage = "deq"
-    more = (f"data.workers={min(2, plan.workers)}", "trainer.save_every=5", "trainer.log_every=1")
+    more = (f"data.workers={min(2, plan.workers)}", "trainer.save_every=5", "trainer.log_every_n_steps=1")
     results = {}
     for name, kills in (("killed", ["8", "-1"]), ("whole", ["-1"])):
         words = words_of(plan, stage, plan.work / name, *more)

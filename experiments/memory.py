@@ -1,4 +1,4 @@
-"""What a large picture needs: peak memory of a command at full net width, measured in a process of its own.
+"""What a large image needs: peak memory of a command at full net width, measured in a process of its own.
 
     python experiments/memory.py reconstruct 4000x3000 2GB
     python experiments/memory.py tonemap 4000x3000
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from hdrlab.io import write_image
-from hdrlab.net_files import save_net
 from hdrlab.nets import SYSTEMS, build_net
+from hdrlab.weights.net_file import save_net
 
 CODE = """
 import sys
@@ -30,7 +30,7 @@ finally:
     print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
 """
 OWN_BYTES = {"reconstruct": 100, "tonemap": 0}
-"""Bytes a pixel that a command's pictures take; what memory= limits are the nets' maps."""
+"""Bytes a pixel that a command's images take; what memory= limits are the nets' maps."""
 
 
 def peak(command: str, *words: str) -> tuple[float, float]:
@@ -51,7 +51,7 @@ def write_nets(command: str, folder: Path) -> None:
 
 
 def main(command: str, size: str, memory: str | None = None) -> None:
-    """Measure a command on a picture of a size, and on one of 64 × 64 for what the program itself takes."""
+    """Measure a command on an image of a size, and on one of 64 × 64 for what the program itself takes."""
     width, height = map(int, size.split("x"))
     noise = np.random.default_rng(0).random((height, width, 3), np.float32)
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,11 +68,11 @@ def main(command: str, size: str, memory: str | None = None) -> None:
             for name in ("small", "large")
         }
     (program, _), (whole, seconds) = took["small"], took["large"]
-    pictures = OWN_BYTES[command] * width * height / 1e9
+    images = OWN_BYTES[command] * width * height / 1e9
     print(
         f"{command} {size}{f' memory={memory}' if memory else ''}: peak {whole:.2f} GB in {seconds:.0f} s; "
-        f"the program {program:.2f} GB, the pictures {pictures:.2f} GB, "
-        f"beyond both {whole - program - pictures:.2f} GB"
+        f"the program {program:.2f} GB, the images {images:.2f} GB, "
+        f"beyond both {whole - program - images:.2f} GB"
     )
 
 

@@ -26,17 +26,17 @@ from gpu_check import Cached
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hdrlab.config.schema import TrainConfig
-from hdrlab.config.stages import STAGES
-from hdrlab.datasets.module import HdrData
-from hdrlab.datasets.order import CounterSampler
+from hdrlab.config.registry import STAGES
+from hdrlab.config.schema.commands import TrainConfig
+from hdrlab.datasets import HDRDataModule
+from hdrlab.datasets.build import open_data
 from hdrlab.datasets.progress import reading
-from hdrlab.datasets.sources import open_curves, open_data
-from hdrlab.runs import Run
+from hdrlab.datasets.sampler import CounterSampler
 from hdrlab.train import COMMAND
-from hdrlab.training import checkpoints, runtime
-from hdrlab.training.interruption import interruptible
-from hdrlab.training.manifest import LAST
+from hdrlab.training import build, checkpoints
+from hdrlab.training.checkpoint_list import LAST
+from hdrlab.training.run_folder import Run
+from hdrlab.training.signals import interruptible
 
 DRIFT = 1.15
 BLOCK = 2
@@ -151,11 +151,12 @@ class BareLoop:
     """Trains a stage as a page of PyTorch would: load, forward, loss, backward, step."""
 
     def __init__(self, config: TrainConfig, samples: Dataset[dict[str, Tensor]], workers: int = 0) -> None:
-        self.stage = runtime.build_stage(config)
+        self.stage = build.build_stage(config)
+        self.stage.setup("fit")
         self.optimiser = self.stage.configure_optimizers()
         sampler = CounterSampler(config.stage.batch_size, 10**6)
         self.batches: Iterator[dict[str, Tensor]] = iter(
-            DataLoader(samples, batch_sampler=sampler, num_workers=workers)
+            DataLoader(samples, batch_size=sampler.share, sampler=sampler, num_workers=workers)
         )
         self.losses: list[float] = []
 
@@ -221,16 +222,16 @@ class Interleaved(pl.Callback):
 # ------------------------------------------------------------------------------------------- measurements
 
 
-def prepare(stage: str, words: list[str], steps: int) -> tuple[TrainConfig, HdrData, Any]:
+def prepare(stage: str, words: list[str], steps: int) -> tuple[TrainConfig, HDRDataModule, Any]:
     """Compose a stage's default training and open its data."""
-    more = ["callbacks.progress=none", "data.val_pictures=1", f"trainer.val_every={steps}", "data.workers=0"]
+    more = ["callbacks.progress=none", "data.val_images=1", f"trainer.val_every={steps}", "data.workers=0"]
     config = COMMAND.compose(
         [f"stage={stage}", f"trainer.max_steps={steps}", "trainer.accelerator=cpu", *more, *words]
     )
     with reading(f"data={config.data.name}") as progress:
         keys = STAGES[stage].batch_keys
         index = open_data(config.data, Path(config.paths.data) / "cache", keys, progress)
-    return config, runtime.build_data(config, index, open_curves(config.data)), index
+    return config, build.build_data(config, index), index
 
 
 def measure_step(stage: str, words: list[str], quads: int) -> Iterator[tuple[str, str, str]]:
@@ -240,14 +241,14 @@ def measure_step(stage: str, words: list[str], quads: int) -> Iterator[tuple[str
     kept = [data.training[counter] for counter in range(2 * data.batch_size)]
     data.training = Cached(kept)
     bare = BareLoop(config, data.training)
-    module = runtime.build_stage(config)
+    module = build.build_stage(config)
     module.header = checkpoints.header(config, index, {})
     blocks = Blocks(quads)
     with tempfile.TemporaryDirectory() as folder, interruptible() as interruption:
         turns = Interleaved(blocks, bare, Path(folder))
-        trainer = runtime.build_trainer(config, Run(Path(folder), None, None), data, interruption)
+        trainer = build.build_trainer(config, Run(Path(folder), None, None), data, interruption)
         trainer.callbacks.append(turns)  # type: ignore[attr-defined]
-        runtime.fit(trainer, module, data, None)
+        build.fit(trainer, module, data, None)
     common = min(len(turns.losses), len(bare.losses))
     same = turns.losses[:common] == bare.losses[:common]
     size = f"{config.stage.batch_size} × {config.stage.patch}², width {config.stage.width:g}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from hdrlab.config.stages import STAGES
+from hdrlab.config.registry import STAGES
 from hdrlab.metrics.names import better
 
 COMPARED_KEYS = ("stage.lr", "stage.batch_size", "stage.width", "stage.max_steps", "seed")
@@ -69,7 +69,7 @@ def build_workspace(entity: str, project: str = "hdrlab", name: str = "hdrlab") 
 
 def figures_of(stage: str) -> tuple[tuple[str, str], ...]:
     """Return the figures of a stage, each with the one of doing nothing or of a plain guess."""
-    from hdrlab.training.checkpoints import stage_class
+    from hdrlab.stages import stage_class
 
     pairs: tuple[tuple[str, str], ...] = stage_class(stage).COMPARED
     return pairs
