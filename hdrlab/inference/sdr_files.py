@@ -23,8 +23,10 @@ from hdrlab.ops.colour_spaces import (
     SPACES,
     conversion,
     convert,
+    to_xyz,
     with_outside,
 )
+from hdrlab.tonemapping.display import into_gamut
 from hdrlab.visualization.contact_sheet import CELL, draw_sheet, fit_cell
 
 ENDINGS = {
@@ -145,7 +147,8 @@ def _in_space(image: NDArray[np.float32], source: Image, colorspace: str) -> NDA
     light = srgb_decode(image)
     if source.outside is not None:
         light = with_outside(light, source.pixels, source.outside)
-    return srgb_encode(convert(light, conversion(REC709, SPACES[colorspace])).clip(0, 1))
+    wide = convert(light, conversion(REC709, SPACES[colorspace]))
+    return srgb_encode(into_gamut(wide, to_xyz(SPACES[colorspace])[1]))
 
 
 def _levels(image: NDArray[np.float32], kind: type[np.unsignedinteger[Any]]) -> NDArray[Any]:

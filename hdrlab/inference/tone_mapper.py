@@ -74,7 +74,6 @@ class ToneMapper:
         precision: str = "auto",
         runs: str | os.PathLike[str] = "runs",
         settings: Mapping[str, float] | None = None,
-        compress: bool = True,
     ) -> ToneMapper:
         """Make an operator ready.
 
@@ -93,7 +92,6 @@ class ToneMapper:
             runs: The folder of run folders and published checkpoints.
             settings: Of the operator, by their names: ``{"exposure": 1, "key": 0.3}``; see
                 `hdrlab.tonemapping.tone_map_classically`.
-            compress: See `hdrlab.tonemapping.display.to_display`.
 
         Raises:
             OperatorError: There is no such operator or setting, an extra is missing, or weights are given for
@@ -117,7 +115,7 @@ class ToneMapper:
         if weights is not None:
             raise OperatorError(f"{operator} has no nets; leave the weights out, or take {LEARNED}")
         check_settings(operator, [*OPERATORS[operator].parameters], settings or {})
-        apply = partial(tone_map_classically, operator, settings=settings or {}, compress=compress)
+        apply = partial(tone_map_classically, operator, settings=settings or {})
         return cls(operator, apply, _caption(OPERATORS[operator].summary, settings))
 
     def __call__(self, hdr: ImageLike, *, panorama: bool = False) -> NDArray[np.float32]:

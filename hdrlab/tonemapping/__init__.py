@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import Pixels
-from hdrlab.tonemapping import film, foreign, global_curves, local
+from hdrlab.tonemapping import film, foreign, global_curves, gradient, local, vision
 from hdrlab.tonemapping.display import to_display
 from hdrlab.tonemapping.scene import Scene, strips
 
@@ -65,6 +65,11 @@ OPERATORS: Mapping[str, Operator] = {
     "agx": Operator(film.agx, "AgX, Sobotka"),
     "neutral": Operator(film.neutral, "Khronos PBR Neutral"),
     "bt2390": Operator(film.bt2390, "ITU-R BT.2390"),
+    "bt2446": Operator(film.bt2446, "ITU-R BT.2446, method A"),
+    "fattal": Operator(gradient.fattal, "Fattal 2002, gradients"),
+    "mertens": Operator(gradient.mertens, "Mertens 2007, exposure fusion"),
+    "mantiuk08": Operator(vision.mantiuk08, "Mantiuk 2008, display adaptive"),
+    "ferradans": Operator(vision.ferradans, "Ferradans 2011, eye and brain"),
     "opencv_reinhard": Operator(foreign.opencv_reinhard, "Reinhard 2005, OpenCV", "cv2"),
     "opencv_drago": Operator(foreign.opencv_drago, "Drago 2003, OpenCV", "cv2"),
     "opencv_mantiuk": Operator(foreign.opencv_mantiuk, "Mantiuk 2006, OpenCV", "cv2"),
@@ -97,8 +102,6 @@ def tone_map_classically(
     name: str,
     hdr: NDArray[Any],
     settings: Mapping[str, float] = MappingProxyType({}),
-    *,
-    compress: bool = True,
 ) -> Pixels:
     """Tone-map an image of any size and unit; exposures, where an operator has one, come from the image.
 
@@ -108,7 +111,6 @@ def tone_map_classically(
         settings: By name, keywords of the operator's function, or of
             `hdrlab.tonemapping.display.to_display`; an ``exposure`` in stops acts before the curve where the
             operator has a ``key``.
-        compress: See `hdrlab.tonemapping.display.to_display`.
 
     Returns:
         Display-encoded sRGB [H, W, 3] in [0, 1], float32. Black where the image holds no light at all.
@@ -140,7 +142,7 @@ def tone_map_classically(
         part = operator.apply(in_unit(hdr[rows]), **own) if light is None else light[rows]
         if not np.isfinite(part).all():
             raise OperatorError(f"{name} gives values that are not finite for this image: take another")
-        shown[rows] = to_display(part, **after, compress=compress)
+        shown[rows] = to_display(part, **after)
     return shown
 
 

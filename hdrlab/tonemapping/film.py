@@ -7,11 +7,13 @@ pixels are a part of an image, ``scene`` is the whole.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from hdrlab.errors import OperatorError
 from hdrlab.ops.colour import MIDDLE_GREY, Pixels, srgb_decode
-from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, REC2020, conversion, pq_curve, pq_encode
+from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, REC2020, conversion, pq_curve, pq_encode, to_xyz
 from hdrlab.tonemapping.scene import Scene
 
 _ACES_CONFIG = "ocio://cg-config-latest"
@@ -35,6 +37,8 @@ _AGX_OUTSET = np.array(
     )
 )
 _AGX_CURVE = (15.5, -40.14, 31.96, -6.868, 0.4298, 0.1191, -0.00232)  # from x⁶ down
+
+_BT2446_PEAK = 1000.0  # cd/m², of the programmes that it was made for
 
 _NEUTRAL_KNEE, _NEUTRAL_OFFSET, _NEUTRAL_DESATURATION = 0.8, 0.04, 0.15
 
@@ -125,6 +129,39 @@ def bt2390(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None)
     ratio = np.divide(rolled, peak, out=np.zeros_like(peak), where=peak > 0)
     shown: Pixels = light * ratio[..., None]
     return shown
+
+
+def bt2446(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
+    """Convert a broadcast in HDR to one in SDR by method A of Report BT.2446: for live and graded programmes.
+
+    Args:
+        hdr: Linear pixels.
+        key: Where the log-average comes to lie; 1 is diffuse white, 203 cd/m².
+        scene: Of the whole image.
+
+    Source: ITU-R BT.2446-1, section 4: a logarithm of the luma, a knee in it, and a correction of the
+    colours, from a peak of 1000 cd/m² (or the image's, up to 10,000) to 100.
+    """
+    scene = scene or Scene.of(hdr)
+    unit = key / scene.average * DIFFUSE_WHITE
+    peak = min(max(scene.peak * unit, _BT2446_PEAK), 1e4)
+    wide = hdr @ (conversion(REC709, REC2020).T * unit / peak).astype(np.float32)
+    encoded = wide.clip(0, 1) ** np.float32(1 / 2.4)
+    luma = encoded @ to_xyz(REC2020)[1].astype(np.float32)
+    rho, rho_sdr = (1 + 32 * (light / 1e4) ** (1 / 2.4) for light in (peak, 100.0))
+    level = np.log1p((rho - 1) * luma) / math.log(rho)
+    bent = np.select(
+        [level <= 0.7399, level < 0.9909],
+        [1.077 * level, (2.7811 - 1.151 * level) * level - 0.6302],
+        0.5 * level + 0.5,
+    )
+    shown = (rho_sdr**bent - 1) / (rho_sdr - 1)
+    scale = np.divide(shown, 1.1 * luma, out=np.zeros_like(luma), where=luma > 0)[..., None]
+    colours = (encoded - luma[..., None]) * scale
+    red = 0.1 / 1.4746 * colours[..., 0]  # a tenth of C'r
+    mapped = ((shown - red.clip(min=0))[..., None] + colours).clip(0) ** np.float32(2.4)
+    narrow: Pixels = (mapped @ conversion(REC2020, REC709).T).astype(np.float32)
+    return narrow
 
 
 def _expose(hdr: Pixels, key: float, scene: Scene | None) -> Pixels:

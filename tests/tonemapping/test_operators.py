@@ -17,13 +17,15 @@ from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import log_average, luminance, srgb_encode
 from hdrlab.tonemapping import OPERATORS, missing, tone_map_classically
 from hdrlab.tonemapping.display import into_gamut
-from hdrlab.tonemapping.film import agx, bt2390, neutral
+from hdrlab.tonemapping.film import agx, bt2390, bt2446, neutral
 from hdrlab.tonemapping.global_curves import drago, filmic, gamma, log, reinhard
+from hdrlab.tonemapping.gradient import fattal, mertens
 from hdrlab.tonemapping.local import durand, reinhard_local
+from hdrlab.tonemapping.vision import ferradans, mantiuk08
 
 OWN = [name for name, operator in OPERATORS.items() if operator.package is None]
-GLOBAL = ["gamma", "log", "reinhard", "drago", "filmic", "aces", "agx", "neutral", "bt2390"]
-LOCAL = ["reinhard_local", "durand"]
+GLOBAL = ["gamma", "log", "reinhard", "drago", "filmic", "aces", "agx", "neutral", "bt2390", "bt2446"]
+LOCAL = ["reinhard_local", "durand", "fattal", "mertens", "mantiuk08", "ferradans"]
 
 
 def grey(*values: float) -> NDArray[np.float32]:
@@ -155,6 +157,76 @@ def test_durand_compresses_the_base_and_keeps_the_details() -> None:
     assert made[:, 55:95].mean() / made[:, 5:45].mean() == pytest.approx(100, rel=0.15)
     low = durand(np.ones((9, 9, 3), np.float32) + 0.5 * (np.arange(9) > 4)[:, None])
     assert low.max() / low.min() == pytest.approx(1.5, rel=1e-3)
+
+
+def test_fattal_leaves_an_image_whose_gradients_are_left() -> None:
+    hdr = scene(33, 47)
+    light = luminance(hdr)
+    low, high = np.percentile(light, (0.1, 99.5))
+    wanted = ((light - low) / (high - low)).clip(0)
+    np.testing.assert_allclose(luminance(fattal(hdr, strength=1, chroma=1)), wanted, rtol=2e-3, atol=2e-4)
+
+
+def test_fattal_compresses_the_step_and_keeps_the_texture() -> None:
+    rng = np.random.default_rng(2)
+    light = np.where(np.arange(256) < 128, 1e-3, 1.0) * np.exp2(rng.normal(0, 0.2, (256, 256)))
+    made = luminance(fattal(light.astype(np.float32)[..., None].repeat(3, axis=2))) + 1e-3
+    dark, bright = made[:, 20:100], made[:, 150:230]
+    assert 2 < np.median(bright) / np.median(dark) < 50  # 1000 in the scene
+    assert np.log2(dark).std() > 0.2
+
+
+def test_mertens_shows_what_no_exposure_shows() -> None:
+    hdr = scene(64, 64)  # a thousandfold step: either side is black or clipped in any one exposure
+    shown = srgb_encode(mertens(hdr))
+    for side in (shown[:, :28], shown[:, 36:]):
+        assert 0.1 < side.mean() < 0.9
+        assert side.std() > 0.1
+    flat = np.full((40, 40, 3), 0.3, np.float32) * np.array((1, 0.8, 0.5), np.float32)
+    np.testing.assert_allclose(mertens(flat), mertens(flat)[:1, :1].repeat(40, 0).repeat(40, 1), atol=1e-5)
+
+
+def test_mertens_fuses_as_opencv_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2 = pytest.importorskip("cv2")
+    exposures: list[NDArray[np.uint8]] = []
+
+    def photograph(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+        exposures.append(np.rint(srgb_encode(linear) * 255).astype(np.uint8))
+        return (exposures[-1] / 255).astype(np.float32)
+
+    monkeypatch.setattr("hdrlab.tonemapping.gradient.srgb_encode", photograph)
+    mine = srgb_encode(mertens(scene(65, 97)))
+    theirs = cv2.createMergeMertens(1, 1, 1).process(exposures[: len(exposures) // 2]).clip(0, 1)
+    assert np.abs(mine - theirs).mean() < 0.01
+    assert np.corrcoef(mine.ravel(), theirs.ravel())[0, 1] > 0.98
+
+
+WAVES = ((7, 11), (20, 30), (24, 32), (24, 96), (40, 60), (48, 64), (72, 32), (72, 96), (90, 120))
+
+
+def waves() -> NDArray[np.float32]:
+    """Five decades of grey, whose mean and median are those that ferradans scales to."""
+    y, x = np.mgrid[:96, :128]
+    wide = 2.5 * np.sin(x / 128 * 2 * np.pi) * np.cos(y / 96 * 2 * np.pi)
+    hdr = (10 ** (wide + 0.15 * np.sin(x * 1.1) * np.sin(y * 0.9)))[..., None].repeat(3, axis=2)
+    return (hdr / np.sqrt(hdr.mean() * np.median(hdr))).astype(np.float32)
+
+
+def test_mantiuk08_is_what_pfstools_shows() -> None:
+    # pfstmo_mantiuk08 of pfstools 2.1.0, -d g=2.2:l=199.6:b=0.4:k=0:a=0
+    wanted = (0.524, 0.355, 0.229, 0.226, 0.166, 0.218, 0.221, 0.214, 0.113)
+    made = mantiuk08(waves())[..., 1] ** (1 / 2.2)
+    np.testing.assert_allclose([made[place] for place in WAVES], wanted, atol=0.005)
+    more = mantiuk08(waves(), enhancement=1.5)[..., 1]
+    assert np.log(more + 1e-3).std() > np.log(mantiuk08(waves())[..., 1] + 1e-3).std()
+
+
+def test_ferradans_is_what_pfstools_shows() -> None:
+    # pfstmo_ferradans11 of pfstools 2.1.0, --rho -2 --inv_alpha 5; its images are periodic.
+    wanted = (0.391, 0.175, 0.071, 0.068, 0.028, 0.059, 0.063, 0.056, 0.007)
+    made = ferradans(waves())[..., 1]
+    np.testing.assert_allclose([made[place] for place in WAVES], wanted, atol=0.025)
+    assert ferradans(waves(), rho=-3).mean() > made.mean()
 
 
 # -------------------------------------------------------------------------------------- what all keep to
@@ -417,6 +489,15 @@ def test_bt2390_is_the_reports_curve_and_keeps_hues() -> None:
     np.testing.assert_allclose(ratio, ratio[..., :1].repeat(3, axis=2), rtol=1e-4)
 
 
+def test_bt2446_is_method_a() -> None:
+    # 36.54 cd/m² of 1000: E' 0.25197, ρ 13.2598, Y'p 0.54486, Y'c 0.58682, ρ_SDR 5.69696, Y'SDR 0.37812.
+    assert bt2446(grey(1, 10, 100))[0, 1, 0] == pytest.approx(0.37812**2.4, abs=2e-4)
+    peak = bt2446(grey(1, 1, 1e6))  # beyond 10,000 cd/m²
+    assert peak[0, 2] == pytest.approx(1, abs=1e-3)
+    grass = bt2446(scene() * np.array((0.5, 1, 0.2), np.float32))
+    assert np.isfinite(grass).all()
+
+
 # ------------------------------------------------------------------------------------- what can be steered
 
 
@@ -425,7 +506,10 @@ def test_the_keys_of_the_command_are_the_keywords_of_the_operators() -> None:
     taken = {(name, key) for name, operator in OPERATORS.items() for key in operator.parameters}
     assert offered <= taken
     left = {key for _, key in taken - offered}
-    assert left == {"threshold", "num_scales", "extent", "sigma"}  # constants of the papers
+    assert left == {
+        *("threshold", "num_scales", "extent", "sigma", "chroma", "black", "inverse_reach"),
+        *("contrast_weight", "saturation_weight"),
+    }  # constants of the papers
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATORS if OPERATORS[name].package is None])

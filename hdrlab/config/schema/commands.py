@@ -20,7 +20,8 @@ from hdrlab.config.schema.trainer import (
 
 CLASSICAL_OPERATORS = (
     *("gamma", "log", "reinhard", "reinhard_local", "drago", "durand", "filmic"),
-    *("aces", "agx", "neutral", "bt2390"),
+    *("aces", "agx", "neutral", "bt2390", "bt2446"),
+    *("fattal", "mertens", "mantiuk08", "ferradans"),
     *("opencv_reinhard", "opencv_drago", "opencv_mantiuk"),
     *("colour_simple", "colour_logarithmic", "colour_exponential", "colour_exponentiation"),
     *("colour_schlick1994", "colour_tumblin1999", "colour_reinhard2004", "colour_filmic"),
@@ -29,11 +30,27 @@ CLASSICAL_OPERATORS = (
 
 OPERATOR_PARAMETERS = {
     "clipped": ("gamma",),
-    "key": ("log", "reinhard", "reinhard_local", "drago", "filmic", "aces", "agx", "neutral", "bt2390"),
+    "key": (
+        "log",
+        "reinhard",
+        "reinhard_local",
+        "drago",
+        "filmic",
+        "aces",
+        "agx",
+        "neutral",
+        "bt2390",
+        "bt2446",
+    ),
     "white": ("reinhard", "filmic"),
     "bias": ("drago",),
     "sharpening": ("reinhard_local",),
     "base_contrast": ("durand",),
+    "strength": ("fattal",),
+    "step": ("mertens",),
+    "enhancement": ("mantiuk08",),
+    "display_peak": ("mantiuk08",),
+    "rho": ("ferradans",),
 }
 """Keys of tonemap that only some operators have: those."""
 
@@ -427,6 +444,13 @@ class TonemapConfig(Section):
     base_contrast: float | None = option(
         "of durand: contrast to which what is large is compressed; null: 100", None, above=1
     )
+    strength: float | None = option("of fattal: less compresses more; null: 0.9", None, above=0, most=1)
+    step: float | None = option("of mertens: stops between the exposures; null: 2", None, least=0.5)
+    enhancement: float | None = option(
+        "of mantiuk08: factor on the scene's contrasts; null: 1", None, above=0
+    )
+    display_peak: float | None = option("of mantiuk08: the display's, in cd/m²; null: 200", None, above=1)
+    rho: float | None = option("of ferradans: less is brighter; null: -2", None)
     format: tuple[Literal["png", "png16", "jpeg", "jpg", "tiff", "avif", "exr", "ultrahdr"], ...] = option(
         "of the files, one or a list; png16 and tiff have 16 bits, exr is linear light", ("png",)
     )
