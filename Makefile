@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench fuzz demo demo-training reproduce-compact reproduce-tiny reproduce-paper check test test-slow test-gpu test-kills audit clean
+.PHONY: help setup bench fuzz demo demo-training reproduce-compact reproduce-tiny reproduce-paper check parity test test-slow test-gpu test-kills audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,11 @@ check: setup  ## lint, format and types
 
 test: setup  ## the everyday tests, in a few minutes
 	$(RUN) pytest -n 2
+
+EMOR ?=
+WRITE ?=
+parity: setup  ## hdrlab's nets beside numbers of the published programs, metrics beside known values; seconds
+	PYTHONPATH=.:tests $(RUN) parity $(if $(EMOR),--emor $(EMOR)) $(if $(WRITE),--write)
 
 test-slow: setup  ## the long tests
 	$(RUN) pytest -n 2 -m 'slow and not gpu'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdrlab.errors import WeightsError
     from hdrlab.io.tensorflow.checkpoint import read_tensorflow_checkpoint
-    from hdrlab.weights.names import OBJECT_SUFFIX, LoadReport, load_variables
+    from hdrlab.weights.names import OBJECT_SUFFIX, LoadReport, load_variables, variable_shapes
     from hdrlab.weights.vgg16 import load_vgg16
 
 _HOMES = {
@@ -16,6 +16,7 @@ _HOMES = {
     "load_variables": "hdrlab.weights.names",
     "load_vgg16": "hdrlab.weights.vgg16",
     "read_tensorflow_checkpoint": "hdrlab.io.tensorflow.checkpoint",
+    "variable_shapes": "hdrlab.weights.names",
 }
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "load_variables",
     "load_vgg16",
     "read_tensorflow_checkpoint",
+    "variable_shapes",
 ]
 
 

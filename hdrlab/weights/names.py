@@ -120,6 +120,21 @@ def _targets(net: Net) -> Iterator[tuple[Tensor, tuple[str, ...]]]:
                 yield tensor, (f"{scope}/{leaves[ours][0]}", f"{path}/{leaves[ours][1]}")
 
 
+def variable_shapes(net: Net) -> dict[str, list[int]]:
+    """Name the variables that `load_variables` wants.
+
+    Args:
+        net: From `build_net`, of any preset.
+
+    Returns:
+        Shapes in TensorFlow's layout by the authors' graph names.
+
+    Raises:
+        ValueError: The net has no counterpart in TensorFlow.
+    """
+    return {paths[0]: _tensorflow_shape(target) for target, paths in _targets(net)}
+
+
 def _tensorflow_shape(tensor: Tensor) -> list[int]:
     shape = list(tensor.shape)
     return [*shape[2:], *shape[1::-1]]

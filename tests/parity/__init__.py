@@ -1,0 +1,1 @@
+"""What the published programs make of seeded random weights, and hdrlab's nets beside it: ``make parity``."""
