@@ -117,9 +117,7 @@ def mertens(
     for scale, weight in zip(scales, best, strict=True):
         encoded = srgb_encode((hdr * scale).clip(0, 1))
         weights, blurred = (_gaussian_pyramid(one, 1) for one in (weight / total, encoded))
-        bands = [
-            fine - _enlarge(coarse, fine.shape) for fine, coarse in itertools.pairwise(blurred)
-        ]
+        bands = [fine - _enlarge(coarse, fine.shape) for fine, coarse in itertools.pairwise(blurred)]
         layers = [band * share[..., None] for band, share in zip([*bands, blurred[-1]], weights, strict=True)]
         fused = [a + b for a, b in zip(fused, layers, strict=True)] if fused else layers
     image = fused.pop()
