@@ -70,15 +70,29 @@ def copy_of(pixels: Pixels, white: float, long_side: int = LONG_SIDE) -> dict[st
     """
     if pixels.dtype == np.uint8:
         return {"src": _jpeg(srgb_levels(shrink(srgb_light()[pixels], long_side)))}
+    light = shrink(np.nan_to_num(pixels, posinf=0, neginf=0).clip(0), long_side)
+    codes, floor, span = log_codes(light, white, 255)
+    return {"src": _jpeg(codes.astype(np.uint8)), "floor": floor, "span": span}
+
+
+def log_codes(light: NDArray[np.float32], white: float, greatest: int) -> tuple[Floats, float, float]:
+    """Code light by its logarithm, as `viewer.js` decodes it.
+
+    Args:
+        light: Linear pixels [H, W, 3], finite and at least 0.
+        white: The light that is shown white.
+        greatest: The greatest code.
+
+    Returns:
+        Whole codes [H, W, 3] from 0 to ``greatest``, float32, and floor and span, see `copy_of`.
+    """
     most = 2.0 ** (MOST_STOPS + _PADDING)
-    light = shrink(np.nan_to_num(pixels, posinf=0, neginf=0).clip(0), long_side).clip(None, most * white)
-    light /= np.float32(white)
-    lit = luminance(light)
+    relative = light.clip(None, most * white) / np.float32(white)
+    lit = luminance(relative)
     lit = lit[lit > 0]
     floor = float(np.clip(np.percentile(lit, 1), 1 / most, 1)) if lit.size else 1.0
-    span = max(1.0, float(np.log2(1 + light.max() / floor)))
-    codes = np.rint(255 / span * np.log2(1 + light / np.float32(floor))).astype(np.uint8)
-    return {"src": _jpeg(codes), "floor": floor, "span": span}
+    span = max(1.0, float(np.log2(1 + relative.max() / floor)))
+    return np.rint(greatest / span * np.log2(1 + relative / np.float32(floor))), floor, span
 
 
 def white_of(case: Case) -> float:

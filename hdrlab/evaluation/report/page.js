@@ -1,12 +1,9 @@
 "use strict";
 (() => {
+  const {
+    make, signed, pixelsOf, lightOf, stopsOf, limitsOf, shade, outlineClipped, makeDivider, showDivider, pixelUnder,
+  } = hdrViewer;
   const byId = (id) => document.getElementById(id);
-  const make = (tag, className = "", text = "") => {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text) element.textContent = text;
-    return element;
-  };
   const report = JSON.parse(byId("report").textContent);
   const images = [...document.querySelectorAll("script.image")].map((block) => JSON.parse(block.textContent));
   const PALETTE = ["#4a86d8", "#e8862a", "#3fa65a", "#d9534f", "#2fa8a8", "#a673c4", "#d3709d", "#9c7a5b", "#b8a11f"];
@@ -22,7 +19,6 @@
     return span;
   }
 
-  const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
   const scoreText = (value, digits) => {
     if (value === undefined || Number.isNaN(value)) return "–";
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -144,105 +140,10 @@
 
   // ------------------------------------------------------------------------------------------ copies
 
-  const fromSrgb = (shown) => (shown <= 0.04045 ? shown / 12.92 : ((shown + 0.055) / 1.055) ** 2.4);
-  const toSrgb = (light) => (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055);
-
-  async function pixelsOf(src) {
-    const picture = new Image();
-    picture.src = src;
-    await picture.decode();
-    const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.drawImage(picture, 0, 0);
-    return { width, height, codes: context.getImageData(0, 0, width, height).data };
-  }
-
   async function decode(image, key) {
     const { src, floor, span } = image.layers[key];
-    const light = Float32Array.from({ length: 256 }, (_, q) =>
-      span ? floor * (2 ** ((q / 255) * span) - 1) : fromSrgb(q / 255));
     // A tone-mapped result is a display image: no exposure applies to it.
-    return { key, light, fixed: report.task === "tonemap" && !span, ...(await pixelsOf(src)) };
-  }
-
-  function levelsOf(layer, stops) {
-    const gain = layer.fixed ? 1 : 2 ** stops;
-    return Uint8ClampedArray.from(layer.light, (light) => 255 * toSrgb(Math.min(light * gain, 1)));
-  }
-
-  function stopsOf(layer) {
-    if (!layer.stops) {
-      const { codes, light } = layer;
-      layer.stops = new Float32Array(codes.length / 4);
-      for (let i = 0; i < layer.stops.length; i++) {
-        const [red, green, blue] = [light[codes[4 * i]], light[codes[4 * i + 1]], light[codes[4 * i + 2]]];
-        const luminance = 0.212656 * red + 0.715158 * green + 0.072186 * blue;
-        layer.stops[i] = Math.log2(Math.max(luminance, 2 ** -40));
-      }
-    }
-    return layer.stops;
-  }
-
-  // ------------------------------------------------------------------------------------------ colours
-
-  const FALSE_COLOURS = ["#0b0720", "#2b1a6b", "#2f4fb5", "#1f8fae", "#24a876", "#7cc043", "#e3cf34", "#f39a2b", "#e2502c", "#c22a6e", "#ffd9ea"];
-  const ERROR_COLOURS = ["#0a2a6b", "#2b6fc4", "#8fbde6", "#f1f1ef", "#f2b48b", "#cf4a33", "#6e0d1e"];
-
-  function ramp(colours) {
-    const table = new Uint8ClampedArray(256 * 3);
-    const parts = colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
-    for (let i = 0; i < 256; i++) {
-      const place = (i / 255) * (parts.length - 1);
-      const before = Math.min(Math.floor(place), parts.length - 2);
-      for (let c = 0; c < 3; c++)
-        table[3 * i + c] = parts[before][c] + (place - before) * (parts[before + 1][c] - parts[before][c]);
-    }
-    return table;
-  }
-  const falseRamp = ramp(FALSE_COLOURS);
-  const errorRamp = ramp(ERROR_COLOURS);
-
-  function shade(view, layer, data, from, to) {
-    const { width, height } = layer;
-    if (view.mode === "light") {
-      const levels = levelsOf(layer, view.stops);
-      const { codes } = layer;
-      for (let y = 0; y < height; y++)
-        for (let i = 4 * (y * width + from), end = 4 * (y * width + to); i < end; i++)
-          data[i] = i % 4 === 3 ? 255 : levels[codes[i]];
-      return;
-    }
-    const error = view.mode === "error";
-    const stops = stopsOf(layer);
-    const against = error ? stopsOf(view.reference) : null;
-    const [low, high] = error ? [-view.range, view.range] : view.limits;
-    const table = error ? errorRamp : falseRamp;
-    for (let y = 0; y < height; y++)
-      for (let i = y * width + from, end = y * width + to; i < end; i++) {
-        const value = error ? stops[i] - against[i] : stops[i];
-        const at = 3 * Math.round(255 * Math.min(Math.max((value - low) / (high - low), 0), 1));
-        data[4 * i] = table[at];
-        data[4 * i + 1] = table[at + 1];
-        data[4 * i + 2] = table[at + 2];
-        data[4 * i + 3] = 255;
-      }
-  }
-
-  function outlineClipped({ width, height, codes }, data) {
-    const clipped = (i) => codes[4 * i] > 127;
-    for (let y = 1; y < height - 1; y++)
-      for (let x = 1; x < width - 1; x++) {
-        const i = y * width + x;
-        if (!clipped(i) || (clipped(i - 1) && clipped(i + 1) && clipped(i - width) && clipped(i + width))) continue;
-        data.set([255, 0, 200, 255], 4 * i);
-      }
-  }
-
-  function limitsOf(layer) {
-    const sorted = Float32Array.from(stopsOf(layer)).sort();
-    const low = Math.floor(sorted[Math.floor(sorted.length * 0.005)]);
-    const high = Math.ceil(sorted[Math.floor(sorted.length * 0.9995)]);
-    return [Math.max(low, high - 24), Math.max(high, low + 2)];
+    return { key, light: lightOf({ floor, span }), fixed: report.task === "tonemap" && !span, ...(await pixelsOf(src)) };
   }
 
   // ------------------------------------------------------------------------------------------ viewer
@@ -371,7 +272,7 @@
     byId("range-label").hidden = mode !== "error";
     byId("other-label").hidden = !wipe || all;
     byId("other").value = state.right;
-    drawLegend();
+    hdrViewer.drawLegend(byId("legend"), viewOf());
     drawHistogram();
     drawCurves();
   }
@@ -389,10 +290,7 @@
     canvas.getContext("2d").putImageData(image, 0, 0);
     byId("tag-left").textContent = titleOf(state.left);
     byId("tag-right").textContent = wipe ? titleOf(state.right) : "";
-    const divider = byId("divider");
-    divider.hidden = !wipe;
-    divider.style.left = `${100 * split}%`;
-    divider.setAttribute("aria-valuenow", Math.round(100 * split));
+    showDivider(byId("divider"), wipe, split);
   }
 
   function buildSheet() {
@@ -421,36 +319,7 @@
     }
   }
 
-  function drawLegend() {
-    const legend = byId("legend");
-    legend.hidden = state.mode === "light";
-    if (legend.hidden) return;
-    const error = state.mode === "error";
-    const [low, high] = error ? [-state.range, state.range] : state.limits;
-    const colours = error ? ERROR_COLOURS : FALSE_COLOURS;
-    const strip = make("i");
-    strip.style.background = `linear-gradient(90deg, ${colours.join(",")})`;
-    const step = error ? state.range / 2 : high - low > 14 ? 4 : high - low > 7 ? 2 : 1;
-    const ticks = [];
-    for (let at = error ? low : Math.ceil(low / step) * step; at <= high + 1e-9; at += step) {
-      const text = at ? signed(at, Number.isInteger(at) ? 0 : 2) : error ? "0" : "white";
-      const unit = error && at === low ? " too dark" : error && at === high ? " too bright" : "";
-      const tick = make("span", "", text + unit);
-      tick.style.left = `${(100 * (at - low)) / (high - low)}%`;
-      ticks.push(tick);
-    }
-    legend.replaceChildren(strip, ...ticks);
-    legend.title = error ? "Luminance against the reference, in stops" : "Luminance in stops from white";
-  }
-
   // ------------------------------------------------------------------------------------------ charts
-
-  function svg(tag, attributes, text = "") {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.textContent = text;
-    return element;
-  }
 
   function chosen() {
     const keys = state.wipe && !state.all ? [state.left, state.right] : [state.left];
@@ -463,79 +332,22 @@
   }
 
   function drawHistogram() {
-    const [width, height] = [300, 130];
-    const [low, high] = [state.limits[0] - 1, state.limits[1] + 1];
-    const bins = Math.round((high - low) * 4);
-    const x = (stops) => ((stops - low) / (high - low)) * width;
-    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Histogram of luminance in stops" });
-    const step = high - low > 16 ? 4 : 2;
-    for (let at = Math.ceil(low / step) * step; at < high; at += step) {
-      chart.append(svg("line", { x1: x(at), x2: x(at), y1: 0, y2: height - 14, class: at ? "grid" : "white" }));
-      if (x(at) > 8 && x(at) < width - 8)
-        chart.append(svg("text", { x: x(at), y: height - 3, "text-anchor": "middle" }, at ? signed(at, 0) : "white"));
-    }
-    const outline = (key) => {
-      const counts = new Float64Array(bins);
-      const stops = stopsOf(state.layers.get(key));
-      for (const value of stops) {
-        const bin = Math.floor((value - low) * 4);
-        if (bin >= 0 && bin < bins) counts[bin] += 1;
-      }
-      const full = Math.log(1 + stops.length / 4);
-      const points = [...counts].map((count, k) => {
-        const y = height - 14 - (Math.min(Math.log(1 + count) / full, 1) * (height - 20));
-        return `${x(low + k / 4).toFixed(1)},${y.toFixed(1)} ${x(low + (k + 1) / 4).toFixed(1)},${y.toFixed(1)}`;
-      });
-      return `M0,${height - 14} L${points.join(" ")} L${width},${height - 14}`;
-    };
-    const keys = chosen();
-    if (state.layers.has("reference")) chart.append(svg("path", { d: outline("reference"), class: "area" }));
-    for (const key of keys) chart.append(svg("path", { d: outline(key), stroke: strokeOf(key) }));
-    const names = keys.map((key) => [titleOf(key), strokeOf(key)]);
-    if (state.layers.has("reference")) names.push([titleOf("reference"), "var(--quiet)"]);
-    byId("histogram").replaceChildren(chart, series(names));
-  }
-
-  function series(names) {
-    const box = make("div", "series");
-    for (const [name, colour] of names) {
-      const item = make("span");
-      const swatch = make("span", "swatch");
-      swatch.style.setProperty("--swatch", colour);
-      item.append(swatch, name);
-      box.append(item);
-    }
-    return box;
+    const parts = chosen().map((key) => ({ layer: state.layers.get(key), title: titleOf(key), stroke: strokeOf(key) }));
+    const reference = state.layers.get("reference");
+    if (reference) parts.push({ layer: reference, title: titleOf("reference") });
+    hdrViewer.drawHistogram(byId("histogram"), parts, state.limits);
   }
 
   function drawCurves() {
     const curves = Object.entries(state.image.curves);
     byId("curves-figure").hidden = !curves.length;
-    if (!curves.length) return;
-    const [width, height, edge] = [300, 190, 5];
-    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Response curves" });
-    for (const part of [0.25, 0.5, 0.75]) {
-      chart.append(svg("line", { x1: part * width, x2: part * width, y1: 0, y2: height, class: "grid" }));
-      chart.append(svg("line", { x1: 0, x2: width, y1: part * height, y2: part * height, class: "grid" }));
-    }
     const shown = new Set(chosen().map((key) => key.slice(7)));
     const emphasised = curves.some(([name]) => shown.has(name));
-    const names = [];
-    for (const [name, values] of curves) {
+    hdrViewer.drawCurves(byId("curves"), curves.map(([name, values]) => {
       const method = methodOf.get(name);
-      const points = values.map((value, k) => {
-        const right = edge + (k / (values.length - 1)) * (width - 2 * edge);
-        return `${right.toFixed(1)},${(height - edge - Math.min(Math.max(Number(value), -0.05), 1.1) * (height - 2 * edge)).toFixed(1)}`;
-      });
-      const faint = method && emphasised && !shown.has(name);
-      chart.append(svg("path", {
-        d: `M${points.join(" L")}`,
-        class: method ? (faint ? "faint" : "") : "true",
-        ...(method ? { stroke: colourOf(method.index) } : {}),
-      }));
-      names.push([method ? method.title : name, method ? colourOf(method.index) : "currentColor"]);
-    }
-    byId("curves").replaceChildren(chart, series(names));
+      if (!method) return { values, title: name };
+      return { values, title: method.title, stroke: colourOf(method.index), faint: emphasised && !shown.has(name) };
+    }));
   }
 
   // ------------------------------------------------------------------------------------------ input
@@ -609,33 +421,17 @@
   for (const button of document.querySelectorAll("[data-mode]"))
     button.onclick = () => { state.mode = button.dataset.mode; update(); };
 
-  const divider = byId("divider");
-  const slide = (event) => {
-    const box = byId("frame").getBoundingClientRect();
-    state.split = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
-    draw();
-  };
-  divider.onpointerdown = (event) => { divider.setPointerCapture(event.pointerId); event.preventDefault(); divider.focus(); };
-  divider.onpointermove = (event) => { if (divider.hasPointerCapture(event.pointerId)) slide(event); };
-  divider.onkeydown = (event) => {
-    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    state.split = Math.min(Math.max(state.split + (event.key === "ArrowLeft" ? -0.02 : 0.02), 0), 1);
-    event.preventDefault();
-    draw();
-  };
+  makeDivider(byId("divider"), byId("frame"), () => state.split, (split) => { state.split = split; draw(); });
 
   byId("frame").addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect();
-    const x = Math.floor(((event.clientX - box.left) / box.width) * canvas.width);
-    const y = Math.floor(((event.clientY - box.top) / box.height) * canvas.height);
-    if (x < 0 || y < 0 || x >= canvas.width || y >= canvas.height || !state.layers.size) return;
-    const i = y * canvas.width + x;
-    const key = state.wipe && x >= state.split * canvas.width ? state.right : state.left;
-    const seen = stopsOf(state.layers.get(key))[i];
+    const pixel = pixelUnder(canvas, event);
+    if (!pixel || !state.layers.size) return;
+    const key = state.wipe && pixel.x >= state.split * canvas.width ? state.right : state.left;
+    const seen = stopsOf(state.layers.get(key))[pixel.index];
     const parts = [`${titleOf(key)} ${signed(seen)} stops from white`];
     const reference = state.layers.get("reference");
     if (reference && key !== "reference" && hasErrors()) {
-      const wanted = stopsOf(reference)[i];
+      const wanted = stopsOf(reference)[pixel.index];
       parts.push(`reference ${signed(wanted)}`, `difference ${signed(seen - wanted)}`);
     }
     byId("readout").textContent = parts.join(" · ");

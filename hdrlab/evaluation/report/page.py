@@ -58,10 +58,10 @@ def _page(
     images: Sequence[Mapping[str, Any]],
     notes: Mapping[str, str],
 ) -> Iterator[str]:
-    script = _asset("page.js")
+    script = _asset("viewer.js") + _asset("page.js")
     values = {
         "title": escape(benchmark.title),
-        "style": _asset("page.css"),
+        "style": _asset("viewer.css") + _asset("page.css"),
         "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "script": script,
         "long_side": f"{LONG_SIDE}",
