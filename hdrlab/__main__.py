@@ -13,6 +13,7 @@ from hdrlab.config.schema.section import nearest
 COMMANDS = {
     "reconstruct": "turn photographs into HDR images",
     "tonemap": "turn HDR images into SDR images, for any display",
+    "serve": "open a page to drop photographs and HDR files on",
     "evaluate": "score nets on images they never saw, beside classical methods and other programs",
     "train": "train one stage of an HDR system",
     "runs": "list trainings and what they published",

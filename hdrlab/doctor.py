@@ -21,6 +21,7 @@ EXTRAS = {
     "exr": ("OpenEXR", "OpenEXR files with sub-sampled chroma"),
     "raw": ("rawpy", "camera raw files"),
     "operators": ("cv2", "tone mapping by OpenCV and colour-hdri"),
+    "serve": ("uvicorn", "hdrlab serve, a page to drop photographs on"),
     "sweep": ("optuna", "hydra/sweeper=tpe and launchers for clusters"),
     "tensorboard": ("tensorboard", "logger=tensorboard"),
     "dashboards": ("wandb_workspaces", "a project's page in wandb as code"),

@@ -84,7 +84,7 @@ class Command(Declaration[Config]):
                 raise SystemExit(0)
             overrides = with_keys(self, options.overrides)
             options.overrides = literal_paths(overrides, sweeping=options.multirun)
-            if not arguments or options.help:
+            if options.help or (self.required and not arguments):
                 print(self._help(options))
                 raise SystemExit(0)
             if options.hydra_help:

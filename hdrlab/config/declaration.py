@@ -27,7 +27,7 @@ class Declaration(Generic[Config]):
         schema: Schema class of the whole configuration.
         run: Does the work; its exit code is the command's.
         examples: Command lines for the help.
-        required: Keys without one of which the help is printed instead.
+        required: Keys without one of which the help is printed instead; none: it needs no arguments.
         positional: Keys of the arguments that are given without one, in this order.
         formats: The key that names the formats to write, and the format of each ending: what an output file
             named in place of the folder sets.

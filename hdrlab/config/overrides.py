@@ -109,6 +109,8 @@ def _check_values(
 
 def lacks_choice(command: Declaration[Any], overrides: Sequence[str]) -> bool:
     """Say whether a command line leaves out what must be chosen."""
+    if not command.required:
+        return False
     keys = [one.lstrip("+").partition("=")[0] for one in overrides]
     given = {key if (CONF / key.partition(".")[0]).is_dir() else key.partition(".")[0] for key in keys}
     return not given & {*command.required, "experiment"}

@@ -149,7 +149,11 @@ def _adjusted(
     settings: Mapping[str, Any],
     hdr: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    shown = nets(hdr)
+    return adjusted(nets(hdr), settings)
+
+
+def adjusted(shown: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Adjust a display-encoded image [H, W, 3] by settings of `hdrlab.tonemapping.display.to_display`."""
     return to_display(srgb_decode(shown), **settings) if settings else shown
 
 

@@ -502,3 +502,28 @@ class TonemapConfig(Section):
         """What tone-maps, where nothing was chosen too."""
         named = self.weights or self.checkpoint or self.slots
         return self.operator or (("iqatm",) if named else ("reinhard",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(Section):
+    """Open a page in which photographs become HDR and HDR files are tone-mapped."""
+
+    host: str = option("address to listen at; 0.0.0.0: at all, for others to use", "127.0.0.1")
+    port: int = option("port to listen at; 0: any free one", 8210, least=0, most=65535)
+    hosts: tuple[str, ...] | None = option(
+        "names by which others call this server, for example demo.example.org; addresses need none", None
+    )
+    file_mb: float = option("megabytes that a file may have", 200.0, above=0)
+    megapixels: float = option("millions of pixels that a picture may declare", 100.0, above=0)
+    pictures: int = option("how many pictures are kept at a time", 40, least=1)
+    queue: int = option("how many may wait for the worker", 40, least=1)
+    minutes: float = option("after which a picture is deleted that nobody asks for", 60.0, above=0)
+    weights: str | None = option(
+        "nets: compact, which come with hdrlab; official, the authors' once imported; or a folder; "
+        "null: compact",
+        None,
+    )
+    memory: str = option(
+        "what the nets may take, for example 2GB; pictures, about 150 bytes a pixel, apart", "2GB"
+    )
+    device: Device = option(_DEVICE, "auto")

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Page:
         self._commands, self._answers = commands, answers
         self._buffer, self._sent = b"", 0
         self.events: list[dict[str, Any]] = []
+        self.address = ""
         self._session: str | None = None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -69,8 +70,8 @@ class Page:
         message: dict[str, Any] = json.loads(first)
         return message
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 800, dark: bool = False) -> None:
-        """Open a file from disk and wait until it is loaded."""
+    def open(self, page: Path | str, *, width: int = 1280, height: int = 800, dark: bool = False) -> None:
+        """Open a file from disk, or an address, and wait until it is loaded."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -81,7 +82,8 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
         # By way of an empty page: going to another part of the same page would not load it anew.
-        for url in ("about:blank", path.as_uri()):
+        self.address = page if isinstance(page, str) else page.as_uri()
+        for url in ("about:blank", self.address):
             self.events.clear()
             self.send("Page.navigate", url=url)
             while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
@@ -117,6 +119,12 @@ class Page:
                 "Input.dispatchMouseEvent", type=kind, x=at, y=y, button="left", buttons=1, clickCount=1
             )
 
+    def choose(self, selector: str, files: Sequence[Path]) -> None:
+        """Choose files in an input for files."""
+        node = self.send("DOM.getDocument")["root"]["nodeId"]
+        found = self.send("DOM.querySelector", nodeId=node, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", files=[str(file) for file in files], nodeId=found)
+
     def image(self, path: Path, *, whole: bool = False) -> None:
         """Write what is seen as a PNG file."""
         shot = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
@@ -135,7 +143,8 @@ class Page:
                 found.append(params["entry"]["text"])
             elif event.get("method") == "Network.requestWillBeSent":
                 url = params["request"]["url"]
-                if not url.startswith(("file:", "data:", "about:")):
+                own = self.address if self.address.startswith("http") else "file:"
+                if not url.startswith((own, "data:", "about:", "blob:")):
                     found.append(f"request for {url}")
         return found
 

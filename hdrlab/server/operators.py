@@ -1,0 +1,138 @@
+"""The operators as the page offers them: their settings as sliders, and previews of them."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrlab.config.schema.commands import OPERATOR_PARAMETERS, TonemapConfig
+from hdrlab.config.schema.section import keys_of
+from hdrlab.errors import OperatorError
+from hdrlab.inference.tone_mapper import LEARNED, ToneMapper, adjusted
+from hdrlab.tonemapping import ADJUSTMENTS, OPERATORS, missing
+
+RANGES: Mapping[str, tuple[float, float, bool]] = {
+    "exposure": (-5, 5, False),
+    "contrast": (0.5, 2, True),
+    "saturation": (0, 2, False),
+    "gamma": (0.5, 2, True),
+    "bias": (0.5, 1, False),
+    "clipped": (0, 0.1, False),
+    "sharpening": (0, 16, False),
+    "white": (0.5, 500, True),
+    "base_contrast": (5, 1000, True),
+}
+"""From where to where sliders go, and whether evenly in the logarithm; others, 4 stops about the default."""
+
+LEARNED_SUMMARY = "Guo 2021, learned"
+KEPT = 2  # images of nets, whose adjustments are to answer at once
+
+
+def describe() -> list[dict[str, Any]]:
+    """Return what the page says of each operator that can be used here, in the order of the command."""
+    rows: list[tuple[str, str, dict[str, Any]]] = [(LEARNED, LEARNED_SUMMARY, {})]
+    rows += [
+        (name, one.summary, dict(one.parameters)) for name, one in OPERATORS.items() if not missing(name)
+    ]
+    return [
+        {
+            "name": name,
+            "summary": summary,
+            "sliders": [_slider(one, own.get(one)) for one in _names(name, own)],
+        }
+        for name, summary, own in sorted(rows, key=lambda row: row[0] == LEARNED)
+    ]
+
+
+def settings_of(operator: str, given: Mapping[str, str]) -> dict[str, float]:
+    """Read an operator's settings from an address.
+
+    Raises:
+        OperatorError: There is no such operator or setting, or a value is out of its limits.
+    """
+    if operator != LEARNED and operator not in OPERATORS:
+        raise OperatorError(f"operator {operator!r}: there is none of this name")
+    own = {} if operator == LEARNED else OPERATORS[operator].parameters
+    allowed, keys, read = [*_names(operator, own)], keys_of(TonemapConfig), {}
+    for name, text in given.items():
+        if name not in allowed:
+            raise OperatorError(f"{operator} has no {name!r}; it has {', '.join(allowed)}")
+        try:
+            read[name] = float(text)
+        except ValueError:
+            raise OperatorError(f"{name}: must be a number") from None
+        if not keys[name].limits.admit(read[name]) or abs(read[name]) > 1e6:
+            raise OperatorError(f"{name}={read[name]:g}: must be {keys[name].wanted}")
+    return read
+
+
+class Operators:
+    """Operators ready to use; nets are loaded once, when they are first asked for.
+
+    Args:
+        device: Where nets compute.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self._device = device
+        self._learned: ToneMapper | None = None
+        self._seen: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = Lock()
+
+    def show(
+        self, operator: str, hdr: NDArray[np.float32], settings: Mapping[str, float], key: str = ""
+    ) -> NDArray[np.float32]:
+        """Tone-map an image.
+
+        Args:
+            operator: Its name.
+            hdr: Linear pixels [H, W, 3], at least 0.
+            settings: From `settings_of`.
+            key: Of the image, where it is likely to be shown again; what nets make of it is then kept.
+
+        Returns:
+            Display-encoded sRGB [H, W, 3] in [0, 1].
+
+        Raises:
+            OperatorError: The operator cannot show it.
+        """
+        if operator != LEARNED:
+            return ToneMapper.load(operator, settings=settings)(hdr)
+        with self._lock:
+            if (shown := self._seen.get(key)) is None:
+                self._learned = self._learned or ToneMapper.load(LEARNED, device=self._device)
+                shown = self._learned(hdr)
+                if key:
+                    self._seen[key] = shown
+                    while len(self._seen) > KEPT:
+                        self._seen.popitem(last=False)
+        return adjusted(shown, settings)
+
+
+def _names(operator: str, parameters: Mapping[str, Any]) -> list[str]:
+    own = [one for one in parameters if operator in OPERATOR_PARAMETERS.get(one, ())]
+    return [*own, *ADJUSTMENTS]
+
+
+def _slider(name: str, default: float | None) -> dict[str, Any]:
+    key = keys_of(TonemapConfig)[name]
+    default = key.default if name in ADJUSTMENTS else default
+    if name in RANGES:
+        low, high, logarithmic = RANGES[name]
+    else:
+        low, high, logarithmic = (default or 1) / 16, (default or 1) * 16, True
+    help = key.help.partition("; null:")[0]
+    return {
+        "name": name,
+        "help": help,
+        "default": default,
+        "low": low,
+        "high": high,
+        "logarithmic": logarithmic and low > 0 and math.isfinite(high),
+    }
