@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.config.schema.commands import OPERATOR_PARAMETERS, TonemapConfig
-from hdrlab.config.schema.section import keys_of
+from hdrlab.config.schema.section import Limits, keys_of
 from hdrlab.errors import OperatorError
 from hdrlab.inference.tone_mapper import LEARNED, ToneMapper, adjusted
 from hdrlab.tonemapping import ADJUSTMENTS, OPERATORS, missing
@@ -28,7 +28,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
     "white": (0.5, 500, True),
     "base_contrast": (5, 1000, True),
 }
-"""From where to where sliders go, and whether evenly in the logarithm; others, 4 stops about the default."""
+"""From where to where sliders go, and whether evenly in the logarithm; of others, see `_range`."""
 
 LEARNED_SUMMARY = "Guo 2021, learned"
 KEPT = 2  # images of nets, whose adjustments are to answer at once
@@ -123,16 +123,25 @@ def _names(operator: str, parameters: Mapping[str, Any]) -> list[str]:
 def _slider(name: str, default: float | None) -> dict[str, Any]:
     key = keys_of(TonemapConfig)[name]
     default = key.default if name in ADJUSTMENTS else default
-    if name in RANGES:
-        low, high, logarithmic = RANGES[name]
-    else:
-        low, high, logarithmic = (default or 1) / 16, (default or 1) * 16, True
-    help = key.help.partition("; null:")[0]
+    low, high, logarithmic = RANGES.get(name) or _range(default or 0.0, key.limits)
+    help = re.sub(r"^of [^:]*: |; null:.*", "", key.help)
     return {
         "name": name,
         "help": help,
         "default": default,
         "low": low,
         "high": high,
-        "logarithmic": logarithmic and low > 0 and math.isfinite(high),
+        "logarithmic": logarithmic,
     }
+
+
+def _range(default: float, limits: Limits) -> tuple[float, float, bool]:
+    """Return what a slider goes through that `RANGES` does not name."""
+    least = limits.least if limits.least is not None else limits.above
+    if least is not None and limits.most is not None:
+        margin = 0.01 * (limits.most - least) if limits.above is not None else 0.0
+        return least + margin, limits.most, False
+    if default > 0:
+        low = default / 16 if least is None else max(default / 16, least)
+        return low, default * 16, True
+    return default - 4, default + 4, False
