@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench fuzz demo demo-training reproduce-compact reproduce-tiny reproduce-paper check parity test test-slow test-gpu test-kills audit clean
+.PHONY: help setup docs bench fuzz demo demo-training reproduce-compact reproduce-tiny reproduce-paper check parity test test-slow test-gpu test-kills audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,10 @@ test-kills: setup  ## kill trainings at 40 random moments, and saves before each
 BASE ?=
 bench: setup  ## measure speed and memory beside another checkout; writes experiments/speed.md, some ten minutes
 	$(BIN)/python experiments/bench.py $(if $(BASE),--base $(BASE))
+
+docs: setup  ## build the documentation site into build/docs; every warning is an error
+	$(RUN) sphinx -n -W --keep-going -q -c docs -d build/doctrees -b html . build/docs
+	@echo "open build/docs/index.html"
 
 MINUTES ?= 10
 fuzz: setup  ## read damaged files of every format for MINUTES (10); what comes out wrong is kept as tests

@@ -26,6 +26,7 @@ EXTRAS = {
     "tensorboard": ("tensorboard", "logger=tensorboard"),
     "dashboards": ("wandb_workspaces", "a project's page in wandb as code"),
     "keras": ("h5py", "VGG-16 weights in Keras files"),
+    "docs": ("sphinx", "the documentation site, make docs"),
 }
 """A module of each extra of the package, and what it is for."""
 
