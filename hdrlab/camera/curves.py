@@ -48,7 +48,12 @@ class ResponseCurves:
     test: NDArray[np.int64]
 
     def split(self, name: CurveSplit) -> NDArray[np.int64]:
-        """Positions [M] of the curves of a split: "train", "test", or "all" in the order of the source."""
+        """Positions [M] of the curves of a split: "train", "test", or "all" in the order of the source.
+
+        Raises:
+            ValueError: There is no such split.
+            ValueError: There is no such split.
+        """
         if name not in get_args(CurveSplit):
             raise ValueError(f"unknown split of response curves {name!r}: use one of {get_args(CurveSplit)}")
         return np.arange(len(self.curves)) if name == "all" else getattr(self, name)

@@ -85,7 +85,7 @@ def synthesize(
         exposure: factors [B] on the scenes, > 0.
         response: camera response curves [B, K] in [0, 1], one per sample.
         noise: the draws that make the sensor noise, or None for none.
-        jpeg_quality: JPEG qualities [B], 1 to 100, or None for no JPEG.
+        jpeg_quality: JPEG qualities [B], whole numbers in [1, 100], or None for no JPEG.
 
     Returns:
         Every intermediate of the chain.

@@ -175,11 +175,11 @@ class Index:
         return [image for image in self.images if name in (image.split, "all")]
 
     def load(self, image: IndexedImage) -> NDArray[np.float32]:
-        """Map an image's samples [H, W, 3], of a pair [num, H, W, 3], into memory, read-only."""
+        """Map an image's linear samples [H, W, 3], of a pair [num, H, W, 3], into memory, read-only."""
         return self.open_array(image.array)
 
     def open_array(self, file: str) -> NDArray[Any]:
-        """Map a fast file into memory, read-only."""
+        """Map a fast file into memory, read-only: linear float32 [H, W, 3], or a pair's [num, H, W, 3]."""
         return np.load(self.folder / file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     @property
@@ -204,7 +204,12 @@ class Source:
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self, listed: Listed) -> tuple[NDArray[np.float32], str]:
-        """Return the linear samples [H, W, 3] and a SHA-256 of the source."""
+        """Return the linear samples [H, W, 3] and a SHA-256 of the source.
+
+        Raises:
+            ImageError: It cannot be read, or holds values that no light has.
+            ImageError: It cannot be read, or holds values that no light has.
+        """
         path = self.root / listed.file
         loaded = read_image(path)
         if loaded.domain != "linear":
@@ -548,7 +553,7 @@ def _image(row: Mapping[str, Any]) -> IndexedImage:
 
 
 def write_array(path: Path, pixels: NDArray[Any]) -> None:
-    """Write a fast file, whole or not at all."""
+    """Write linear pixels [H, W, 3], float32, as a fast file."""
     with writing(path) as stream:
         np.save(stream, pixels, allow_pickle=False)
 

@@ -187,7 +187,7 @@ class Reconstructor:
         """Reconstruct a photograph, and keep what it was made by; one in PQ or HLG is taken as it is.
 
         Args:
-            photo: As for a call.
+            photo: Display-encoded pixels [H, W, 3], or what else a call takes.
             progress: Likewise.
             layers: Whether to keep the images of all steps.
             wide: Whether to keep a file's colours outside Rec. 709, which the nets do not see.

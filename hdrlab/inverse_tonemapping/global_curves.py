@@ -14,7 +14,14 @@ OVEREXPOSED = 254 / 255
 
 
 def srgb(x_lin: Pixels) -> Pixels:
-    """Do nothing: the inverse sRGB curve alone, which every other method must beat."""
+    """Do nothing: the inverse sRGB curve alone, which every other method must beat.
+
+    Args:
+        x_lin: Linearised pixels [H, W, 3] in [0, 1].
+
+    Returns:
+        Linear pixels [H, W, 3], at least 0; 1 = the photograph's clipping point.
+    """
     return x_lin
 
 
@@ -24,10 +31,13 @@ def landis(x_lin: Pixels, power: float = 2.0, threshold: float = 0.5, peak: floa
     L' = L (1 − t) + peak · L · t with t = ((L − threshold) / (1 − threshold))^power.
 
     Args:
-        x_lin: Linearised pixels.
+        x_lin: Linearised pixels [H, W, 3] in [0, 1].
         power: α of the paper.
         threshold: The luminance from which it lifts.
         peak: What white becomes. Ours is ten times the clipping point; the paper takes that of its display.
+
+    Returns:
+        Linear pixels [H, W, 3], at least 0; 1 = the photograph's clipping point.
 
     Source: Landis, "Production-Ready Global Illumination", 2002.
     """
@@ -42,8 +52,11 @@ def akyuz(x_lin: Pixels, exponent: float = 1.0) -> Pixels:
     L' = L_max · ((L − L_min) / (L_max − L_min))^exponent; an image of one luminance stays as it is.
 
     Args:
-        x_lin: Linearised pixels.
+        x_lin: Linearised pixels [H, W, 3] in [0, 1].
         exponent: 1, the linear one that viewers preferred.
+
+    Returns:
+        Linear pixels [H, W, 3], at least 0; 1 = the photograph's clipping point.
 
     Source: Akyüz et al., "Do HDR Displays Support LDR Content? A Psychophysical Evaluation", 2007. The
     brightest pixel keeps its light, where the paper has the display's peak.
@@ -60,6 +73,12 @@ def masia(x_lin: Pixels) -> Pixels:
 
     γ = 2.4379 + 0.2319 ln L_H − 1.1228 k + 0.0085 p, with the log-average L_H, the key k (where L_H lies
     between the 1st and the 99th percentile of ln L) and the percentage p of overexposed pixels.
+
+    Args:
+        x_lin: Linearised pixels [H, W, 3] in [0, 1].
+
+    Returns:
+        Linear pixels [H, W, 3], at least 0; 1 = the photograph's clipping point.
 
     Source: Masia et al., "Evaluation of Reverse Tone Mapping Through Varying Exposure Conditions", 2009, for
     the power, and "Dynamic Range Expansion Based on Image Statistics", 2017, equation 5, for γ. Ours: γ is

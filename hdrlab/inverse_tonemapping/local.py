@@ -21,10 +21,13 @@ def kovaleski(
     it is 1 the light is multiplied by `boost`.
 
     Args:
-        x_lin: Linearised pixels.
+        x_lin: Linearised pixels [H, W, 3] in [0, 1].
         boost: The greatest factor: 4, the paper's.
         extent: Spatial standard deviation of the filter as a share of the longer side; 150 pixels in HD.
         sigma: Its standard deviation in encoded luminance.
+
+    Returns:
+        Linear pixels [H, W, 3], at least 0; 1 = the photograph's clipping point.
 
     Source: Kovaleski and Oliveira, "High-Quality Brightness Enhancement Functions for Real-Time Reverse Tone
     Mapping", 2009, and "High-Quality Reverse Tone Mapping for a Wide Range of Exposures", 2014.
@@ -41,8 +44,11 @@ def huo(x_lin: Pixels, exponent: float = 0.86) -> Pixels:
     L' = c · L · (S^n + σ^n)^(1/n), S the smoothed luminance and σ the log-average.
 
     Args:
-        x_lin: Linearised pixels.
+        x_lin: Linearised pixels [H, W, 3] in [0, 1].
         exponent: n, which shares the range between bright and dark.
+
+    Returns:
+        Linear pixels [H, W, 3], at least 0; 1 = the photograph's clipping point.
 
     Source: Huo et al., "Physiological Inverse Tone Mapping Based on Retina Response", 2014: two passes of a
     bilateral filter with standard deviations of 16 and 10 pixels, 0.3 and 0.1 in luminance. The factor c,

@@ -197,7 +197,7 @@ def write_image(
         compression: OpenEXR: one of `openexr.COMPRESSIONS`.
         quality: JPEG: 1..100.
         metadata: Header entries (not for .pfm).
-        layers: OpenEXR: further [H, W], [H, W, 1] or [H, W, 3] arrays by name.
+        layers: OpenEXR: further linear arrays [H, W], [H, W, 1] or [H, W, 3] by name.
         colorspace: Primaries of the pixels, a key of `SPACES`; the file says so: OpenEXR by its
             chromaticities, Radiance by PRIMARIES, the others by a profile, PFM not at all.
         photo: What is known of the photograph: kept in every format that can hold it.

@@ -46,13 +46,18 @@ class HdrPlugin(PluginV3):  # type: ignore[misc]
             raise InitializationError(f"{self._path} holds no linear image")
 
     def read(self, *, index: Any = 0, **options: Any) -> NDArray[np.float32]:
-        """Returns [H, W, 3] float32; [1, H, W, 3] for `index=...`."""
+        """Returns [H, W, 3] float32; [1, H, W, 3] for `index=...`.
+
+        Raises:
+            ValueError: There is but one image, and another is asked for.
+            ValueError: There is but one image, and another is asked for.
+        """
         _check_index(index)
         pixels = read_image(self._path, **options).pixels
         return pixels[None] if index is ... else pixels
 
     def iter(self, **options: Any) -> Iterator[NDArray[np.float32]]:
-        """Yields the one image."""
+        """Yield the one image [H, W, 3], linear float32."""
         yield self.read(**options)
 
     def write(self, ndimage: ArrayLike, **options: Any) -> bytes | None:

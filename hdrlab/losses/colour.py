@@ -63,7 +63,7 @@ def hue_loss(
     Args:
         prediction: Tone-mapped RGB [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
         reference: The HDR image that was mapped, the same shape, range and encoding.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` takes atan(P / T), which jumps where T changes its sign and gives greys the hue of
             their noise. `default` takes the angle between the colours, at most π, and 0 where one is grey.
         gamut: Primaries of the reference; the authors' data have `nikon_d2x`.
@@ -71,7 +71,7 @@ def hue_loss(
             that are linear already need False.
 
     Returns:
-        Scalar in radians.
+        Scalar in radians, at least 0.
 
     Raises:
         ValueError: Shapes differ, a name is unknown, or the mask does not hold one value per sample.
@@ -97,7 +97,7 @@ def chroma_loss(
     Args:
         prediction: RGB images [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
         target: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         linearise: Undo an encoding by the power of 1/2.2.
 
     Returns:
@@ -129,7 +129,7 @@ def delta_e_itp_loss(
     Args:
         prediction: RGB images [B, 3, H, W] with Rec. 709 primaries, display-encoded, in [0, 1].
         target: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` has a gradient of NaN where both are equal, `default` of 0.
         linearise: Undo an encoding by the power of 1/2.2; None does so in the default form only. Images
             that are linear already need False.

@@ -25,13 +25,13 @@ def curve_loss(
     Args:
         pred_curve: Curves [B, K] from 0 to 1.
         true_curve: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         reduction: `per_sample` masks each curve by its own weight. `authors_broadcast` repeats the
             accidental broadcast of the reference code, in which every unmasked sample is charged with the
             mean error of the whole batch, masked samples included: mean(m) · mean(e).
 
     Returns:
-        Scalar.
+        Scalar ≥ 0.
 
     Raises:
         ValueError: Shapes differ, the mask does not hold one value per sample, or the reduction is unknown.
@@ -65,7 +65,7 @@ def curve_log_error(pred_curve: Tensor, true_curve: Tensor, image: Tensor, floor
         floor: Linear value that is added before the logarithm.
 
     Returns:
-        Error [B].
+        Error [B] ≥ 0.
 
     Raises:
         ValueError: The curves' shapes differ.

@@ -27,10 +27,10 @@ def perceptual_loss(
             target.
         hdr: Linear images [B, 3, H, W] ≥ 0, 1 = the clipping point.
         target_hdr: The same shape, domain and scale.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · Σₖ meanᵢ |poolₖ(ℓ(hdr)) − poolₖ(ℓ(target_hdr))|.
+        Scalar ≥ 0, (1/b) Σ mᵢ · Σₖ meanᵢ |poolₖ(ℓ(hdr)) − poolₖ(ℓ(target_hdr))|.
 
     Raises:
         ValueError: Shapes differ, or the mask does not hold one value per sample.
@@ -55,10 +55,10 @@ def tone_perceptual_loss(
             five by 3. Gradients pass through it, but not into the target.
         sdr: Images or layers of them [B, 3, H, W], display-encoded, nominally in [0, 1].
         target_sdr: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · ⅓ Σₖ meanᵢ |convₖ(sdr) − convₖ(target_sdr)|.
+        Scalar ≥ 0, (1/b) Σ mᵢ · ⅓ Σₖ meanᵢ |convₖ(sdr) − convₖ(target_sdr)|.
 
     Raises:
         ValueError: Shapes differ, or the mask does not hold one value per sample.

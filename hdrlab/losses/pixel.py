@@ -27,12 +27,12 @@ def l1_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
     """Mean absolute error, in whatever domain both images share.
 
     Args:
-        prediction: Images [B, C, H, W].
+        prediction: Images [B, C, H, W] of any domain.
         target: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · meanᵢ |prediction − target|.
+        Scalar ≥ 0, (1/b) Σ mᵢ · meanᵢ |prediction − target|.
 
     Raises:
         ValueError: Shapes differ, or the mask does not hold one value per sample.
@@ -48,12 +48,12 @@ def l2_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
     """Mean squared error, in whatever domain both images share.
 
     Args:
-        prediction: Images [B, C, H, W].
+        prediction: Images [B, C, H, W] of any domain.
         target: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · meanᵢ (prediction − target)².
+        Scalar ≥ 0, (1/b) Σ mᵢ · meanᵢ (prediction − target)².
 
     Raises:
         ValueError: Shapes differ, or the mask does not hold one value per sample.
@@ -71,10 +71,10 @@ def log_l1_loss(hdr: Tensor, target_hdr: Tensor, mask: Tensor | None = None) -> 
     Args:
         hdr: Linear images [B, C, H, W] ≥ 0, 1 = the clipping point.
         target_hdr: The same shape, domain and scale.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · meanᵢ |ℓ(hdr) − ℓ(target_hdr)|.
+        Scalar ≥ 0, (1/b) Σ mᵢ · meanᵢ |ℓ(hdr) − ℓ(target_hdr)|.
 
     Raises:
         ValueError: Shapes differ, or the mask does not hold one value per sample.
@@ -93,10 +93,10 @@ def total_variation_loss(hdr: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         hdr: Linear images [B, C, H, W] ≥ 0, 1 = the clipping point.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
 
     Returns:
-        Scalar mean(m) · mean (|∂yℓ(hdr)| + |∂xℓ(hdr)|).
+        Scalar ≥ 0, mean(m) · mean (|∂yℓ(hdr)| + |∂xℓ(hdr)|).
 
     Raises:
         ValueError: The mask does not hold one value per sample.
@@ -117,8 +117,8 @@ def highlight_loss(
     Args:
         hdr: Linear images [B, C, H, W] > 0, 1 = the clipping point.
         target_hdr: The same shape, domain and scale; what is above 400 counts as 400, or suns rule it.
-        alpha: Weight of each pixel [B, 1, H, W].
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        alpha: Weight of each pixel [B, 1, H, W] in [0, 1].
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         bend: Where the error turns from squared to absolute.
 
     Returns:

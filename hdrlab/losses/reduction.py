@@ -18,11 +18,11 @@ def masked_mean(per_sample: Tensor, mask: Tensor | None = None) -> Tensor:
     usable samples also takes a small step.
 
     Args:
-        per_sample: One value per sample [B].
-        mask: Weight of each sample, [B] or [B, 1, 1, 1], 1 = use, 0 = ignore; None uses all.
+        per_sample: One value per sample [B], in any unit.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1], 1 = use, 0 = ignore; None uses all.
 
     Returns:
-        Scalar.
+        Scalar in the unit of the values.
 
     Raises:
         ValueError: The mask does not hold one value per sample.

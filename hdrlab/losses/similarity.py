@@ -44,12 +44,12 @@ def ssim_loss(
     Args:
         prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 11.
         target: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` normalises the batch as a whole, `default` each sample by itself.
         normalise: Stretch both to [0, 1] first, as the layers with negative values need it.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · (1 − SSIMᵢ), in [0, 2] where the mask is.
+        Scalar ≥ 0, (1/b) Σ mᵢ · (1 − SSIMᵢ), in [0, 2] where the mask is.
 
     Raises:
         ImageSizeError: The images are smaller than the window.
@@ -77,14 +77,14 @@ def multiscale_ssim_loss(
     Args:
         prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 161.
         target: The same shape and domain.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` takes the power of the batch's mean, NaN where one is negative, and darkens the
             border of odd sizes when halving. `default` takes it per sample, of 1e-6 at least, and halves odd
             sizes without darkening.
         normalise: Stretch both to [0, 1] first, as the layers with negative values need it.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · (1 − MSᵢ).
+        Scalar ≥ 0, (1/b) Σ mᵢ · (1 − MSᵢ).
 
     Raises:
         ImageSizeError: The images are smaller than the window at the fifth scale.
@@ -111,7 +111,7 @@ def tmqi_ssim_loss(
     Args:
         prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 11.
         reference: The encoded HDR image that was mapped, the same shape and range.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: `official` stretches the local contrasts over the batch as a whole, `default` within each
             sample.
         normalise: Stretch both to [0, 1] first, as the layers with negative values need it.
@@ -119,7 +119,7 @@ def tmqi_ssim_loss(
             it leaves of the structure term nothing but 1.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · (1 − Sᵢ).
+        Scalar ≥ 0, (1/b) Σ mᵢ · (1 − Sᵢ).
 
     Raises:
         ImageSizeError: The images are smaller than the window.
@@ -146,13 +146,13 @@ def tmqi_multiscale_loss(
     Args:
         prediction: Images [B, C, H, W], nominally in [0, 1], H and W at least 161.
         reference: The encoded HDR image that was mapped, the same shape and range.
-        mask: Weight of each sample, [B] or [B, 1, 1, 1]; None uses all.
+        mask: Weight ≥ 0 of each sample, [B] or [B, 1, 1, 1]; None uses all.
         form: As in `tmqi_ssim_loss` and `multiscale_ssim_loss`.
         normalise: Stretch both to [0, 1] first, as the layers with negative values need it.
         scale255: As in `tmqi_ssim_loss`.
 
     Returns:
-        Scalar (1/b) Σ mᵢ · (1 − MSᵢ).
+        Scalar ≥ 0, (1/b) Σ mᵢ · (1 − MSᵢ).
 
     Raises:
         ImageSizeError: The images are smaller than the window at the fifth scale.

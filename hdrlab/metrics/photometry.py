@@ -70,10 +70,10 @@ def align_scale(test: Array, reference: Array, mask: Array | None = None) -> Ten
     Args:
         test: Linear images [B, C, H, W].
         reference: The same shape and domain.
-        mask: Pixels to fit on, [B, 1, H, W]; None takes all.
+        mask: Pixels to fit on, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
-        Factor [B] to multiply the test images by; 1 where these are black.
+        Factor [B] to multiply the test images by, in any unit; 1 where these are black.
 
     Raises:
         ValueError: Shapes do not fit, or values are integers.

@@ -22,10 +22,10 @@ def psnr(test: Array, reference: Array, peak: float = 1.0, mask: Array | None = 
         test: Images [B, C, H, W] of any domain.
         reference: The same shape and domain.
         peak: The value that counts as the largest signal.
-        mask: Pixels to use, [B, 1, H, W]; None takes all.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
-        PSNR [B]; infinite for equal images, see `mean_psnr`.
+        PSNR [B] in dB; infinite for equal images, see `mean_psnr`.
 
     Raises:
         ValueError: Shapes do not fit, or values are integers.
@@ -59,7 +59,7 @@ def psnr_mu(
         reference: The same shape, domain and scale, ≥ 0.
         peak: The linear value that becomes 1; None takes the maximum of each reference.
         mu: Strength of the compression.
-        mask: Pixels to use, [B, 1, H, W]; None takes all.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
         PSNR [B] in dB.
@@ -81,7 +81,7 @@ def log_l1(test: Array, reference: Array, mask: Array | None = None) -> Tensor:
     Args:
         test: Linear images [B, C, H, W], 1 = the clipping point; negative values are 0.
         reference: The same shape, domain and scale.
-        mask: Pixels to use, [B, 1, H, W]; None takes all.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
         Distance [B] ≥ 0.
@@ -99,7 +99,7 @@ def log_l2(test: Array, reference: Array, mask: Array | None = None) -> Tensor:
     Args:
         test: Linear images [B, C, H, W], 1 = the clipping point; negative values are 0.
         reference: The same shape, domain and scale.
-        mask: Pixels to use, [B, 1, H, W]; None takes all.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
         Distance [B] ≥ 0.
@@ -120,7 +120,7 @@ def log10_rmse(test: Array, reference: Array, mask: Array | None = None, floor: 
     Args:
         test: Linear images [B, C, H, W], in cd/m² for the default floor.
         reference: The same shape, domain and scale.
-        mask: Pixels to use, [B, 1, H, W]; None takes all.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
         floor: Smaller values count as this one.
 
     Returns:

@@ -64,7 +64,7 @@ def pu21_decode(encoded: Array, variant: PU21Variant = "banding_glare") -> Tenso
     """Invert `pu21_encode`.
 
     Args:
-        encoded: PU21 values, any shape.
+        encoded: PU21 values from 0 to about 595, any shape.
         variant: The one that was used to encode.
 
     Returns:
@@ -84,7 +84,7 @@ def psnr_pu21(test: Array, reference: Array, mask: Array | None = None) -> Tenso
     Args:
         test: Absolute linear RGB [B, 3, H, W] in cd/m².
         reference: The same shape and domain.
-        mask: Pixels to use, [B, 1, H, W]; None takes all.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
         PSNR [B] in dB; infinite for equal images, NaN where a mask is empty.
@@ -97,7 +97,16 @@ def psnr_pu21(test: Array, reference: Array, mask: Array | None = None) -> Tenso
 
 
 def psnr_pu21_y(test: Array, reference: Array, mask: Array | None = None) -> Tensor:
-    """PSNR of the PU21-encoded luminance, peak 256; arguments and result as in `psnr_pu21`."""
+    """PSNR of the PU21-encoded luminance, peak 256.
+
+    Args:
+        test: Absolute linear RGB [B, 3, H, W] in cd/m².
+        reference: The same shape and domain.
+        mask: Pixels to use, [B, 1, H, W], 0 or 1; None takes all.
+
+    Returns:
+        PSNR [B] in dB, as in `psnr_pu21`.
+    """
     encoded_test, encoded_reference = _encode_luminance(test, reference)
     return psnr(encoded_test, encoded_reference, peak=PU21_PEAK, mask=mask)
 
@@ -108,7 +117,7 @@ def ssim_pu21(test: Array, reference: Array, mask: Array | None = None) -> Tenso
     Args:
         test: Absolute linear RGB [B, 3, H, W] in cd/m², both sides ≥ 6.
         reference: The same shape and domain.
-        mask: Window centres to use, [B, 1, H, W]; None takes all.
+        mask: Window centres to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
         SSIM [B], 1 for equal images; NaN where a mask is empty.
@@ -128,7 +137,7 @@ def ms_ssim_pu21(test: Array, reference: Array) -> Tensor:
         reference: The same shape and domain.
 
     Returns:
-        MS-SSIM [B], 1 for equal images.
+        MS-SSIM [B] in [0, 1], 1 for equal images.
 
     Raises:
         ImageSizeError: A side is too short.

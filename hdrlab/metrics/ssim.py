@@ -23,7 +23,7 @@ def ssim(test: Array, reference: Array, peak: float = 1.0, mask: Array | None = 
         test: Encoded images [B, C, H, W], both sides ≥ 6.
         reference: The same shape and domain.
         peak: Range of the values.
-        mask: Window centres to use, [B, 1, H, W]; None takes all.
+        mask: Window centres to use, [B, 1, H, W], 0 or 1; None takes all.
 
     Returns:
         SSIM [B], 1 for equal images; NaN where a mask is empty.
@@ -51,7 +51,7 @@ def ms_ssim(test: Array, reference: Array, peak: float = 1.0) -> Tensor:
         peak: Range of the values.
 
     Returns:
-        MS-SSIM [B], 1 for equal images.
+        MS-SSIM [B] in [0, 1], 1 for equal images.
 
     Raises:
         ImageSizeError: A side is too short.

@@ -169,7 +169,7 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
         x: Display-encoded images [B, 3, H, W] in [0, 1].
 
     Returns:
-        Square roots of shares [B, N], and of shares in cells [B, maps, 6, 8].
+        Square roots of shares [B, N], and of shares in cells [B, maps, 6, 8], all in [0, 1].
     """
     planes = (torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1) * 255 + 0.5).to(torch.int32)
     height, width = (size - 2 for size in planes.shape[-2:])
@@ -314,7 +314,8 @@ class CompactHallucinationNet(Net):
                 whole images, since what the net looks at is shrunk to 384 pixels.
 
         Returns:
-            Maps [B, 3, H, W], smooth.
+            Maps [B, 3, H, W], smooth, of any range: logarithms of gains, see
+            `hdrlab.pipeline.singlehdr.brighten`.
 
         Raises:
             ValueError: The shape does not fit.
@@ -322,7 +323,7 @@ class CompactHallucinationNet(Net):
         return F.interpolate(self.field(x), x.shape[-2:], mode="bilinear", align_corners=False)
 
     def field(self, x: Tensor) -> Tensor:
-        """Return what `forward` enlarges [B, 3, h, w], at half of the size that the net looks at."""
+        """Return what `forward` enlarges [B, 3, h, w], of any range, at half of what the net looks at."""
         require_maps(x, 3, multiple=4)
         seen = shrink(x, HAL_SIDE, multiple=4)
         # The maximum, since the mean loses highlights that are smaller than a new pixel.
@@ -354,7 +355,7 @@ def _smooth(maps: Tensor) -> Tensor:
 
 
 def shrink(x: Tensor, side: int, multiple: int = 1) -> Tensor:
-    """Shrink images [B, C, H, W] whose longer side exceeds `side`, by the mean of each new pixel's area."""
+    """Shrink images [B, C, H, W] of any range whose longer side exceeds `side`, by each new pixel's mean."""
     height, width = x.shape[-2:]
     factor = side / max(height, width)
     if factor >= 1:

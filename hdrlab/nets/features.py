@@ -142,8 +142,8 @@ class Features(nn.Module):
             x: Display-encoded images [B, 3, H, W], nominally in [0, 1], at least 2×2.
 
         Returns:
-            Maps [B, 93 or 102, H, W]: R, G, B; Sobel dy and dx of R, G, B; histograms of 4, 8, 16 bins.
-            Fewer where the net was built to see less.
+            Maps [B, 93 or 102, H, W]: R, G, B; Sobel dy and dx of R, G, B, in [-4, 4] for images in [0, 1];
+            histograms of 4, 8, 16 bins in [0, 1]. Fewer where the net was built to see less.
 
         Raises:
             ValueError: The shape does not fit.
@@ -167,11 +167,11 @@ class Features(nn.Module):
         """Compute the maps that the others are sums of, zeros around them; gradients pass.
 
         Args:
-            x: As in `forward`.
+            x: Images [B, 3, H, W] as in `forward`.
             margins: Widths of the border.
 
         Returns:
-            Maps [B, C, H + above + below, W + left + right], channels last.
+            Maps [B, C, H + above + below, W + left + right] in the range of `forward`, channels last.
 
         Raises:
             ValueError: The shape does not fit.
@@ -190,7 +190,7 @@ class Features(nn.Module):
         """Compute some rows of `padded`, a few at a time; no gradients.
 
         Args:
-            mirrored: Images, mirrored by a pixel.
+            mirrored: Images [B, 3, H + 2, W + 2] in the range of `forward`, mirrored by a pixel.
             margins: Widths of the border.
             start: First row.
             stop: Row behind the last.
@@ -264,7 +264,7 @@ def _pieces(start: int, stop: int, cells: int) -> Iterator[tuple[int, int]]:
 
 
 def mirror(x: Tensor) -> Tensor:
-    """Extend images by a pixel on each side, as the edges need it.
+    """Extend images [B, C, H, W] of any range by a pixel on each side, as the edges need it.
 
     Raises:
         ValueError: The shape does not fit.

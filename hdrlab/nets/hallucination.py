@@ -180,7 +180,7 @@ class HallucinationNet(Net, Foldable):
         but for the outermost pixels, whose zero padding meant another colour.
 
         Args:
-            weights: As `hdrlab.weights.names.load_vgg16` returns them.
+            weights: Arrays in the shapes that `hdrlab.weights.vgg16.load_vgg16` returns, of any range.
 
         Raises:
             WeightsError: Weights are missing or have another shape, for example since `width` is not 1.

@@ -101,7 +101,7 @@ def require_maps(x: Tensor, channels: int, multiple: int = 1, least: int = 1) ->
     """Refuse tensors that a net cannot take.
 
     Args:
-        x: The tensor, to be [B, channels, H, W].
+        x: The tensor of any range, to be [B, channels, H, W].
         channels: Number of channels.
         multiple: H and W must be multiples of this.
         least: Smallest H and W.
@@ -165,8 +165,8 @@ def require_shapes(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor],
     """Refuse weights in which names are missing or shapes differ.
 
     Args:
-        targets: Tensors of the expected shapes, by name; meta tensors will do.
-        sources: The weights by name; further names are allowed.
+        targets: Tensors of the expected shapes, by name, of any values; meta tensors will do.
+        sources: The weights by name, of any shape; further names are allowed.
         what: What they should be, for the message.
 
     Raises:
@@ -201,7 +201,7 @@ def assign_tensors(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor],
 
 
 def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return what a batch norm in evaluation mode multiplies channels by and adds to them, [C] each."""
+    """Return the weights [C] and [C] by which a batch norm in evaluation mode scales and shifts channels."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -214,8 +214,8 @@ def scale_outputs(conv: nn.Conv2d | nn.ConvTranspose2d, scale: Tensor, shift: Te
 
     Args:
         conv: Changed; gets a bias if it has none.
-        scale: Factors [K].
-        shift: Addends [K].
+        scale: Factors [K] of any range.
+        shift: Addends [K] of any range.
     """
     outputs = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
     conv.weight.mul_(scale.view(outputs))
@@ -231,7 +231,7 @@ class BiasedBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise maps [B, C, H, W]."""
+        """Normalise maps [B, C, H, W] of any range."""
         if not self.training:
             return super().forward(x)
         assert self.running_mean is not None

@@ -160,7 +160,7 @@ class LinearizationNet(Net, Foldable):
         """Predict the curve and keep what it was made of.
 
         Args:
-            x: As in `forward`.
+            x: Images [B, 3, H, W] as in `forward`.
 
         Returns:
             Feature, coefficients, curve before and after the monotone step.
@@ -175,10 +175,10 @@ class LinearizationNet(Net, Foldable):
         """Run the convolutions; their mean over height and width is the feature.
 
         Args:
-            x: As in `forward`.
+            x: Images [B, 3, H, W] as in `forward`.
 
         Returns:
-            Maps [B, 512 · width, ceil(H/8), ceil(W/8)].
+            Maps [B, 512 · width, ceil(H/8), ceil(W/8)], at least 0.
 
         Raises:
             ValueError: The shape does not fit.
@@ -229,7 +229,7 @@ class LinearizationNet(Net, Foldable):
         """Turn the pooled feature into the curve.
 
         Args:
-            feature: [B, 512 · width], the mean of `backbone` over height and width.
+            feature: [B, 512 · width], at least 0: the mean of `backbone` over height and width.
 
         Returns:
             All parts of the curve.

@@ -26,10 +26,11 @@ def normalise_instance(y: Tensor) -> Tensor:
     """Bring every channel of every sample to mean 0 and variance 1; there is nothing to learn or to track.
 
     Args:
-        y: Maps [B, C, H, W].
+        y: Maps [B, C, H, W] of any range.
 
     Returns:
-        Maps of that shape, in float32 at least: statistics in half precision would not do for an image.
+        Maps of that shape and any range, in float32 at least: statistics in half precision would not do for
+        an image.
     """
     return F.instance_norm(_at_least_float32(y), eps=EPSILON)
 
@@ -40,10 +41,10 @@ def normalise_batch(y: Tensor) -> Tensor:
     With one sample it is `normalise_instance`; with several, each depends on the others.
 
     Args:
-        y: Maps [B, C, H, W].
+        y: Maps [B, C, H, W] of any range.
 
     Returns:
-        Maps of that shape, in float32 at least.
+        Maps of that shape and any range, in float32 at least.
     """
     return F.batch_norm(_at_least_float32(y), None, None, training=True, eps=EPSILON)
 
@@ -263,7 +264,7 @@ class ToneMergeNet(_ToneNet):
         """Make the image.
 
         Args:
-            layers: High layers plus enlarged bottom layers [B, 3, H, W], both tone-mapped.
+            layers: High layers plus enlarged bottom layers [B, 3, H, W] of any range, both tone-mapped.
 
         Returns:
             Display-encoded images [B, 3, H, W] in (0, 1), whose range is the caller's to stretch; without

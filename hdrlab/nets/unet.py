@@ -46,10 +46,10 @@ class UNet(Net):
         """Run the U-Net, up to its last convolution.
 
         Args:
-            x: Maps [B, in_channels, H, W], H and W multiples of 16.
+            x: Maps [B, in_channels, H, W] of any range, H and W multiples of 16.
 
         Returns:
-            Maps [B, 3, H, W], unbounded.
+            Maps [B, 3, H, W] of any range.
 
         Raises:
             ValueError: The shape does not fit.

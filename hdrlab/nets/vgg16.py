@@ -77,7 +77,7 @@ class VGG16(nn.Module):
             x: Images [B, 3, H, W] in whatever form the weights take.
 
         Returns:
-            For each stage, maps [B, C, h, w] and their maxima [B, C, ceil(h/2), ceil(w/2)].
+            For each stage, maps [B, C, h, w] and their maxima [B, C, ceil(h/2), ceil(w/2)], at least 0.
         """
         stages = []
         for number in range(self.num_stages):
@@ -90,10 +90,10 @@ class VGG16(nn.Module):
 
         Args:
             number: Of the stage, from 0.
-            x: What the stage before gave, or the images.
+            x: What the stage before gave [B, C, h, w], at least 0, or the images [B, 3, H, W].
 
         Returns:
-            Maps as in `forward`.
+            Maps and their maxima, of shapes as in `forward`.
         """
         for i in range(DEPTHS[number]):
             x = self._conv(number, i, x)
@@ -104,6 +104,10 @@ class VGG16(nn.Module):
 
         Args:
             x: Images [B, 3, H, W] in whatever form the weights take.
+
+        Returns:
+            Names and maps [B, C, h, w], at least 0: conv1_1, conv1_2, pool1, conv2_1 and so on, the
+            convolutions' after the ReLU.
 
         Yields:
             Names and maps: conv1_1, conv1_2, pool1, conv2_1 and so on, the convolutions' after the ReLU.
@@ -161,8 +165,8 @@ class VGG16Features(nn.Module):
             x: RGB images [B, 3, H, W], nominally in [0, 1].
 
         Returns:
-            One map a layer: conv1_x [B, 64, H, W], pool1 [B, 64, H/2, W/2], conv2_x [B, 128, H/2, W/2], …;
-            odd sizes round up.
+            One map a layer, at least 0: conv1_x [B, 64, H, W], pool1 [B, 64, H/2, W/2], conv2_x [B, 128, H/2,
+            W/2], …; odd sizes round up.
         """
         x = x * self.scale.view(3, 1, 1) - self.offset.view(3, 1, 1)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -177,7 +181,7 @@ def random_vgg16(seed: int = 0) -> dict[str, Tensor]:
         seed: Seed of the draw.
 
     Returns:
-        The form of `hdrlab.weights.load_vgg16`, with Caffe's preprocessing.
+        Weights in the shapes of `hdrlab.weights.vgg16.load_vgg16`, with Caffe's preprocessing.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = preprocessing_tensors("caffe")

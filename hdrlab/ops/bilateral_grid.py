@@ -21,13 +21,13 @@ def cross_bilateral(values: Pixels, guide: Pixels, sigma_space: float, sigma_ran
     each pixel reads its mean from it.
 
     Args:
-        values: The image.
+        values: The image [H, W] in any unit.
         guide: The other one, of the same shape; its range is at most some hundreds of `sigma_range`.
         sigma_space: Spatial standard deviation in pixels, at least 1.
         sigma_range: Standard deviation in the unit of the guide.
 
     Returns:
-        The smoothed image [H, W].
+        The smoothed image [H, W] in the unit of the values.
 
     Source: Chen, Paris and Durand, "Real-time Edge-Aware Image Processing with the Bilateral Grid", 2007.
     """

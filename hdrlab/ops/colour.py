@@ -110,7 +110,7 @@ def with_luminance(rgb_lin: Pixels, light: Pixels, wanted: NDArray[Any]) -> Pixe
     Args:
         rgb_lin: Linear pixels [H, W, 3].
         light: Their luminance [H, W], in any unit.
-        wanted: The luminance to give them [H, W].
+        wanted: The luminance to give them [H, W], at least 0.
 
     Returns:
         Linear pixels [H, W, 3] in the unit of ``wanted``.

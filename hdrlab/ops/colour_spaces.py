@@ -86,7 +86,7 @@ def white_xyz(white: XY) -> NDArray[np.float64]:
 
 
 def to_xyz(primaries: Primaries) -> Matrix:
-    """Return the matrix from linear RGB to XYZ in which (1, 1, 1) has luminance 1.
+    """Return the matrix [3, 3] from linear RGB to XYZ in which (1, 1, 1) has luminance 1.
 
     Raises:
         ValueError: The primaries lie on a line, or the white point is none.
@@ -104,7 +104,7 @@ def adaptation(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matr
 
 
 def conversion(source: Primaries, target: Primaries = REC709, *, neutral: XY | None = None) -> Matrix:
-    """Return the matrix from one linear RGB space to another, whites adapted by Bradford's method.
+    """Return the matrix [3, 3] from one linear RGB space to another, whites adapted by Bradford's method.
 
     XYZ values are not adapted, since they are measures; but for `neutral`.
 
@@ -159,12 +159,12 @@ def gamma_curve(exponent: float) -> Curve:
 
 
 def linear_curve(encoded: Values) -> Values:
-    """Give the values back."""
+    """Give values of any shape and range back."""
     return encoded
 
 
 def rec709_curve(encoded: Values) -> Values:
-    """Invert the camera curve of Rec. 709 and Rec. 2020."""
+    """Invert the camera curve of Rec. 709 and Rec. 2020: encoded values of any shape, [0, 1] to [0, 1]."""
     alpha, beta = 1.099296826809442, 0.018053968510807
     size = np.abs(encoded)
     power = ((size + (alpha - 1)) / alpha) ** (1 / 0.45)
@@ -172,7 +172,7 @@ def rec709_curve(encoded: Values) -> Values:
 
 
 def smpte240_curve(encoded: Values) -> Values:
-    """Invert the camera curve of SMPTE 240M."""
+    """Invert the camera curve of SMPTE 240M: encoded values of any shape, [0, 1] to [0, 1]."""
     power = ((encoded.clip(min=0) + 0.1115) / 1.1115) ** (1 / 0.45)
     return np.where(encoded < 0.0913, encoded / 4, power).astype(encoded.dtype)
 
@@ -187,12 +187,12 @@ def log_curve(decades: float) -> Curve:
 
 
 def dci_curve(encoded: Values) -> Values:
-    """Invert the curve of SMPTE 428 (digital cinema)."""
+    """Invert the curve of SMPTE 428 (digital cinema): encoded values of any shape, [0, 1] to linear light."""
     return (encoded.clip(min=0) ** 2.6 * (52.37 / 48)).astype(encoded.dtype)
 
 
 def pq_curve(encoded: Values) -> Values:
-    """Turn perceptually quantised values into light in cd/m².
+    """Turn perceptually quantised values in [0, 1], of any shape, into light in cd/m².
 
     Source: SMPTE ST 2084; ITU-R BT.2100, table 4.
     """
@@ -271,7 +271,7 @@ CODED_CURVES: dict[int, Curve] = {
 
 
 def split_gamut(light: NDArray[np.float32], most: float = np.inf) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Split linear pixels into what lies in 0..most and the rest, which `with_outside` gives back."""
+    """Split linear pixels [H, W, 3] into what lies in 0..most and the rest, for `with_outside`."""
     inside = light.clip(0, most)
     return inside, light - inside
 

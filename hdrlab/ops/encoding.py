@@ -144,7 +144,7 @@ def tone_limits(hdr: Tensor, domain: Domain = "gamma", *, official: bool = False
 
 
 def clip_to(x: Tensor, low: Tensor, high: Tensor, domain: Domain = "gamma") -> Tensor:
-    """Clip linear values to what `encode_hdr` tells apart, by the limits of `tone_limits`."""
+    """Clip linear values of any shape to what `encode_hdr` tells apart, by the limits of `tone_limits`."""
     return torch.minimum(x.clamp(min=0), high) if domain == "adaptive" else x.clamp(low, high)
 
 

@@ -12,12 +12,12 @@ def wrap(pixels: NDArray[Any], left: int, right: int) -> NDArray[Any]:
     """Continue an image [H, W, C] round its left and right edge.
 
     Args:
-        pixels: The image.
+        pixels: The image [H, W, C] in any unit.
         left: Columns to add on the left, at most W.
         right: Columns to add on the right, at most W.
 
     Returns:
-        [H, left + W + right, C].
+        [H, left + W + right, C] in the same unit.
     """
     return np.pad(pixels, ((0, 0), (left, right), (0, 0)), mode="wrap")
 
@@ -29,11 +29,11 @@ def unwrap(pixels: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
     further away differs: near the edges the two fade into each other, half and half at the edge itself.
 
     Args:
-        pixels: What was made of the continued image, [H, margin + W + margin, C].
+        pixels: What was made of the continued image, [H, margin + W + margin, C], in any unit.
         margin: Columns that were added on either side, at most W.
 
     Returns:
-        [H, W, C].
+        [H, W, C] in the same unit.
     """
     width, fade = pixels.shape[1] - 2 * margin, margin // 2
     result = pixels[:, margin : margin + width].copy()
@@ -50,7 +50,7 @@ def wrap_twice(pixels: NDArray[Any]) -> tuple[NDArray[Any], slice]:
     Means, percentiles and other statistics of all pixels stay what they are.
 
     Returns:
-        [H, 2 W, C], and the columns of the image itself.
+        [H, 2 W, C] in the same unit, and the columns of the image itself.
     """
     width = pixels.shape[1]
     left = width // 2

@@ -63,10 +63,10 @@ def pyramid_down(x: Tensor) -> Tensor:
     """Smooth with [1 4 6 4 1] / 16 in both directions and keep the even rows and columns.
 
     Args:
-        x: Maps [B, C, H, W].
+        x: Maps [B, C, H, W] in any unit.
 
     Returns:
-        Maps [B, C, ⌈H / 2⌉, ⌈W / 2⌉].
+        Maps [B, C, ⌈H / 2⌉, ⌈W / 2⌉] in the same unit.
 
     Source: Burt and Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983; border as in OpenCV's
     pyrDown, mirrored without its outermost pixel.
@@ -78,10 +78,10 @@ def pyramid_up(x: Tensor) -> Tensor:
     """Double height and width: zeros between the pixels, then [1 4 6 4 1] / 8 in both directions.
 
     Args:
-        x: Maps [B, C, H, W].
+        x: Maps [B, C, H, W] in any unit.
 
     Returns:
-        Maps [B, C, 2H, 2W].
+        Maps [B, C, 2H, 2W] in the same unit.
 
     Source: Burt and Adelson, 1983; border as in OpenCV's pyrUp.
     """
@@ -92,10 +92,10 @@ def area_halve(x: Tensor) -> Tensor:
     """Average blocks of 2 × 2 pixels.
 
     Args:
-        x: Maps [B, C, H, W]; H and W are even.
+        x: Maps [B, C, H, W] in any unit; H and W are even.
 
     Returns:
-        Maps [B, C, H / 2, W / 2].
+        Maps [B, C, H / 2, W / 2] in the same unit.
 
     Raises:
         ValueError: A side is odd.
@@ -164,11 +164,11 @@ def expand(bottom: Tensor, levels: int = LEVELS) -> Tensor:
     """Bring a bottom layer back to the size of its image.
 
     Args:
-        bottom: Maps [B, C, H, W].
+        bottom: Maps [B, C, H, W] in any unit.
         levels: Number of doublings.
 
     Returns:
-        Maps [B, C, H · 2^levels, W · 2^levels].
+        Maps [B, C, H · 2^levels, W · 2^levels] in the same unit.
     """
     for _ in range(levels):
         bottom = pyramid_up(bottom)

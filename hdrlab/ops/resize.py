@@ -22,7 +22,7 @@ def resize(
         window: Rows and columns of the result that are wanted; all by default.
 
     Returns:
-        The resized image, or its window, [H', W', C] in float32.
+        The resized image, or its window, [H', W', C] in the same unit, float32.
     """
     rows, columns = window or (slice(0, height), slice(0, width))
     shrunk = _along_rows(image, height, rows, method)

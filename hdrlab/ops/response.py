@@ -27,7 +27,7 @@ def apply_response(x: Tensor, curve: Tensor) -> Tensor:
 
     Args:
         x: values [B, ...], nominally in [0, 1]; what lies outside takes the end of the curve.
-        curve: response curves [B, K].
+        curve: Response curves [B, K] over a uniform grid on [0, 1].
 
     Returns:
         Responses of x's shape in the wider of both dtypes, at least float32, since half precision cannot
@@ -63,11 +63,10 @@ def make_monotone(curve: Tensor) -> Tensor:
     scaled to sum to 1 and summed up.
 
     Args:
-        curve: raw curves [..., K].
+        curve: Raw curves [..., K] of any range.
 
     Returns:
-        Non-decreasing curves [..., K], at least float32, with first value 0 and last value 1 up to rounding
-        (1e-6 in float32).
+        Non-decreasing curves [..., K], at least float32, from 0 to 1 up to rounding (1e-6 in float32).
 
     Source: SingleHDR (Liu et al., CVPR 2020), monotonically increasing constraint; authors' form without ε.
     Different only for a raw curve that becomes flat (constant, or a falling straight line): it yields the
@@ -87,8 +86,9 @@ def invert_response(curve: Tensor) -> Tensor:
         curve: response curves [..., K] in [0, 1]; their ends are taken as 0 and 1. Falling parts are sorted.
 
     Returns:
-        Inverse curves [..., K] in curve's dtype, from exactly 0 to exactly 1. A curve that is flat at an end
-        has many inverses there; the outermost is taken, so the inverse jumps in its first or last step.
+        Inverse curves [..., K] in curve's dtype, in [0, 1] and from exactly 0 to exactly 1. A curve that is
+        flat at an end has many inverses there; the outermost is taken, so the inverse jumps in its first or
+        last step.
 
     Source: SingleHDR (Liu et al., CVPR 2020), authors' data preparation; the original yields NaN at the first
     sample of a curve that begins with two zeros.
@@ -107,7 +107,7 @@ def invert_response(curve: Tensor) -> Tensor:
 
 
 def average_inverse(like: Tensor) -> Tensor:
-    """Return the average camera's inverse response, once for each of the curves [B, 1024] given."""
+    """Return the average camera's inverse response, from 0 to 1, for each of the curves [B, 1024] given."""
     mean = invert_response(torch.from_numpy(mean_response().copy()))
     return mean.to(like).expand(len(like), -1)
 

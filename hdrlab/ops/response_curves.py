@@ -116,7 +116,11 @@ def interpolate_monotonically(knots: ArrayLike, values: ArrayLike, at: ArrayLike
 
 
 def family_test_indices(num_curves: int) -> NDArray[np.int64]:
-    """Positions of the held-out curves: evenly spread, hence spread over the kinds of the family."""
+    """Positions of the held-out curves: evenly spread, hence spread over the kinds of the family.
+
+    Returns:
+        Positions [N] of the held-out curves: evenly spread, hence spread over the kinds of the family.
+    """
     return ((np.arange(NUM_TEST) + 0.5) * num_curves / NUM_TEST).astype(np.int64)
 
 

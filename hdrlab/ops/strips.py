@@ -18,7 +18,7 @@ CELLS_ELSEWHERE = 2**27
 
 
 def cells_at_once(like: Tensor) -> int:
-    """Return how many numbers a temporary on a tensor's device should have."""
+    """Return how many numbers a temporary on the device of a tensor, of any shape and range, should have."""
     return CELLS if like.device.type == "cpu" else CELLS_ELSEWHERE
 
 
@@ -32,13 +32,13 @@ def in_strips(
     Args:
         function: Takes rows of the sources and returns maps [B, C, h, w]; it may pad its borders, since a
             strip ends where the maps end or is wider than what is kept of it.
-        sources: Maps [B, C, H, W], the first of the highest resolution.
+        sources: Maps [B, C, H, W] of any range, the first of the highest resolution.
         channels: Channels of the widest temporary, at the resolution of the first source.
         halo: Rows of the first source on either side that a row depends on, a multiple of `multiple`.
         multiple: Strips start on multiples of this, so that all maps have whole rows there.
 
     Returns:
-        The function's maps of all rows.
+        The function's maps [B, C', H, W] of all rows, in any unit.
     """
     assert halo % multiple == 0
     first = sources[0]

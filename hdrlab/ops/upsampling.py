@@ -13,10 +13,10 @@ def upsample_bilinear(x: Tensor) -> Tensor:
     """Double height and width bilinearly about half-pixel centres (weights ¼ and ¾, edge repeated).
 
     Args:
-        x: Maps [B, C, H, W].
+        x: Maps [B, C, H, W] in any unit.
 
     Returns:
-        Maps [B, C, 2H, 2W].
+        Maps [B, C, 2H, 2W] in the same unit.
     """
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -28,10 +28,10 @@ def upsample_bilinear_legacy(x: Tensor) -> Tensor:
     lies a quarter of a source pixel off `upsample_bilinear`.
 
     Args:
-        x: Maps [B, C, H, W].
+        x: Maps [B, C, H, W] in any unit.
 
     Returns:
-        Maps [B, C, 2H, 2W].
+        Maps [B, C, 2H, 2W] in the same unit.
     """
     height, width = x.shape[-2:]
     # With one repeated cell, corners aligned on 2n + 1 samples make the step exactly ½.
@@ -57,7 +57,7 @@ class DoubledKernel(NamedTuple):
 
 
 def doubled_kernel(weight: Tensor) -> DoubledKernel:
-    """Bring a kernel [K, C, 3, 3] to the form that `convolve_doubled` takes; gradients pass."""
+    """Bring a kernel [K, C, 3, 3] of any range to the form that `convolve_doubled` takes; gradients pass."""
     above, below = weight[:, :, 0].sum(2), weight[:, :, 2].sum(2)
     left, right = weight[..., 0].sum(2), weight[..., 2].sum(2)
     corners = [sign * weight[:, :, p, q] for p, q, sign in ((0, 0, 1), (0, 2, -1), (2, 0, -1), (2, 2, 1))]
@@ -74,12 +74,12 @@ def convolve_doubled(x: Tensor, kernel: DoubledKernel, bias: Tensor | None = Non
     of the small ones, where differences are hence 0.
 
     Args:
-        x: Maps [B, C, H, W].
+        x: Maps [B, C, H, W] of any range.
         kernel: From `doubled_kernel`.
-        bias: [K], added to the result.
+        bias: [K] of any range, added to the result.
 
     Returns:
-        Maps [B, K, 2H, 2W], channels last.
+        Maps [B, K, 2H, 2W] of any range, channels last.
     """
     cells = x.permute(0, 2, 3, 1)
     down = _differences(cells, 1)

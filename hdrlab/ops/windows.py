@@ -71,7 +71,7 @@ def local_statistics(a: Tensor, b: Tensor) -> LocalStatistics:
 
 
 def ssim_map(local: LocalStatistics, peak: float = 1.0) -> Tensor:
-    """Return SSIM in each window, of the shape of the statistics.
+    """Return SSIM in each window, in [-1, 1] and of the shape of the statistics.
 
     Args:
         local: From `local_statistics`.
@@ -85,7 +85,7 @@ def ssim_map(local: LocalStatistics, peak: float = 1.0) -> Tensor:
 
 
 def contrast_map(local: LocalStatistics, peak: float = 1.0) -> Tensor:
-    """Return SSIM without its comparison of means; arguments as in `ssim_map`."""
+    """Return SSIM without its comparison of means, [..., H', W'] in [-1, 1]; arguments as in `ssim_map`."""
     c2 = (0.03 * peak) ** 2
     return (2 * local.cov + c2) / (local.var_a + local.var_b + c2)
 
@@ -109,7 +109,7 @@ def window_mean(x: Tensor, window: Window) -> Tensor:
         window: Weights along one axis, K of them.
 
     Returns:
-        Means [..., H − K + 1, W − K + 1].
+        Means [..., H − K + 1, W − K + 1] in the unit of the maps.
     """
     for dim in (-1, -2):
         x = _mean_along(x, window, dim)
@@ -145,7 +145,7 @@ def window_moments(x: Tensor, y: Tensor, window: Window) -> tuple[Tensor, Tensor
 
 
 def quick_moments(x: Tensor, y: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-    """Find what `window_moments` does by convolutions in float64, with gradients for y alone.
+    """Find what `window_moments` does, of maps of its shape and range, in float64; y alone has gradients.
 
     Variances lose digits where a window is flat and bright, and are then 0 at least.
     """

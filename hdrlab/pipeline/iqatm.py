@@ -72,7 +72,8 @@ def merge_layers(high: Tensor, bottom: Tensor, nets: Nets, *, margin: int = 0) -
 
     Args:
         high: High layers [B, 3, H, W] of encoded images.
-        bottom: Bottom layers [B, 3, H / 8, W / 8]; the bottom net's statistics join the samples of a batch.
+        bottom: Bottom layers [B, 3, H / 8, W / 8] of encoded images; the bottom net's statistics join the
+            samples of a batch.
         nets: `tmo_high`, `tmo_bottom` and `tmo_merge`.
         margin: By how many pixels the bottom layer is mirrored beyond its border, or its border repeated
             where it is smaller; 6 is as far as the bottom net sees, so that its zero padding does not show.

@@ -97,7 +97,7 @@ def resize_bicubic(image: Tensor, height: int, width: int) -> Tensor:
         width: New width.
 
     Returns:
-        [B, C, height, width], not clamped.
+        [B, C, height, width] in the same unit, not clamped.
     """
     if image.shape[-2:] == (height, width):
         return image
@@ -108,12 +108,12 @@ def pad_mirrored(image: Tensor, margins: tuple[int, ...], repeat_border: bool = 
     """Extend images by their mirror image, or by their border where they are smaller than the margin.
 
     Args:
-        image: [B, C, H, W].
+        image: [B, C, H, W] in any unit.
         margins: Pixels above, below, to the left and to the right.
         repeat_border: Whether the outermost pixel is repeated first (NumPy's `symmetric`) or not (`reflect`).
 
     Returns:
-        [B, C, H + above + below, W + left + right].
+        [B, C, H + above + below, W + left + right] in the same unit.
     """
     above, below, left, right = margins
     for dim, before, after in ((-2, above, below), (-1, left, right)):

@@ -50,7 +50,7 @@ class Reconstruction:
 
     @property
     def result(self) -> Tensor:
-        """The end of the chain: R where there is one, else A."""
+        """The end of the chain, linear [B, 3, H, W]: R where there is one, else A."""
         return self.hdr if self.refined is None else self.refined
 
     def map_images(self, change: Callable[[Tensor], Tensor]) -> Reconstruction:
@@ -111,7 +111,7 @@ def dequantize(net: nn.Module, ldr: Tensor) -> Tensor:
 
 
 def hallucinate(net: nn.Module, linear: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mask α [B, 1, H, W] and A = B + α · max(residual, 0), from B [B, 3, H, W].
+    """Return the mask α [B, 1, H, W] and A = B + α · max(residual, 0), from linear B [B, 3, H, W].
 
     The mask is as wide as the net says (`HallucinationNet.mask_width`). For a net built with
     `residual=False` it is A = (1 − α) · B + α · max(output, 0); for one of preset `compact`, whose output g
@@ -129,7 +129,7 @@ def hallucinate(net: nn.Module, linear: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def highlight(net: nn.Module, linear: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Return α and A of a compact net, as `hallucinate` does, from B and what the net made of it."""
+    """Return α [B, 1, H, W] and A of a compact net, as `hallucinate` does, from linear B and its output."""
     alpha = highlight_mask(linear, net.mask_width)  # type: ignore[arg-type]
     return alpha, brighten(linear, alpha, gain, leaky=net.training)
 
@@ -138,9 +138,9 @@ def brighten(linear: Tensor, alpha: Tensor, gain: Tensor, *, leaky: bool = False
     """Multiply clipped channels of B [B, 3, H, W] by gains ≥ 1 whose logarithms are given.
 
     Args:
-        linear: B.
-        alpha: Its highlight mask [B, 1, H, W].
-        gain: Logarithms over 1.5, like B; what is below 0 counts as 0.
+        linear: B [B, 3, H, W], linear.
+        alpha: Its highlight mask [B, 1, H, W] in [0, 1].
+        gain: Logarithms over 1.5, in the shape of B; what is below 0 counts as 0.
         leaky: For trainings: a tenth of what is below 0 counts too, or a net might never leave it again.
     """
     gain = F.leaky_relu(gain, 0.1) if leaky else F.relu(gain)
@@ -153,12 +153,12 @@ def brighten(linear: Tensor, alpha: Tensor, gain: Tensor, *, leaky: bool = False
 
 
 def closed(maps: Tensor) -> Tensor:
-    """Fill what is darker than all around it in maps [B, C, H, W]: a morphological closing by 3×3."""
+    """Fill what is darker than all around it in maps [B, C, H, W] of any range: closing by 3×3."""
     highest = F.max_pool2d(maps, 3, stride=1, padding=1)
     return -F.max_pool2d(-highest, 3, stride=1, padding=1)
 
 
 def refine(net: nn.Module, hdr: Tensor, linear: Tensor, dequantized: Tensor) -> Tensor:
-    """Return R [B, 3, H, W], from A, B and C of that shape."""
+    """Return R [B, 3, H, W], linear and at least 0, from A, B and C of that shape."""
     refined: Tensor = net(torch.cat([hdr, linear, dequantized], dim=1))
     return F.relu(refined).to(hdr.dtype)

@@ -242,7 +242,7 @@ def plan_tiles(
 
     Args:
         step: A key of the rules.
-        ldr: The images [B, C, H, W].
+        ldr: The images [B, C, H, W], display-encoded.
         tile: Side of a tile, or None for the cut with the least work that fits into `memory`.
         memory: Bytes a tile may take.
         rules: What the tiles must be; None: `RULES`.

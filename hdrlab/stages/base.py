@@ -93,7 +93,7 @@ class Stage(pl.LightningModule):
 
     @abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the named loss terms, scalars before weighting; those of weight 0 may be left out."""
+        """Return the named loss terms, scalars of any unit, unweighted; those of weight 0 may be left out."""
 
     @abstractmethod
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ class Stage(pl.LightningModule):
     # ------------------------------------------------------------------------------------------ steps
 
     def weigh(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Sum the loss terms with the configuration's weights.
+        """Sum the scalar loss terms with the configuration's weights.
 
         Raises:
             KeyError: If a term has no weight, or a weight above 0 no term.
@@ -145,7 +145,7 @@ class Stage(pl.LightningModule):
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the loss of one optimiser step, or of its part on this rank; log that of the whole."""
+        """Return a step's loss, a scalar of any unit, or that of its part on this rank; log the whole."""
         terms = self.losses(batch, self(batch))
         loss = self.weigh(terms)
         self._parts.append(torch.stack([loss.detach(), *(term.detach() for term in terms.values())]))

@@ -36,11 +36,11 @@ class DeqStage(Stage):
         return {"dequantized": dequantize(self.dequantization, batch["jpeg"])}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l2``, the squared error of C against L."""
+        """Return ``l2``, a scalar at least 0: the squared error of C against L."""
         return {"l2": l2_loss(outputs["dequantized"], batch["ldr"], batch["mask"])}
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the PSNR of C, and of the untouched I beside it."""
+        """Return the PSNR of C [B] in dB, and of the untouched I beside it."""
         return {
             "psnr_c": psnr(outputs["dequantized"], batch["ldr"]),
             "psnr_i": psnr(batch["jpeg"], batch["ldr"]),

@@ -57,7 +57,7 @@ class HalStage(Stage):
         return {"alpha": alpha, "hdr": hdr, "linear": linear}
 
     def linearize(self, batch: Batch) -> Tensor:
-        """Return B of the photographs by curves as linearization finds them: in training, not quite right."""
+        """Return B [B, 3, H, W], linear, by curves that are, in training, not quite right."""
         curve = batch["inv_curve"]
         if self.training:
             share = 0.7 * torch.rand(len(curve), 1, device=curve.device, dtype=curve.dtype)
@@ -65,7 +65,7 @@ class HalStage(Stage):
         return apply_response(batch["jpeg"], curve)
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``log_l1``, ``tv``, ``highlights`` and, unless its weight is 0, ``perceptual``."""
+        """Return scalars at least 0: ``log_l1``, ``tv``, ``highlights`` and, if it weighs, ``perceptual``."""
         hdr, target, mask = outputs["hdr"], batch["hdr"], batch["mask"]
         terms = {
             "log_l1": log_l1_loss(hdr, target, mask),
@@ -77,7 +77,7 @@ class HalStage(Stage):
         return terms
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the errors of A, and of the clipped input beside it."""
+        """Return the errors [B] of A, each in its unit, and of the clipped input beside it."""
         scene, clipped = batch["hdr"], clipped_mask(batch["lin"])
         display, wide = (anchor_luminance(scene, mode) for mode in ("display", "wide"))
         scores = {}

@@ -77,7 +77,7 @@ class JointStage(Stage):
         }
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the terms of all three stages; ``highlights`` and ``pu21`` only where they weigh."""
+        """Return all stages' terms, scalars of any unit; ``highlights``, ``pu21`` only where they weigh."""
         mask, hdr = batch["mask"], outputs["hdr"]
         terms = {
             "deq": l2_loss(outputs["dequantized"], batch["ldr"], mask),
@@ -95,7 +95,7 @@ class JointStage(Stage):
         return terms
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the errors of C, curve and A; beside them those of the sRGB and the average curve."""
+        """Return the errors [B] of C, curve and A, each in its unit; beside them two plain curves'."""
         plain, scene = srgb_decode(batch["jpeg"]), batch["hdr"]
         display, clipped = anchor_luminance(scene), clipped_mask(batch["lin"])
         curves, known = batch["inv_curve"], scene.clamp(max=WHITEST)

@@ -52,7 +52,7 @@ class LinStage(Stage):
         return {"curve": curve, "linear": apply_response(x, curve)}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l2``, of B, ``curve`` and ``log``, of the curve, and, unless its weight is 0, ``pu21``."""
+        """Return scalars of any unit: ``l2`` of B, ``curve``, ``log`` and, if it weighs, ``pu21``."""
         mask = batch["mask"]
         error = curve_log_error(outputs["curve"], batch["inv_curve"], batch[self.input])
         terms = {
@@ -66,7 +66,7 @@ class LinStage(Stage):
         return terms
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return PSNR of B and error of the curve; beside them doing nothing, and the sRGB curve."""
+        """Return PSNR of B [B] in dB and error of the curve; beside them doing nothing, and sRGB."""
         grid = torch.linspace(0, 1, batch["inv_curve"].shape[1], device=batch["lin"].device)
         truth, average = batch["inv_curve"], average_inverse(batch["inv_curve"])
         return {

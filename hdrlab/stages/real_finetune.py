@@ -87,7 +87,7 @@ class RealFinetuneStage(Stage):
         return hdr * scale / white, scene / white
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``log_l1`` of R and, unless their weights are 0, ``perceptual`` and ``tv``.
+        """Return scalars at least 0: ``log_l1`` of R and, where they weigh, ``perceptual`` and ``tv``.
 
         Raises:
             RunError: If the results have shown nothing for many steps.
@@ -112,7 +112,7 @@ class RealFinetuneStage(Stage):
             )
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the errors of R after aligning its scale, beside those of the photograph undone by sRGB."""
+        """Return the errors [B] of R, scale aligned, beside those of the photograph undone by sRGB."""
         scene, unclipped = batch["hdr"], alignment_mask(batch["jpeg"])
         display = anchor_luminance(scene)
         scores = {}

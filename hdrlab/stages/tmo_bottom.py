@@ -30,7 +30,7 @@ class TmoBottomStage(ToneStage):
         return {"bottom": self.tmo_bottom(batch["bottom"])}
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``delta_e``, ``perceptual`` to the label, ``structure`` and ``hue`` to B."""
+        """Return scalars at least 0: ``l1``, ``delta_e``, ``perceptual``; ``structure``, ``hue`` to B."""
         made, given, target = outputs["bottom"], batch["bottom"], batch["sdr_bottom"]
         labelled = batch["labelled"]
         return {
@@ -42,7 +42,7 @@ class TmoBottomStage(ToneStage):
         }
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the error of the layer, and of the layer given beside it."""
+        """Return the error [B] of the encoded layer, and of the layer given beside it."""
         layers = {"l1_layer": outputs["bottom"], "l1_layer_input": batch["bottom"]}
         target, labelled = batch["sdr_bottom"], batch["labelled"]
         return {name: labelled_mean((layer - target).abs(), labelled) for name, layer in layers.items()}

@@ -54,11 +54,11 @@ class TmoFtStage(ToneStage):
         return {"sdr": made}
 
     def stretched(self, made: Tensor) -> Tensor:
-        """Stretch images as they are where they are shown."""
+        """Stretch images [B, 3, H, W] to [0, 1] as they are where they are shown."""
         return NORMALIZATIONS[self.config.tone.stretch](made)
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return ``l1``, ``ssim``, ``delta_e``, ``perceptual`` to the label, the others to x; none idle."""
+        """Return scalars at least 0, the first four of them to the label, the others to x; none idle."""
         made, given, target = outputs["sdr"], batch["encoded"], batch["sdr"]
         labelled, form = batch["labelled"], self.form
         config, colour = self.config, self.colour
@@ -74,7 +74,7 @@ class TmoFtStage(ToneStage):
         return {**counted, **self.perceptual(made, target, labelled)}
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return TMQI and the likeness to the label of the stretched result, of x, and of the label."""
+        """Return TMQI [B] in [0, 1] and likeness to the label, of the stretched result, x and the label."""
         shown, given, target = map(
             self.display, (self.stretched(outputs["sdr"]), batch["encoded"], batch["sdr"])
         )

@@ -44,7 +44,7 @@ class TmoHighStage(ToneStage):
         }
 
     def metrics(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the error of the layer, and of the layer given beside it."""
+        """Return the error [B] of the encoded layer, and of the layer given beside it."""
         layers = {"l1_layer": outputs["high"], "l1_layer_input": batch["high"]}
         target, labelled = batch["sdr_high"], batch["labelled"]
         return {name: labelled_mean((layer - target).abs(), labelled) for name, layer in layers.items()}

@@ -46,6 +46,17 @@ _NEUTRAL_KNEE, _NEUTRAL_OFFSET, _NEUTRAL_DESATURATION = 0.8, 0.04, 0.15
 def aces(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
     """Render as ACES 2.0 does for an SDR display, by OpenColorIO's built-in configuration.
 
+    Args:
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
+        key: Where the log-average comes to lie; more is brighter.
+        scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
+
+    Raises:
+        OperatorError: OpenColorIO cannot render it.
+
     Source: Academy Color Encoding System 2.0, output transform "SDR 100 nits (Rec.709)".
     """
     import OpenImageIO as oiio
@@ -64,6 +75,14 @@ def aces(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -
 def agx(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
     """Render as AgX does: in wide primaries, a sigmoid over sixteen and a half stops; lights bleach.
 
+    Args:
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
+        key: Where the log-average comes to lie; more is brighter.
+        scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
+
     Source: Sobotka's AgX in the form for Rec. 2020 that Blender and Filament have; the sigmoid is the usual
     polynomial fit to its curve, within 0.002.
     """
@@ -80,6 +99,14 @@ def agx(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) ->
 
 def neutral(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None) -> Pixels:
     """Render as Khronos' PBR Neutral does: colours stay as they are up to 0.76, the rest rolls off.
+
+    Args:
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
+        key: Where the log-average comes to lie; more is brighter.
+        scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Khronos Group, "PBR Neutral Tone Mapper", 2024.
     """
@@ -105,9 +132,12 @@ def bt2390(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None)
     The brightest channel follows the curve and takes the others along, so that no hue changes.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         key: Where the log-average comes to lie; 1 is diffuse white, which the display shows at its peak.
         scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: ITU-R BT.2390-11, section 5.4.1, the EETF with a black level of 0, from the image's peak to
     BT.2408's diffuse white of 203 cd/m².
@@ -135,9 +165,12 @@ def bt2446(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None)
     """Convert a broadcast in HDR to one in SDR by method A of Report BT.2446: for live and graded programmes.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         key: Where the log-average comes to lie; 1 is diffuse white, 203 cd/m².
         scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: ITU-R BT.2446-1, section 4: a logarithm of the luma, a knee in it, and a correction of the
     colours, from a peak of 1000 cd/m² (or the image's, up to 10,000) to 100.

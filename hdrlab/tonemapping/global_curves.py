@@ -22,8 +22,11 @@ def gamma(hdr: Pixels, clipped: float = 0.003) -> Pixels:
     """Show linear light as it is, its brightest samples clipped; the display's encoding is the only curve.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         clipped: Share of the samples that is white: 0.003, as IQATM prepares its input.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
     """
     samples = hdr.ravel()
     rank = samples.size - max(1, int(samples.size * clipped))
@@ -36,9 +39,12 @@ def log(hdr: Pixels, key: float = 1.0, *, scene: Scene | None = None) -> Pixels:
     """Compress the luminance logarithmically: L_d = ln(1 + L) / ln(1 + L_max).
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         key: Where the log-average comes to lie; more is brighter.
         scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Stockham, "Image Processing in the Context of a Visual Model", 1972; the unit of L is ours.
     """
@@ -56,11 +62,14 @@ def reinhard(
     L = key / log-average · luminance; L_d = L (1 + L / L_white²) / (1 + L).
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         key: Where the log-average comes to lie: 0.18, the paper's middle grey.
         white: L_white, the least L that is shown white. None: the greatest, the paper's default, but at least
             1: an image of low contrast, say one grey, is not stretched to white.
         scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Reinhard et al., "Photographic Tone Reproduction for Digital Images", 2002, equations 1, 2, 4.
     """
@@ -75,10 +84,13 @@ def drago(hdr: Pixels, bias: float = 0.85, key: float = 1.0, *, scene: Scene | N
     """Compress the luminance by logarithms whose base grows from 2 in the dark to 10 at the brightest pixel.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         bias: Steepness of that change: 0.85, the paper's; less is brighter.
         key: Where the log-average comes to lie; more is brighter.
         scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Drago et al., "Adaptive Logarithmic Mapping for Displaying High Contrast Scenes", 2003,
     equation 4, for a display of 100 cd/m². L = key at the log-average; encoded as sRGB instead of the paper's
@@ -98,10 +110,13 @@ def filmic(
     """Bend each channel by Hable's filmic curve of Uncharted 2, with a toe and a shoulder.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         key: Where the log-average comes to lie; Hable's factor of 2 on the exposure is applied to it.
         white: What is shown white; the defaults clip at 31 times the log-average.
         scene: Of the whole image.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Hable, "Filmic Tonemapping Operators", 2010, with the constants of that text. The exposure, there
     a number for one scene, comes from the log-average.

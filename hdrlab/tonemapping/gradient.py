@@ -25,10 +25,13 @@ def fattal(hdr: Pixels, strength: float = 0.9, threshold: float = 0.1, chroma: f
     """Attenuate large gradients of log L more than small ones, at every scale, and integrate what is left.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         strength: β: gradients are raised to this power; 1 leaves them, less compresses more.
         threshold: α, as a share of the mean gradient of a scale: smaller gradients are magnified.
         chroma: s, the exponent of a channel's ratio to the luminance.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Fattal, Lischinski and Werman, "Gradient Domain High Dynamic Range Compression", 2002, whose
     ranges hold these constants. Ours: the Poisson equation is solved exactly, by cosine transforms, and
@@ -93,11 +96,14 @@ def mertens(
     Best is what has contrast, colour, and values near the middle; the fusion blends Laplacian pyramids.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         step: Stops between the exposures, of which there are as many as the scene needs: from the one that
             clips half a per cent to the one that brings the darkest hundredth to an eighth of the scale.
         contrast_weight: Exponent of the contrast, 0 to leave it out.
         saturation_weight: Exponent of the saturation, 0 to leave it out.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Mertens, Kautz and Van Reeth, "Exposure Fusion", 2007; 0.2 is its deviation of a good exposure.
     The exposures, made by sRGB's curve, are ours, and the least weight, 1e-6, above rounding: greys have no

@@ -30,11 +30,14 @@ def reinhard_local(
     with that of the next.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         key: Where the log-average comes to lie; a in the paper.
         sharpening: φ; greater settles on smaller surroundings.
         threshold: ε, the contrast at which the search ends.
         num_scales: Scales from 1 pixel on, each 1.6 times the one before.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Reinhard et al., "Photographic Tone Reproduction for Digital Images", 2002, equations 5 to 9 and
     their constants. A Gaussian profile of scale s there has a standard deviation of s / 4 pixels.
@@ -60,10 +63,13 @@ def durand(hdr: Pixels, base_contrast: float = 100.0, extent: float = 0.02, sigm
     and its upper end becomes white.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         base_contrast: Contrast of the base on the display. A base that has less keeps what it has.
         extent: Spatial standard deviation of the filter, as a share of the longer side.
         sigma: Its standard deviation in log10 units.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Durand and Dorsey, "Fast Bilateral Filtering for the Display of High-Dynamic-Range Images", 2002,
     whose extent and sigma are used. Ours: a contrast of 100, the ends of the base at its 0.5th and 99.5th

@@ -37,10 +37,13 @@ def mantiuk08(
     """Find the tone curve by which a display shows the scene's contrasts with the least visible distortion.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         enhancement: Factor on the scene's contrasts before they are matched.
         display_peak: Of the display, in cd/m².
         black: What it shows as black, room light on its glass included, in cd/m².
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Mantiuk, Daly and Kerofsky, "Display Adaptive Tone Mapping", 2008: responses to contrast by a
     transducer, sensitivity by Daly's function, a quadratic programme for the slopes of a piecewise linear
@@ -191,9 +194,12 @@ def ferradans(hdr: Pixels, rho: float = -2.0, inverse_reach: float = 5.0) -> Pix
     """Adapt each channel as cones do, then enhance contrasts as the brain does.
 
     Args:
-        hdr: Linear pixels.
+        hdr: Linear pixels [H, W, 3], at least 0, in any unit.
         rho: ρ, in log10 units: greater adapts to brighter light, and darkens.
         inverse_reach: 1 / α: contrasts are measured over the shorter side divided by this.
+
+    Returns:
+        Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
 
     Source: Ferradans, Bertalmío, Provenzi and Caselles, "An Analysis of Visual Adaptation and Contrast
     Perception for Tone Mapping", 2011. Ours: the unit, in which the channels' adaptation has a geometric

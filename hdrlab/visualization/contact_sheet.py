@@ -56,7 +56,7 @@ def exposures_side_by_side(images: dict[str, NDArray[np.float32]], stops: Sequen
         stops: Exposures.
 
     Returns:
-        The sheet [H, W, 3].
+        The sheet [H, W, 3], uint8.
     """
     small = {caption: fit_cell(image) for caption, image in images.items()}
     return draw_sheet(

@@ -24,7 +24,7 @@ def preview(hdr: NDArray[np.float32], long_side: int | None = None) -> NDArray[n
         long_side: Larger images are shrunk to this longer side in pixels; None: never.
 
     Returns:
-        sRGB [H, W, 3].
+        sRGB [H, W, 3], uint8.
 
     Source: Reinhard et al., "Photographic Tone Reproduction for Digital Images", 2002, equations 1 to 4;
     robust limits instead of the extremes, and colours desaturated a little, are ours.

@@ -71,7 +71,7 @@ def _reason(error: BaseException) -> str:
 def require_weights(
     path: Path, weights: object, error: type[HdrlabError] = WeightsError
 ) -> Mapping[str, Tensor]:
-    """Refuse weights that are not dense tensors of finite real numbers, by name.
+    """Refuse weights, of any shape, that are not dense tensors of finite real numbers, by name.
 
     Raises:
         HdrlabError: Of the type asked for, naming the first that is not.
@@ -128,7 +128,7 @@ class PickledArray:
         self.state = state
 
     def decode(self, most: int) -> NDArray[np.float32]:
-        """Return a plain array of floats.
+        """Return a plain array of floats, of the shape and of any values that the file holds.
 
         Args:
             most: How many numbers it may hold.
