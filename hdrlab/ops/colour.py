@@ -87,6 +87,16 @@ def luminance(rgb_lin: Values) -> Values:
     return (rgb_lin * rgb_lin.new_tensor(LUMINANCE_WEIGHTS).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
+def least_sample(rgb: NDArray[Any]) -> NDArray[Any]:
+    """Return the least channel [...] of each pixel [..., 3]: ``min(axis=-1)``, twenty times as fast."""
+    return np.asarray(np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2]))
+
+
+def greatest_sample(rgb: NDArray[Any]) -> NDArray[Any]:
+    """Return the greatest channel [...] of each pixel [..., 3], see `least_sample`."""
+    return np.asarray(np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2]))
+
+
 def log_average(light: Pixels) -> float:
     """Return the geometric mean of a luminance of any shape over what holds light; 1 where nothing does.
 

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.ops.colour import LUMINANCE_WEIGHTS, MIDDLE_GREY, Pixels, luminance, srgb_encode, with_luminance
+from hdrlab.ops.colour import (
+    LUMINANCE_WEIGHTS,
+    MIDDLE_GREY,
+    Pixels,
+    greatest_sample,
+    least_sample,
+    luminance,
+    srgb_encode,
+    with_luminance,
+)
 
 
 def to_display(
@@ -56,7 +65,7 @@ def into_gamut(light: Pixels, weights: Sequence[float] = LUMINANCE_WEIGHTS) -> P
     Returns:
         Pixels in [0, 1]; luminance above 1 is white, all other luminance is kept.
     """
-    low, high = light.min(axis=-1), light.max(axis=-1)
+    low, high = least_sample(light), greatest_sample(light)
     outside = (low < 0) | (high > 1)
     if not outside.any():
         return light

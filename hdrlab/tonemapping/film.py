@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from hdrlab.errors import OperatorError
-from hdrlab.ops.colour import MIDDLE_GREY, Pixels, srgb_decode
+from hdrlab.ops.colour import MIDDLE_GREY, Pixels, greatest_sample, least_sample, srgb_decode
 from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, REC2020, conversion, pq_curve, pq_encode, to_xyz
 from hdrlab.tonemapping.scene import Scene
 
@@ -111,12 +111,12 @@ def neutral(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None
     Source: Khronos Group, "PBR Neutral Tone Mapper", 2024.
     """
     exposed = _expose(hdr, key, scene)
-    least = exposed.min(axis=-1, keepdims=True)
+    least = least_sample(exposed)[..., None]
     offset = np.where(
         least < 2 * _NEUTRAL_OFFSET, least - least**2 / np.float32(4 * _NEUTRAL_OFFSET), _NEUTRAL_OFFSET
     )
     colour = exposed - offset.astype(np.float32)
-    peak = colour.max(axis=-1, keepdims=True)
+    peak = greatest_sample(colour)[..., None]
     knee = _NEUTRAL_KNEE - _NEUTRAL_OFFSET
     room = 1 - knee
     rolled = np.where(peak > knee, 1 - room**2 / np.maximum(peak + room - knee, room), peak)
@@ -144,7 +144,7 @@ def bt2390(hdr: Pixels, key: float = MIDDLE_GREY, *, scene: Scene | None = None)
     """
     scene = scene or Scene.of(hdr)
     light = _expose(hdr, key, scene) * np.float32(DIFFUSE_WHITE)
-    peak, brightest = light.max(axis=-1), scene.peak * key / scene.average * DIFFUSE_WHITE
+    peak, brightest = greatest_sample(light), scene.peak * key / scene.average * DIFFUSE_WHITE
     ends = pq_encode(np.array((max(brightest, DIFFUSE_WHITE), DIFFUSE_WHITE)))
     source, ceiling = float(ends[0]), float(ends[1] / ends[0])
     knee = 1.5 * ceiling - 0.5
