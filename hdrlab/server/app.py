@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -26,13 +27,14 @@ from starlette.routing import Route
 
 from hdrlab import __version__
 from hdrlab.errors import HdrlabError, ImageError, OperatorError, ResourceError
-from hdrlab.server.developing import EXR, FORMATS, ULTRAHDR, Caps, Developer, preview_of, write_jpeg
+from hdrlab.server.developing import EXR, FORMATS, SIZES, ULTRAHDR, Caps, Developer, preview_of, write_jpeg
 from hdrlab.server.guard import Guard
 from hdrlab.server.operators import Operators, describe, settings_of
 from hdrlab.server.pictures import Picture, Pictures
 from hdrlab.server.queue import Advance, Cancelled, Queue
 
 UPLOAD_SECONDS = 600
+GONE = "is not there (any more): pictures are deleted after some time"
 MOST_RENDERINGS = 24  # of a picture
 _PAGE = {
     "index.html": ("hdrlab.server", "page/index.html", "text/html"),
@@ -99,7 +101,7 @@ class Server:
         )
         self.pictures = Pictures(settings.pictures, 60 * settings.minutes)
         self.queue = Queue(settings.queue)
-        self._previews = ThreadPoolExecutor(1, "previews")
+        self._previews = ThreadPoolExecutor(2, "previews")
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -142,6 +144,15 @@ class Server:
                 "minutes": settings.minutes,
                 "operators": describe(),
                 "formats": [*FORMATS],
+                "photographs": ["JPEG", "PNG", "TIFF", *_of_extras(pillow_heif="HEIC", rawpy="camera raw")],
+                "scenes": [
+                    "OpenEXR",
+                    "Radiance",
+                    "PFM",
+                    "TIFF",
+                    "Ultra HDR",
+                    *_of_extras(imagecodecs="JPEG XL, AVIF"),
+                ],
             }
         )
 
@@ -231,7 +242,7 @@ class Server:
     def _found(self, request: Request) -> Picture:
         picture = self.pictures.find(request.path_params["key"])
         if picture is None:
-            raise HTTPException(404, "is not there (any more): pictures are deleted after some time")
+            raise HTTPException(404, GONE)
         return picture
 
     def _ready(self, request: Request) -> Picture:
@@ -259,16 +270,21 @@ class Server:
         raise HTTPException(404, f"{name}: no such file")
 
     async def preview(self, request: Request) -> Response:
-        """Answer with a tone-mapped preview: ``?exposure=1&…``, or ``?small`` for a thumbnail."""
+        """Answer with a tone-mapped preview: ``?size=draft&exposure=1&…``, the size one of `SIZES`."""
         picture, operator = self._ready(request), request.path_params["operator"]
         given = dict(request.query_params)
-        small = given.pop("small", None) is not None
+        size = given.pop("size", SIZES[0])
+        if size not in SIZES:
+            raise HTTPException(400, f"size={size}: must be {' | '.join(SIZES)}")
         settings = settings_of(operator, given)
 
         def work() -> bytes:
-            hdr = preview_of(picture, small=small)
+            try:
+                hdr = preview_of(picture, size)
+            except OSError:
+                raise HTTPException(404, GONE) from None
             stream = io.BytesIO()
-            write_jpeg(stream, self.operators.show(operator, hdr, settings, "" if small else picture.key))
+            write_jpeg(stream, self.operators.show(operator, hdr, settings, f"{picture.key} {size}"))
             return stream.getvalue()
 
         content = await asyncio.get_running_loop().run_in_executor(self._previews, work)
@@ -342,6 +358,11 @@ async def page(request: Request) -> Response:
     package, path, kind = _PAGE[name]
     content = files(package).joinpath(path).read_bytes()
     return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+
+def _of_extras(**formats: str) -> list[str]:
+    """List the formats whose packages, which extras bring, are there."""
+    return [what for package, what in formats.items() if find_spec(package)]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -29,7 +29,10 @@ from hdrlab.server.queue import Advance
 from hdrlab.weights.pretrained import shipped
 
 PREVIEW_PIXELS = 1_000_000
-THUMBNAIL = 240
+TILE, DRAFT = 240, 400  # longer sides
+SIZES = ("preview", "draft", "tile")
+"""Of the light that operators are previewed on: what the page shows, and small copies that come first."""
+
 CODES = 4095  # of the light that the viewer gets
 CURVE_POINTS = 65
 EXR, ULTRAHDR = "hdr.exr", "ultrahdr.jpg"
@@ -144,10 +147,9 @@ class Developer:
         write_sdr([file], shown, [format], source=light, quality=95, photo=photo)
 
 
-def preview_of(picture: Picture, *, small: bool = False) -> NDArray[np.float32]:
-    """Return a picture's light in the size in which the page shows it."""
-    name = "small.npy" if small else "preview.npy"
-    preview: NDArray[np.float32] = np.load(picture.folder / name, allow_pickle=False)
+def preview_of(picture: Picture, size: str) -> NDArray[np.float32]:
+    """Return a picture's light in one of `SIZES`."""
+    preview: NDArray[np.float32] = np.load(picture.folder / f"{size}.npy", allow_pickle=False)
     return preview
 
 
@@ -198,9 +200,9 @@ def _show_light(picture: Picture, hdr: NDArray[np.float32], white: float, notes:
     codes, floor, span = log_codes(preview, white, CODES)
     light = gzip.compress(codes.astype("<u2").tobytes(), 1)
     (picture.folder / "light.bin").write_bytes(light)
-    small = shrink(preview, THUMBNAIL)
-    np.save(picture.folder / "preview.npy", preview)
-    np.save(picture.folder / "small.npy", small)
+    tile = shrink(preview, TILE)
+    for name, copy in (("preview", preview), ("draft", shrink(preview, DRAFT)), ("tile", tile)):
+        np.save(picture.folder / f"{name}.npy", copy)
     bright = luminance(preview)
     picture.facts |= {
         "width": width,
@@ -212,7 +214,7 @@ def _show_light(picture: Picture, hdr: NDArray[np.float32], white: float, notes:
         "range": _stops_between(bright),
         "notes": notes,
     }
-    thumbnail = srgb_levels(small / np.float32(white) * np.float32(2 ** picture.facts["stops"]))
+    thumbnail = srgb_levels(tile / np.float32(white) * np.float32(2 ** picture.facts["stops"]))
     PillowImage.fromarray(thumbnail).save(picture.folder / "thumbnail.jpg", "JPEG", quality=88)
 
 

@@ -31,7 +31,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
 """From where to where sliders go, and whether evenly in the logarithm; of others, see `_range`."""
 
 LEARNED_SUMMARY = "Guo 2021, learned"
-KEPT = 2  # images of nets, whose adjustments are to answer at once
+KEPT = 4  # images of nets, whose adjustments are to answer at once
 
 
 def describe() -> list[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -17,6 +20,7 @@ from hdrlab.server.queue import Task
 
 State = Literal["arriving", "waiting", "working", "ready", "failed"]
 LONGEST_NAME = 120
+PREFIX, LOCK = "hdrlab-serve-", ".lock"
 
 
 @dataclass(eq=False)
@@ -72,7 +76,10 @@ class Pictures:
         self.most, self.seconds = most, seconds
         self._kept: dict[str, Picture] = {}
         self._lock = Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="hdrlab-serve-", ignore_cleanup_errors=True)
+        _remove_leftovers()
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        self._held = os.open(Path(self._folder.name, LOCK), os.O_CREAT | os.O_WRONLY)
+        fcntl.flock(self._held, fcntl.LOCK_EX)
 
     def add(self, name: str) -> Picture:
         """Make room for a picture.
@@ -115,6 +122,15 @@ class Pictures:
         """Delete everything."""
         self._kept.clear()
         self._folder.cleanup()
+        os.close(self._held)
+
+
+def _remove_leftovers() -> None:
+    """Delete the folders of servers that were killed: nobody holds their locks any more."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
+        with suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def tidy(name: str) -> str:

@@ -45,6 +45,11 @@ class Client(TestClient):
         return done
 
     @property
+    def kept(self) -> list[str]:
+        """The folders of pictures that are on the disk."""
+        return sorted(one.name for one in self.folder.iterdir() if one.is_dir())
+
+    @property
     def folder(self) -> Path:
         return Path(self.app.state.server.pictures._folder.name)  # type: ignore[attr-defined]
 

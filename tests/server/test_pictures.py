@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import tempfile
 import threading
 import time
 import zlib
@@ -20,7 +21,9 @@ from serving import Client, Serve, jpeg
 from hdrlab.errors import ImageError
 from hdrlab.io import read_hdr
 from hdrlab.io.ultrahdr import has_gain_map
+from hdrlab.server.app import Settings, create_app
 from hdrlab.server.developing import Developer
+from hdrlab.server.pictures import Pictures
 from hdrlab.tonemapping import OPERATORS, missing
 
 
@@ -216,12 +219,12 @@ def png_that_declares(width: int, height: int) -> bytes:
     ],
 )
 def test_what_is_no_picture_is_refused_by_its_content(client: Client, content: bytes, name: str) -> None:
-    before = {*client.folder.iterdir()}
+    before = client.kept
     sent = client.give(content, name)
     assert sent.status_code == 415, sent.text
     assert sent.json()["error"]
     assert str(client.folder) not in sent.text
-    assert {*client.folder.iterdir()} == before
+    assert client.kept == before
 
 
 def test_a_picture_that_is_damaged_further_on_fails_with_its_reason(client: Client) -> None:
@@ -245,7 +248,7 @@ def test_too_large_a_file_is_refused_before_and_while_it_arrives(serve: Serve) -
         sent = client.give(content)  # type: ignore[arg-type]
         assert sent.status_code == 413
         assert "0.01 MB" in sent.json()["error"]
-    assert [*client.folder.iterdir()] == []
+    assert client.kept == []
 
 
 def test_too_many_pixels_are_refused_by_the_header(serve: Serve) -> None:
@@ -319,7 +322,7 @@ def test_pictures_wait_for_one_worker_and_know_how_long(
 def test_the_queue_is_as_long_as_it_may_be(serve: Serve, photograph: bytes, gate: threading.Event) -> None:
     client = serve(queue=2)
     assert [client.give(photograph).status_code for _ in range(3)] == [201, 201, 503]
-    assert len([*client.folder.iterdir()]) == 2
+    assert len(client.kept) == 2
     gate.set()
 
 
@@ -335,7 +338,7 @@ def test_a_deleted_picture_leaves_the_queue_and_the_disk(
         assert client.get(f"/api/pictures/{key}/files/hdr.exr").status_code == 404
     # The worker notices with the next tile, and takes what is left.
     assert client.until(keys[2], lambda one: one["state"] == "working")["ahead"] == 0
-    assert [one.name for one in client.folder.iterdir()] == [keys[2]]
+    assert client.kept == [keys[2]]
     gate.set()
 
 
@@ -349,17 +352,29 @@ def test_pictures_are_deleted_when_nobody_asks_for_them(serve: Serve, photograph
     while client.state(key) is not None:  # asking for states keeps nothing
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert [*client.folder.iterdir()] == []
+    assert client.kept == []
 
 
 def test_everything_is_deleted_when_the_server_ends(photograph: bytes) -> None:
-    from hdrlab.server.app import Settings, create_app
-
     with Client(create_app(Settings()), base_url="http://localhost:8210") as client:
         client.give(photograph)
         folder = client.folder
-        assert [*folder.iterdir()]
+        assert client.kept
     assert not folder.exists()
+
+
+def test_what_a_killed_server_left_is_deleted_by_the_next(
+    photograph: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = tmp_path / "hdrlab-serve-killed"
+    (killed / "picture").mkdir(parents=True)
+    (killed / ".lock").touch()
+    with Client(create_app(Settings()), base_url="http://localhost:8210") as client:
+        assert not killed.exists()
+        Pictures(1, 1).close()  # a second one beside it
+        assert client.give(photograph).status_code == 201
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_keys_cannot_be_guessed(client: Client, photograph: bytes) -> None:

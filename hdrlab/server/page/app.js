@@ -10,6 +10,7 @@
   const FORMAT_NAMES = { png: "PNG", jpeg: "JPEG", ultrahdr: "Ultra HDR" };
 
   let about = null; // what the server says of itself
+  const known = (async () => { about = await (await ask("/api")).json(); })();
   const pictures = []; // in the order in which they were added
   let current = null;
   const view = {
@@ -48,10 +49,12 @@
 
   let sending = 0;
 
-  function add(files) {
+  async function add(list) {
+    const files = [...list];
+    await known;
     notice("");
     const room = about.pictures - pictures.filter((one) => one.state !== "failed").length;
-    const taken = [...files].slice(0, Math.max(room, 0));
+    const taken = files.slice(0, Math.max(room, 0));
     if (taken.length < files.length) notice(`At most ${about.pictures} pictures are kept at a time: ${files.length - taken.length} were not taken. Delete some first.`);
     for (const file of taken) {
       const picture = { name: file.name, file, state: "sending", share: 0, key: null, layers: new Map(), renderings: {} };
@@ -176,6 +179,7 @@
   function progressText(one) {
     if (one.state === "sending") return one.request ? `arriving, ${Math.round(100 * one.share)} %` : "waiting to be sent";
     if (one.state === "waiting") return `${one.ahead ? `${one.ahead} before it, ` : ""}${timeText(one.seconds_left)} left`;
+    if (one.state === "working" && !one.share) return "being read …";
     if (one.state === "working") return `${Math.round(100 * one.share)} %, ${timeText(one.seconds_left)} left`;
     return one.state === "failed" ? one.reason : "";
   }
@@ -200,12 +204,12 @@
       item.className = picture.state;
       const share = picture.state === "sending" ? 0.1 * picture.share : 0.1 + 0.9 * (picture.share ?? 0);
       button.style.setProperty("--share", ["ready", "failed"].includes(picture.state) ? 0 : share);
-      button.lastChild.textContent = picture.state === "failed" ? "!" : picture.state === "ready" ? "" : picture.state === "working" ? `${Math.round(100 * picture.share)} %` : "…";
+      button.lastChild.textContent = picture.state === "failed" ? "!" : picture.state === "ready" ? "" : picture.state === "working" && picture.share ? `${Math.round(100 * picture.share)} %` : "…";
       button.lastChild.hidden = picture.state === "ready";
       const image = button.firstChild;
       const source = picture.state === "ready" ? assetOf(picture, "thumbnail.jpg") : picture.address ?? "";
       if (source && image.getAttribute("src") !== source) image.src = source;
-      image.hidden = !source;
+      image.hidden = !source || source === image.broken;
       return item;
     }));
     if (current && current.state !== "ready") {
@@ -227,7 +231,8 @@
     button.type = "button";
     const image = make("img");
     image.alt = "";
-    image.onerror = () => { image.hidden = true; };
+    // Browsers know fewer formats than the server.
+    image.onerror = () => { image.broken = image.getAttribute("src"); image.hidden = true; };
     button.append(image, make("i", "share"), make("span", "sign"));
     button.onclick = () => choose(picture);
     item.append(button);
@@ -327,7 +332,7 @@
       const image = make("img");
       image.alt = "";
       image.loading = "lazy";
-      image.src = key === PHOTOGRAPH ? assetOf(picture, "photograph.jpg") : key === LIGHT ? assetOf(picture, "thumbnail.jpg") : addressOf(picture, `shown/${key}?small=1`);
+      image.src = key === PHOTOGRAPH ? assetOf(picture, "photograph.jpg") : key === LIGHT ? assetOf(picture, "thumbnail.jpg") : addressOf(picture, `shown/${key}?size=tile`);
       button.append(image, make("span", "", titleOf(key)));
       button.title = operatorOf(key)?.summary ?? (key === LIGHT ? "The light itself, at any exposure" : "As it came");
       button.onclick = () => show(key);
@@ -390,47 +395,63 @@
   }
 
   const queryOf = (operator) => new URLSearchParams(Object.entries(settings.get(operator) ?? {})).toString();
-  const nameOf = (operator, query) => `${operator}?${query}`;
-  let asking = false;
+  const speeds = new Map(); // milliseconds from a wish to the whole preview, by operator
 
-  // Ask for what the sliders say; while an answer is under way only the last wish counts.
-  async function request() {
-    const operator = view.shown;
-    const picture = current;
-    if (asking || !operatorOf(operator) || picture?.state !== "ready") return;
-    const query = queryOf(operator);
-    if (picture.layers.get(operator)?.query === query) { update(); return; }
-    asking = true;
-    const begun = performance.now();
-    const late = setTimeout(() => { byId("busy").textContent = `${operator} …`; }, 2 * SLOW);
-    try {
-      const blob = await (await ask(addressOf(picture, nameOf(`shown/${operator}`, query)))).blob();
-      const address = URL.createObjectURL(blob);
-      const pixels = await pixelsOf(address);
-      URL.revokeObjectURL(address);
-      for (const key of [...picture.layers.keys()]) if (operatorOf(key)) picture.layers.delete(key);
-      picture.layers.set(operator, { ...pixels, light: lightOf({}), fixed: true, query });
-    } catch (error) {
-      notice(`${operator}: ${error.message}`);
-      picture.layers.set(operator, { ...picture.layers.get(LIGHT), query });
-    } finally {
-      clearTimeout(late);
-      asking = false;
-      byId("busy").textContent = "";
-    }
-    if (picture === current && operator === view.shown) {
-      const spent = performance.now() - begun;
-      byId("summary").dataset.milliseconds = Math.round(spent);
-      summarise(spent);
-      update();
-    }
-    request();
+  // Ask for what the sliders say. Of an operator that takes long a small draft comes first, which stands for it.
+  function request() {
+    if ((speeds.get(view.shown) ?? 0) > 2 * SLOW) fetchLatest("draft");
+    fetchLatest("preview");
   }
 
-  function summarise(spent) {
+  const asking = { draft: false, preview: false };
+
+  // While an answer is under way only the last wish counts.
+  async function fetchLatest(size) {
+    const [operator, picture] = [view.shown, current];
+    if (asking[size] || !operatorOf(operator) || picture?.state !== "ready" || !picture.layers.has(LIGHT)) return;
+    const query = queryOf(operator);
+    const have = picture.layers.get(operator);
+    if (have?.query === query && (have.whole || size === "draft")) { update(); return; }
+    asking[size] = true;
+    const begun = performance.now();
+    const late = size === "preview" ? setTimeout(() => { byId("busy").textContent = `${operator} …`; }, 2 * SLOW) : 0;
+    try {
+      const blob = await (await ask(addressOf(picture, `shown/${operator}?${new URLSearchParams({ size })}&${query}`))).blob();
+      const { width, height } = picture.layers.get(LIGHT);
+      const codes = await scaledPixels(blob, width, height);
+      const now = picture.layers.get(operator);
+      const keeps = now?.whole && now.query === queryOf(operator);
+      if (!keeps && (size === "preview" || query === queryOf(operator))) {
+        for (const key of [...picture.layers.keys()]) if (operatorOf(key)) picture.layers.delete(key);
+        picture.layers.set(operator, { width, height, codes, light: lightOf({}), fixed: true, query, whole: size === "preview" });
+      }
+      if (size === "preview") speeds.set(operator, performance.now() - begun);
+    } catch (error) {
+      if (pictures.includes(picture)) notice(`${operator}: ${error.message}`);
+      picture.layers.set(operator, { ...picture.layers.get(LIGHT), query, whole: true });
+    } finally {
+      clearTimeout(late);
+      asking[size] = false;
+      if (size === "preview") byId("busy").textContent = "";
+    }
+    if (picture === current && operator === view.shown) { summarise(); update(); }
+    fetchLatest(size);
+  }
+
+  async function scaledPixels(blob, width, height) {
+    const bitmap = await createImageBitmap(blob);
+    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(bitmap, 0, 0, width, height);
+    bitmap.close();
+    return context.getImageData(0, 0, width, height).data;
+  }
+
+  function summarise() {
     const operator = operatorOf(view.shown);
-    const slow = spent > 2.5 * SLOW ? ` Answers after about ${spent < 950 ? (spent / 1000).toFixed(1) : Math.round(spent / 1000)} s.` : "";
-    byId("summary").textContent = `${operator.summary}.${slow}`;
+    const spent = speeds.get(operator.name);
+    const seconds = spent < 950 ? (spent / 1000).toFixed(1) : Math.round(spent / 1000);
+    byId("summary").textContent = `${operator.summary}.${spent > 2 * SLOW ? ` A draft at once, the preview after about ${seconds} s.` : ""}`;
+    byId("summary").dataset.milliseconds = Math.round(spent ?? 0);
   }
 
   // ------------------------------------------------------------------------------------------ drawing
@@ -441,7 +462,7 @@
     const facts = current.facts;
     Object.assign(current.view, { shown: view.shown, wipe: view.wipe, stops: view.stops });
     byId("settings").hidden = !operator;
-    if (operator) { buildSliders(); if (!byId("summary").textContent.startsWith(operator.summary)) summarise(0); }
+    if (operator) { buildSliders(); summarise(); }
     byId("exposure-label").hidden = byId("reset").hidden = Boolean(operator);
     byId("exposure").value = view.stops;
     byId("stops").textContent = view.stops ? signed(view.stops) : "0";
@@ -453,6 +474,7 @@
       byId(id).setAttribute("aria-pressed", String(on && able));
       byId(id).disabled = !able;
     }
+    byId("hdr").classList.toggle("unable", !screenIsHdr());
     byId("hdr").title = screenIsHdr() ? "Show it in HDR on this screen (h)" : "This screen shows no HDR, or its HDR is switched off";
     for (const tile of byId("tiles").children) tile.setAttribute("aria-pressed", String(tile.dataset.key === view.shown));
     draw();
@@ -654,8 +676,10 @@
 
   (async () => {
     try {
-      about = await (await ask("/api")).json();
+      await known;
       const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+      byId("photographs").textContent = about.photographs.join(", ");
+      byId("scenes").textContent = about.scenes.join(", ");
       byId("terms").textContent = `Up to ${about.pictures} pictures of ${about.file_mb} MB and ${about.megapixels} megapixels. ${local ? "They stay on this computer" : "They are kept on this server alone"}, and are deleted ${about.minutes} min after you last used them, at once by a button, or when the server ends.`;
       await recall();
     } catch (error) { notice(error.message); }
