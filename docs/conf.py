@@ -69,6 +69,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
+highlight_language = "bash"  # of blocks that name none
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"hdrlab {__version__}"

@@ -234,9 +234,10 @@ def _escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, line
 
 
 def _leave_out(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Describe errors where they are defined alone, though packages hand them on."""
+    """Describe errors where they are defined alone, and fields of named tuples in their class alone."""
     at_home = app.env.current_document.autodoc_module == "hdrlab.errors"
-    return True if getattr(obj, "__module__", "") == "hdrlab.errors" and not at_home else None
+    is_field = str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
+    return True if is_field or (getattr(obj, "__module__", "") == "hdrlab.errors" and not at_home) else None
 
 
 # -------------------------------------------------------------------------------------------------- formulas

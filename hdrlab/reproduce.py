@@ -22,7 +22,7 @@ from hdrlab.errors import ConfigError
 from hdrlab.evaluation import claims
 from hdrlab.evaluation.plans import Plan, Scale, Step, fill, plan_file, read_plan, require_inputs
 from hdrlab.io.atomic import write_text
-from hdrlab.training.processes import alone, die_with_parent
+from hdrlab.training.processes import alone, tied
 from hdrlab.training.slots import slot_of
 
 
@@ -239,7 +239,7 @@ def _call(module: str, arguments: Sequence[str], lock: int) -> None:
         ConfigError: It failed.
     """
     line = [sys.executable, "-m", f"hdrlab.{module}", *arguments]
-    done = subprocess.run(line, check=False, pass_fds=(lock,), preexec_fn=die_with_parent)
+    done = subprocess.run(line, check=False, **tied(lock))
     if done.returncode:
         message = f"python -m hdrlab.{module} {shlex.join(arguments)}"
         raise ConfigError(

@@ -25,7 +25,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hdrlab.training.processes import SWEEP, die_with_parent
+from hdrlab.training.processes import SWEEP, tied
 from hdrlab.training.signals import CODES, Interrupted
 from hydra_plugins.hdrlab_report import Job, folder_of, swept
 
@@ -123,7 +123,7 @@ class ProcessLauncher(Launcher):
                 stderr=subprocess.STDOUT,
                 env={**os.environ, SWEEP: str(job.folder), **self._share(place, devices)},
                 start_new_session=True,  # a Ctrl-C reaches it through this process alone, once
-                preexec_fn=die_with_parent,
+                **tied(),
             )
         self._running.append(_Running(process, job, place, time.monotonic()))
 
@@ -180,7 +180,12 @@ class ProcessLauncher(Launcher):
         again = self.stopped is not None
         self.stopped = self.stopped or signal.Signals(number).name
         for one in self._running:
-            one.process.send_signal(signal.SIGKILL if again else number)
+            if again:
+                one.process.kill()
+            elif os.name == "posix":
+                one.process.send_signal(number)
+            else:
+                one.process.terminate()  # Windows has no signals to pass on
 
 
 def _returned(job: Job) -> JobReturn:

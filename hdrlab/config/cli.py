@@ -67,6 +67,8 @@ class Command(Declaration[Config]):
             if argv is not None:  # within another program
                 raise
             print("interrupted", file=sys.stderr)
+            if os.name != "posix":
+                raise SystemExit(130) from None
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)  # by the signal itself, so that a loop of the shell ends too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

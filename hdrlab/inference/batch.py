@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from hdrlab.errors import ImageError, ImageKindError, RunError, printable
 from hdrlab.inference.jobs import Job, Plan
+from hdrlab.io import locks
 from hdrlab.io.atomic import check_replaceable, digest, remove_stale
 
 Advance = Callable[[int, int], None]
@@ -56,7 +56,7 @@ class Manifest:
         self._own: set[str] = set()
         self._rest, self._read = b"", 0
         self.damaged = 0
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | locks.NOFOLLOW | locks.BINARY
         try:
             check_replaceable(path)
             self._file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
@@ -82,10 +82,9 @@ class Manifest:
 
     def refresh(self) -> None:
         """Read what was added since it was read last, by whichever process."""
-        added = b""
         # Not from where the file stands: writing to its end moves that place over what others have added.
-        while more := os.pread(self._file.fileno(), 1 << 20, self._read + len(added)):
-            added += more
+        self._file.seek(self._read)
+        added = self._file.read()
         self._read += len(added)
         *lines, self._rest = (self._rest + added).split(b"\n")
         for line in filter(None, lines):
@@ -114,17 +113,18 @@ class Manifest:
         start = int.from_bytes(hashlib.sha256(os.fsencode(self._name(job.target))).digest()[:7])
         try:
             # Beyond the end of the file: a byte an image, which does not even exist.
-            fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, start)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                yield False
-                return
+            locks.lock(self._file.fileno(), start, wait=wait)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass  # a file system without locks
         self.refresh()
         try:
             yield True
         finally:
             with contextlib.suppress(OSError):
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, start)
+                locks.unlock(self._file.fileno(), start)
 
     def begin(self, job: Job) -> None:
         """Note which files an image is about to become.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import os
@@ -21,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
+
+from hdrlab.io import locks
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -44,16 +45,21 @@ def replacing(path: PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     temporary, lock = _create(path)
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise _of(path, error, temporary) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-        os.close(lock)
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, lock)
+        try:
+            yield temporary
+            _sync(temporary)
+            if not locks.OPEN_FILES_MOVE:
+                held.close()
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise _of(path, error, temporary) from error
+        finally:
+            if not locks.OPEN_FILES_MOVE:
+                held.close()
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -112,7 +118,7 @@ def appending_text(path: PathLike) -> Iterator[io.TextIOWrapper]:
         OSError: The disk refuses, or ``path`` is a link or no file.
     """
     check_replaceable(Path(path))
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | locks.NOFOLLOW | locks.BINARY, 0o666)
     with open(handle, "a", newline="", encoding="utf-8") as stream:
         yield stream
 
@@ -175,11 +181,11 @@ def _create(path: Path) -> tuple[Path, int]:
         # suffix: what a killed process leaves behind must not look like an image.
         temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
         try:
-            lock = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+            lock = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | locks.BINARY, 0o666)
         except OSError as error:
             raise _of(path, error, temporary) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks.lock(lock)
         except BlockingIOError:
             pass  # another process saw it before it was locked, and is removing it
         except OSError:
@@ -208,7 +214,7 @@ def check_replaceable(path: Path) -> None:
 
 def _sync(temporary: Path) -> None:
     # By its name: a library may have put another file in the place of the one that was made for it.
-    handle = os.open(temporary, os.O_RDONLY)
+    handle = os.open(temporary, os.O_RDONLY if locks.OPEN_FILES_MOVE else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -223,13 +229,14 @@ def _of(path: Path, error: OSError, temporary: Path) -> OSError:
 
 
 def _remove_unlocked(path: str) -> None:
-    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
+    handle = os.open(path, os.O_RDWR | locks.NOFOLLOW)
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, handle)
         if stat.S_ISREG(os.fstat(handle).st_mode):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its process lives
+            locks.lock(handle)  # fails where its process lives
+            if not locks.OPEN_FILES_MOVE:
+                held.close()
             os.unlink(path)
-    finally:
-        os.close(handle)
 
 
 class DigestingWriter(io.BufferedIOBase):

@@ -88,12 +88,12 @@ def luminance(rgb_lin: Values) -> Values:
 
 
 def least_sample(rgb: NDArray[Any]) -> NDArray[Any]:
-    """Return the least channel [...] of each pixel [..., 3]: ``min(axis=-1)``, twenty times as fast."""
+    """Return the least channel [...] of pixels [..., 3] of any range: ``min(axis=-1)``, but faster."""
     return np.asarray(np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2]))
 
 
 def greatest_sample(rgb: NDArray[Any]) -> NDArray[Any]:
-    """Return the greatest channel [...] of each pixel [..., 3], see `least_sample`."""
+    """Return the greatest channel [...] of pixels [..., 3] of any range, see `least_sample`."""
     return np.asarray(np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -15,7 +14,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from hdrlab.errors import ResourceError
-from hdrlab.io import raw
+from hdrlab.io import locks, raw
 from hdrlab.server.queue import Task
 
 State = Literal["arriving", "waiting", "working", "ready", "failed"]
@@ -79,7 +78,7 @@ class Pictures:
         _remove_leftovers()
         self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
         self._held = os.open(Path(self._folder.name, LOCK), os.O_CREAT | os.O_WRONLY)
-        fcntl.flock(self._held, fcntl.LOCK_EX)
+        locks.lock(self._held, wait=True)
 
     def add(self, name: str) -> Picture:
         """Make room for a picture.
@@ -121,15 +120,16 @@ class Pictures:
     def close(self) -> None:
         """Delete everything."""
         self._kept.clear()
+        os.close(self._held)  # Windows removes no open file
         self._folder.cleanup()
-        os.close(self._held)
 
 
 def _remove_leftovers() -> None:
     """Delete the folders of servers that were killed: nobody holds their locks any more."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
-        with suppress(OSError), lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):
+            with lock.open("rb+") as file:
+                locks.lock(file.fileno())
             shutil.rmtree(lock.parent, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hdrlab.errors import RunError
 
@@ -26,6 +27,17 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def tied(*descriptors: int) -> dict[str, Any]:
+    """Return what `subprocess` needs to tie a command to its caller: by ``**tied(lock)``.
+
+    Args:
+        *descriptors: What the command inherits, so that a lock is held as long as it lives.
+    """
+    if os.name != "posix":
+        return {}
+    return {"pass_fds": descriptors, "preexec_fn": die_with_parent}
 
 
 @contextmanager
@@ -52,10 +64,10 @@ def alone(path: Path, patience: float = 0) -> Iterator[int]:
 
 
 def _locked(place: int) -> bool:
-    import fcntl  # not on Windows, where the rest of the package works
+    from hdrlab.io import locks  # with it comes what reads images, which --help does without
 
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.lock(place)
     except BlockingIOError:
         return False
     return True

@@ -76,7 +76,11 @@ def find_prefix(path: Path) -> Path:
         return path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
     state = path / "checkpoint"
     if state.is_file():
-        match = re.search(r'^model_checkpoint_path: "(.+)"', state.read_text(errors="replace"), re.MULTILINE)
+        match = re.search(
+            r'^model_checkpoint_path: "(.+)"',
+            state.read_text(encoding="utf-8", errors="replace"),
+            re.MULTILINE,
+        )
         # Often the absolute path of the machine that trained; the files lie beside it all the same.
         names = [re.split(r"[/\\]", match[1])[-1]] if match else []
     else:
