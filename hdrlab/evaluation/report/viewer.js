@@ -1,7 +1,7 @@
 "use strict";
 /* What looking into HDR images takes, in any page: decoded copies, exposures, false colours, wipes and charts.
-   A layer is a copy of an image: { width, height, codes (RGBA), light (what each code stands for), fixed
-   (whether no exposure applies to it) }. */
+   A layer is a copy of an image: { width, height, codes (RGBA), light (what each code stands for), fixed (whether
+   it is a display image, in sRGB levels, to which no exposure applies) }. */
 const hdrViewer = (() => {
   const make = (tag, className = "", text = "") => {
     const element = document.createElement(tag);
@@ -33,8 +33,7 @@ const hdrViewer = (() => {
   }
 
   function levelsOf(layer, stops) {
-    const gain = layer.fixed ? 1 : 2 ** stops;
-    return Uint8ClampedArray.from(layer.light, (light) => 255 * toSrgb(Math.min(light * gain, 1)));
+    return Uint8ClampedArray.from(layer.light, (light) => 255 * toSrgb(Math.min(light * 2 ** stops, 1)));
   }
 
   function stopsOf(layer) {
@@ -81,6 +80,10 @@ const hdrViewer = (() => {
   // Fill the columns [from, to) of an image's pixels; view: mode, stops, limits, range and reference.
   function shade(view, layer, data, from, to) {
     const { width, height, codes } = layer;
+    if (view.mode === "light" && layer.fixed) {
+      for (let y = 0; y < height; y++) data.set(codes.subarray(4 * (y * width + from), 4 * (y * width + to)), 4 * (y * width + from));
+      return;
+    }
     if (view.mode === "light") {
       const levels = levelsOf(layer, view.stops);
       for (let y = 0; y < height; y++)
