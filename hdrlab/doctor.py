@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -63,14 +62,12 @@ def _machine() -> Iterator[Row]:
     import torch
 
     from hdrlab.inference.load import computes_bf16, free_memory
+    from hdrlab.tonemapping.scene import available_cores
 
     yield "hdrlab", __version__, str(Path(__file__).parent)
     yield "Python", platform.python_version(), f"{platform.system()} {platform.machine()}"
     yield "PyTorch", torch.__version__, f"Lightning {version('pytorch-lightning')}"
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = available_cores()
     memory = free_memory()
     remark = "bf16 natively" if computes_bf16(torch.device("cpu")) else "no bf16: precision=auto is 32"
     yield "processor", f"{cores} cores", f"{remark}; {memory / 1e9:.1f} GB free" if memory < 1e15 else remark

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,11 +17,12 @@ from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import Pixels
 from hdrlab.tonemapping import film, foreign, global_curves, gradient, local, vision
 from hdrlab.tonemapping.display import to_display
-from hdrlab.tonemapping.scene import Scene, strips
+from hdrlab.tonemapping.scene import STRIP, Scene, available_cores, strips
 
 __all__ = ["OPERATORS", "Operator", "OperatorError", "check_settings", "missing", "tone_map_classically"]
 
 BRIGHTEST = 2.0**40  # times the log-average
+MOST_WORKERS = 4
 
 ADJUSTMENTS = ("exposure", "contrast", "saturation", "gamma")
 """Settings of every operator, see `hdrlab.tonemapping.display.to_display`."""
@@ -138,11 +140,17 @@ def tone_map_classically(
         own["scene"] = Scene.of(hdr, in_unit)
     else:
         light = operator.apply(in_unit(hdr), **own)
-    for rows in strips(*hdr.shape[:2]):
+
+    def show(rows: slice) -> None:
         part = operator.apply(in_unit(hdr[rows]), **own) if light is None else light[rows]
         if not np.isfinite(part).all():
             raise OperatorError(f"{name} gives values that are not finite for this image: take another")
         shown[rows] = to_display(part, **after)
+
+    workers = min(MOST_WORKERS, available_cores())
+    with ThreadPoolExecutor(workers) as pool:
+        # By as much smaller strips, so that memory does not grow with the workers.
+        list(pool.map(show, strips(hdr.shape[0], hdr.shape[1], STRIP // workers)))
     return shown
 
 

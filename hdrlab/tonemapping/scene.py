@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,15 @@ class Scene:
         return cls(math.exp(total / lit) if lit else 1.0, brightest, peak)
 
 
-def strips(height: int, width: int) -> Iterator[slice]:
-    """Divide the rows of an image into parts of about `STRIP` samples."""
-    rows = max(1, STRIP // (3 * width))
+def strips(height: int, width: int, samples: int = STRIP) -> Iterator[slice]:
+    """Divide the rows of an image into parts of about so many samples."""
+    rows = max(1, samples // (3 * width))
     for start in range(0, height, rows):
         yield slice(start, min(start + rows, height))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
