@@ -2,7 +2,9 @@
 PYTHON ?= python3
 # Choose torch's build, for example TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
-BIN := .venv/bin
+# Windows calls the folder Scripts; the shell there is Git's.
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := .venv/$(SCRIPTS)
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
@@ -86,8 +88,8 @@ test-gpu: setup  ## the tests that need a GPU
 # Advisory: what it finds ends nothing. "Could not be audited" means that the index gave no answer.
 audit:  ## ask the package index for known holes in the versions of constraints.txt
 	$(PYTHON) -m venv build/audit
-	build/audit/bin/pip install --quiet pip-audit
-	-build/audit/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
+	build/audit/$(SCRIPTS)/pip install --quiet pip-audit
+	-build/audit/$(SCRIPTS)/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 clean:  ## remove the environment and everything generated; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build data/cache

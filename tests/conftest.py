@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from training import Lab, prepare_formulas, prepare_tones
 
 ROOT = Path(__file__).resolve().parents[1]
+POSIX = re.compile(
+    r"\bfcntl\b|\bimport resource\b|\bos\.(fork|mkfifo|kill|getuid|geteuid)\b|\b(forked|pretending)\b"
+    r"|preexec_fn|SIGKILL|SIGUSR1|symlink_to|/proc/|\[\"(ba)?sh\""
+)
+"""What tests use that Windows has not: links, signals, forks, shells."""
+
+collect_ignore = [
+    str(path)
+    for path in (Path(__file__).parent.rglob("test_*.py") if sys.platform == "win32" else ())
+    if path.name != "test_windows.py" and POSIX.search(path.read_text(encoding="utf-8"))
+]
 
 
 @pytest.fixture(autouse=True)

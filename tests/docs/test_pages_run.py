@@ -69,7 +69,7 @@ def _write_ultrahdr(folder: Path) -> None:
     (folder / "made" / "photo_ultrahdr.jpg").rename(folder / "ultra.jpg")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs(page: Path, reader: Mapping[str, str], tmp_path: Path) -> None:
     for block in blocks(page):
@@ -86,7 +86,7 @@ def run(line: list[str], reader: Mapping[str, str], folder: Path) -> None:
     assert done.returncode == 0, f"{line[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(
     path: Path, reader: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
