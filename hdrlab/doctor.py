@@ -19,6 +19,7 @@ EXTRAS = {
     "codecs": ("imagecodecs", "AVIF, JPEG XL, profiles with tables at 16 bits"),
     "exr": ("OpenEXR", "OpenEXR files with sub-sampled chroma"),
     "raw": ("rawpy", "camera raw files"),
+    "video": ("av", "clips: MP4, MOV, MKV, WebM"),
     "operators": ("cv2", "tone mapping by OpenCV and colour-hdri"),
     "serve": ("uvicorn", "hdrlab serve, a page to drop photographs on"),
     "sweep": ("optuna", "hydra/sweeper=tpe and launchers for clusters"),

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 from hdrlab import __version__
 from hdrlab.config.cli import Command
-from hdrlab.config.schema.commands import NETS, ReconstructConfig
+from hdrlab.config.schema.commands import NETS, VIDEO, ReconstructConfig
 from hdrlab.errors import RunError, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hdrlab.inference.batch import Advance
+    from hdrlab.inference.expander import Expander
     from hdrlab.inference.hdr_files import Developed
     from hdrlab.inference.jobs import Job
+    from hdrlab.inference.reconstructor import Reconstructor
+    from hdrlab.video.sources import ClipSource
 
 
 def reconstruct(config: ReconstructConfig) -> int:
@@ -32,16 +35,28 @@ def reconstruct(config: ReconstructConfig) -> int:
     from hdrlab.io import read_photograph
     from hdrlab.io.metadata import ROUND, is_round, read_metadata
     from hdrlab.io.ultrahdr import SHRINK, has_gain_map
+    from hdrlab.video.sources import clip_sources
+
+    output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "hdr")
+    clips, inputs = clip_sources(config.input, sequence=config.sequence)
+    if clips and inputs:
+        raise RunError(["input: clips and photographs in one command; take one after the other"])
+    if clips:
+        return _reconstruct_clips(config, clips, output)
+    formats = config.formats or ("exr",)
+    if video := [name for name in formats if name in VIDEO]:
+        raise RunError(
+            [f"formats={','.join(video)}: only clips become video; sequence=true makes a clip of frames"]
+        )
 
     def files(target: Path) -> dict[str, Path]:
         beside = {"preview": config.preview, "sheet": config.sheet, "curve": config.layers}
-        return output_files(target, config.formats, **beside)
+        return output_files(target, formats, **beside)
 
-    if "avif" in config.formats and find_spec("imagecodecs") is None:
+    if "avif" in formats and find_spec("imagecodecs") is None:
         raise RunError([f"formats=avif needs an extra: {install('codecs')}"])
-    output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "hdr")
     plan = plan_jobs(
-        config.input,
+        inputs,
         output,
         lambda target: [*files(target).values()],
         journals=(COMMAND.journal, "tonemap.jsonl"),
@@ -49,7 +64,9 @@ def reconstruct(config: ReconstructConfig) -> int:
     )
     plan.deal(config.shard, config.num_shards)
 
-    develop, method = _open_method(config)
+    method = _open_method(config)
+    develop: Callable[..., Developed] = method.develop
+    develop = partial(develop, layers=True) if config.layers else develop
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,7 +79,7 @@ def reconstruct(config: ReconstructConfig) -> int:
         if is_ultrahdr and config.uses_gain_map and not config.layers:
             developed = from_gain_map(job.source)
         else:
-            wide = config.colorspace != "rec709" or not WIDE.isdisjoint(config.formats)
+            wide = config.colorspace != "rec709" or not WIDE.isdisjoint(formats)
             image = read_photograph(job.source, keep_outside=wide)
             panorama = is_round(photo, image.shape, config.panorama)
             notes += [ROUND] if panorama else []
@@ -77,21 +94,43 @@ def reconstruct(config: ReconstructConfig) -> int:
             colorspace=config.colorspace,
             preview_size=config.preview_size,
             photo=photo.kept(config.metadata),
-            base=base_of(job.source) if "ultrahdr" in config.formats else None,
+            base=base_of(job.source) if "ultrahdr" in formats else None,
             shrink=SHRINK[config.gain_map_size],
             channels=int(config.channels),
         )
         return [*notes, *developed.notes]
 
-    settings = _settings(config, method)
+    settings = _settings(config, method.fingerprint)
     fresh = config.resume == "never"
     with Manifest(output / COMMAND.journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
         outcome = run_batch(plan, manifest, work)
     return outcome.report(config.output or output)
 
 
-def _open_method(config: ReconstructConfig) -> tuple[Callable[..., Developed], str]:
-    """Return what develops a photograph, and a digest of what decides about its result."""
+def _reconstruct_clips(config: ReconstructConfig, clips: Sequence[ClipSource], output: Path) -> int:
+    """Reconstruct every clip that is not done yet."""
+    from hdrlab.video.clips import make_clips
+    from hdrlab.video.reading import require_av
+    from hdrlab.video.recipes import clip_formats, reconstruct_recipe
+
+    require_av()
+    formats = clip_formats("formats", config.formats, clips, video="hdr10", frames="exr")
+    outcome = make_clips(
+        clips,
+        output,
+        reconstruct_recipe(config, formats, _open_method(config)),
+        journal=COMMAND.journal,
+        stem=config.stem,
+        shard=config.shard,
+        num_shards=config.num_shards,
+        fresh=config.resume == "never",
+        overwrite=config.overwrite,
+    )
+    return outcome.report(config.output or output)
+
+
+def _open_method(config: ReconstructConfig) -> Expander | Reconstructor:
+    """Return what develops photographs."""
     from hdrlab.inference.expander import AVERAGE, Expander
     from hdrlab.weights.pretrained import shipped
 
@@ -101,12 +140,11 @@ def _open_method(config: ReconstructConfig) -> tuple[Callable[..., Developed], s
         method = AVERAGE
         print(f"note: no weights came with this hdrlab, so method={method} is used", file=sys.stderr)
     if method != NETS:
-        expander = Expander(method, config.settings)
-        return expander.develop, expander.fingerprint
+        return Expander(method, config.settings)
 
     from hdrlab.inference.reconstructor import Reconstructor
 
-    reconstructor = Reconstructor.load(
+    return Reconstructor.load(
         weights,
         stages=config.stages,
         refine=config.refine,
@@ -116,7 +154,6 @@ def _open_method(config: ReconstructConfig) -> tuple[Callable[..., Developed], s
         precision=config.precision,
         runs=config.paths.runs,
     )
-    return partial(reconstructor.develop, layers=config.layers), reconstructor.fingerprint
 
 
 def _settings(config: ReconstructConfig, method: str) -> str:
@@ -124,7 +161,7 @@ def _settings(config: ReconstructConfig, method: str) -> str:
     settings = [
         __version__,
         method,
-        config.formats,
+        config.formats or ("exr",),
         config.scale,
         config.colorspace,
         config.layers,
@@ -142,6 +179,8 @@ COMMAND = Command(
     (
         "photo.jpg                    (writes hdr/photo.exr beside it, with a preview)",
         "~/photos ~/hdr formats=[exr,ultrahdr] sheet=true",
+        "clip.mp4                     (writes hdr/clip.mp4, HDR10, with a preview)",
+        "frames/shot.####.png hdr formats=[exr,hdr10]",
         "night.jpg hdr method=average_kovaleski boost=6",
         "-m archive hdr shard=range(8) num_shards=8 hydra/launcher=submitit_slurm",
     ),
@@ -149,7 +188,7 @@ COMMAND = Command(
     positional=("input", "output"),
     formats=(
         "formats",
-        {".exr": "exr", ".hdr": "hdr", ".tif": "tiff", ".avif": "avif", ".jxl": "jxl"},
+        {".exr": "exr", ".hdr": "hdr", ".tif": "tiff", ".avif": "avif", ".jxl": "jxl", ".mp4": "hdr10"},
     ),
     first=(
         "input",

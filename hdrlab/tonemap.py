@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hdrlab.inference.jobs import Job
     from hdrlab.inference.tone_mapper import ToneMapper
     from hdrlab.io import Image
+    from hdrlab.video.sources import ClipSource
 
 BESIDE = ("_preview.jpg", "_sheet.png", "_curve.csv", ".jsonl")
 """Ends of the names of what hdrlab.reconstruct writes beside its HDR images: passed over in folders."""
@@ -37,11 +38,20 @@ def tonemap(config: TonemapConfig) -> int:
     from hdrlab.io import read_hdr
     from hdrlab.io.metadata import ROUND, is_round, read_metadata
     from hdrlab.io.ultrahdr import SHRINK
+    from hdrlab.video.sources import clip_sources
 
     output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "sdr")
-    files = partial(output_files, operators=config.operators, formats=config.format, sheet=config.sheet)
+    clips, inputs = clip_sources(config.input, sequence=config.sequence)
+    if clips and inputs:
+        raise RunError(["input: clips and images in one command; take one after the other"])
+    if clips:
+        return _tonemap_clips(config, clips, output)
+    formats = config.format or ("png",)
+    if "video" in formats:
+        raise RunError(["format=video: only clips become video; sequence=true makes a clip of frames"])
+    files = partial(output_files, operators=config.operators, formats=formats, sheet=config.sheet)
     own = (COMMAND.journal,)
-    plan = plan_jobs(config.input, output, files, beside=BESIDE, journals=own, stem=config.stem)
+    plan = plan_jobs(inputs, output, files, beside=BESIDE, journals=own, stem=config.stem)
     plan.deal(config.shard, config.num_shards)
     mappers = _open_mappers(config)
     try:
@@ -58,7 +68,7 @@ def tonemap(config: TonemapConfig) -> int:
         write_sdr(
             job.outputs,
             _show(hdr, mappers, advance, panorama=panorama),
-            config.format,
+            formats,
             source=hdr,
             quality=config.quality,
             captions=captions,
@@ -73,6 +83,30 @@ def tonemap(config: TonemapConfig) -> int:
     fresh = config.resume == "never"
     with Manifest(output / COMMAND.journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
         outcome = run_batch(plan, manifest, work)
+    return outcome.report(config.output or output)
+
+
+def _tonemap_clips(config: TonemapConfig, clips: Sequence[ClipSource], output: Path) -> int:
+    """Tone-map every clip that is not done yet."""
+    from hdrlab.video.clips import make_clips
+    from hdrlab.video.reading import require_av
+    from hdrlab.video.recipes import clip_formats, tonemap_recipe
+
+    require_av()
+    if len(config.operators) > 1:
+        raise RunError(["operator: one for a clip; take one after the other"])
+    formats = clip_formats("format", config.format, clips, video="video", frames="png")
+    outcome = make_clips(
+        clips,
+        output,
+        tonemap_recipe(config, formats, _open_mappers(config)[0]),
+        journal=COMMAND.journal,
+        stem=config.stem,
+        shard=config.shard,
+        num_shards=config.num_shards,
+        fresh=config.resume == "never",
+        overwrite=config.overwrite,
+    )
     return outcome.report(config.output or output)
 
 
@@ -127,7 +161,7 @@ def _settings(config: TonemapConfig, nets: str) -> str:
         __version__,
         nets,
         config.operators,
-        config.format,
+        config.format or ("png",),
         config.quality,
         config.sheet,
         config.sanitize,
@@ -144,13 +178,14 @@ COMMAND = Command(
     (
         "scene.exr                    (writes sdr/scene.png beside it)",
         "~/hdr ~/sdr operator=[reinhard,drago,durand] sheet=true",
+        "hdr/frame.####.exr sdr format=video video.codec=h264",
         "scene.exr operator=iqatm checkpoint=weights/iqatm format=ultrahdr",
     ),
     ("input",),
     positional=("input", "output"),
     formats=(
         "format",
-        {".png": "png", ".jpg": "jpeg", ".tif": "tiff", ".avif": "avif"},
+        {".png": "png", ".jpg": "jpeg", ".tif": "tiff", ".avif": "avif", ".mp4": "video"},
     ),
     first=(
         "input",

@@ -21,7 +21,7 @@ LAYERS = (
     {"datasets", "stages"},
     {"training"},
     {"inference"},
-    {"evaluation"},
+    {"evaluation", "video"},
     {"server"},
     {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "errors"},
 )

@@ -30,6 +30,7 @@ from hdrlab.config.schema.commands import (
     ReconstructConfig,
     TonemapConfig,
     TrainConfig,
+    is_clip,
 )
 from hdrlab.config.schema.data import DataConfig, FolderConfig
 from hdrlab.config.schema.section import (
@@ -338,7 +339,7 @@ def _shard_rules(config: Any) -> Iterator[str]:
 
 
 def _form_rules(config: ReconstructConfig) -> Iterator[str]:
-    if config.layers and "exr" not in config.formats:
+    if config.layers and "exr" not in (config.formats or ("exr",)):
         yield "layers=true: only EXR holds layers; add exr to formats"
     for name in config.settings:
         if config.method not in METHOD_PARAMETERS[name]:
@@ -366,15 +367,16 @@ def _operator_rules(config: TonemapConfig) -> Iterator[str]:
         having = OPERATOR_PARAMETERS.get(name, names)
         if not {*having} & {*names}:
             yield f"{name}: {' and '.join(names)} cannot use it; it is for {', '.join(having)}"
-    alike = [one for one in (("png", "png16"), ("jpeg", "jpg")) if {*one} <= {*config.format}]
+    formats = config.format or ()
+    alike = [one for one in (("png", "png16"), ("jpeg", "jpg")) if {*one} <= {*formats}]
     yield from (f"format: {' and '.join(one)} would have one name; take one of them" for one in alike)
-    if len({*config.format}) < len(config.format):
-        yield f"format=[{','.join(config.format)}]: names one twice"
-    if "avif" in config.format and importlib.util.find_spec("imagecodecs") is None:
+    if len({*formats}) < len(formats):
+        yield f"format=[{','.join(formats)}]: names one twice"
+    if "avif" in formats and importlib.util.find_spec("imagecodecs") is None:
         yield f"format=avif needs an extra: {install('codecs')}"
     if config.checkpoint and "iqatm" not in names:
         yield "checkpoint: only iqatm has nets; add it to operator, or leave the checkpoint out"
-    if config.sheet and len(names) < 2:
+    if config.sheet and len(names) < 2 and not (config.sequence or any(map(is_clip, config.input))):
         yield "sheet=true: nothing to compare; give several operators, for example [iqatm,drago]"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -182,7 +183,7 @@ def write_image(
     half: bool = True,
     compression: str = "zip",
     quality: int = 95,
-    metadata: Mapping[str, str | int | float] | None = None,
+    metadata: Mapping[str, str | int | float | Fraction] | None = None,
     layers: Mapping[str, NDArray[Any]] | None = None,
     colorspace: str = "rec709",
     photo: PhotoMetadata | None = None,
@@ -319,5 +320,7 @@ def _check_suits(
         raise ImageError(path, "layers need .exr")
     if metadata and suffix == ".pfm":
         raise ImageError(path, "PFM has no room for metadata: write .exr or .hdr")
-    if unfit := [key for key, value in metadata.items() if not isinstance(value, (str, int, float))]:
+    if unfit := [
+        key for key, value in metadata.items() if not isinstance(value, (str, int, float, Fraction))
+    ]:
         raise ImageError(path, f"metadata {', '.join(unfit)}: values are str, int or float")

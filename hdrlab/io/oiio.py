@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from hdrlab.io.image import check_size, is_utf8
 # Rows decoded at a time: a file that breaks off early has then cost little memory, whatever it declares.
 _STRIP = 512
 _STEP = 1 << 20
+
+TIME_CODE = "smpte:TimeCode"
+"""The entry of OpenEXR's ``timeCode``, by OpenImageIO's name."""
 
 
 @contextmanager
@@ -102,7 +106,8 @@ def write(
 ) -> None:
     """Writes [H, W, C] as `stored_type` (half, float, uint8, uint16) in OpenImageIO's `file_format`.
 
-    Attributes are text, numbers, bytes (empty ones are left out) and tuples of integers or floats.
+    Attributes are text, numbers, fractions, bytes (empty ones are left out) and tuples of integers or floats;
+    `TIME_CODE` is a time code's number.
     """
     import OpenImageIO as oiio
 
@@ -119,6 +124,10 @@ def write(
             elif isinstance(value, tuple):
                 kind = "int" if all(isinstance(one, int) for one in value) else "float"
                 spec.attribute(key, f"{kind}[{len(value)}]", value)
+            elif isinstance(value, Fraction):
+                spec.attribute(key, "rational", (value.numerator, value.denominator))
+            elif key == TIME_CODE and isinstance(value, int):
+                spec.attribute(key, "timecode", (value, 0))
             else:
                 spec.attribute(key, value)
         target = oiio.ImageOutput.create(file_format)

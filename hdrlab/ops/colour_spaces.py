@@ -216,6 +216,13 @@ def hlg_scene_light(encoded: Values) -> Values:
     return np.where(encoded <= 0.5, low**2 / 3, (np.exp((high - _HLG_C) / _HLG_A) + _HLG_B) / 12)
 
 
+def hlg_encode(scene: Values) -> Values:
+    """Invert `hlg_scene_light`: scene light in [0, 1] to values in [0, 1]."""
+    logarithm = _HLG_A * np.log(12 * scene.clip(min=1 / 12) - _HLG_B) + _HLG_C
+    encoded: Values = np.where(scene <= 1 / 12, np.sqrt(3 * scene.clip(min=0)), logarithm)
+    return encoded.astype(scene.dtype)
+
+
 def hlg_curve(primaries: Primaries) -> Curve:
     """Return the curve from hybrid log-gamma to light in cd/m² on a display of 1000 cd/m².
 

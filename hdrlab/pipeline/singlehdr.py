@@ -134,7 +134,9 @@ def highlight(net: nn.Module, linear: Tensor, gain: Tensor) -> tuple[Tensor, Ten
     return alpha, brighten(linear, alpha, gain, leaky=net.training)
 
 
-def brighten(linear: Tensor, alpha: Tensor, gain: Tensor, *, leaky: bool = False) -> Tensor:
+def brighten(
+    linear: Tensor, alpha: Tensor, gain: Tensor, *, leaky: bool = False, guide: Tensor | None = None
+) -> Tensor:
     """Multiply clipped channels of B [B, 3, H, W] by gains ≥ 1 whose logarithms are given.
 
     Args:
@@ -142,9 +144,12 @@ def brighten(linear: Tensor, alpha: Tensor, gain: Tensor, *, leaky: bool = False
         alpha: Its highlight mask [B, 1, H, W] in [0, 1].
         gain: Logarithms over 1.5, in the shape of B; what is below 0 counts as 0.
         leaky: For trainings: a tenth of what is below 0 counts too, or a net might never leave it again.
+        guide: What clipping is judged by, of B's shape: B with less noise, whose mask `alpha` then is; None:
+            B.
     """
+    judged = linear if guide is None else guide
     gain = F.leaky_relu(gain, 0.1) if leaky else F.relu(gain)
-    near_white = ((linear - _MEASURED) / (_WHITE - _MEASURED)).clamp(0, 1)
+    near_white = ((judged - _MEASURED) / (_WHITE - _MEASURED)).clamp(0, 1)
     # Where a sky clips little by little, α alternates with the codes 253 to 255, and with JPEG's ripples: its
     # upper half counts as nearly 1, and single pixels that lag behind all their neighbours follow these;
     # those that are not clipped at all stay.

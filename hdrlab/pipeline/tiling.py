@@ -18,7 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from hdrlab.errors import ResourceError
-from hdrlab.nets.compact import CompactHallucinationNet, CompactLinearizationNet
+from hdrlab.nets.compact import (
+    CompactDequantizationNet,
+    CompactHallucinationNet,
+    CompactLinearizationNet,
+)
 from hdrlab.nets.layers import require_maps
 from hdrlab.nets.linearization import LinearizationNet
 from hdrlab.ops.response import apply_response
@@ -175,6 +179,17 @@ def reconstruct_tiled(
         refined = torch.empty_like(ldr)
         run("refinement", partial(_alone, refine, nets["refinement"]), [hdr, linear, dequantized], refined)
     return Reconstruction(dequantized, curve, linear, alpha, hdr, refined)
+
+
+@torch.no_grad()
+def dequantize_tiled(net: nn.Module, ldr: Tensor, memory: float = DEFAULT_MEMORY) -> Tensor:
+    """Return C [B, 3, H, W] of photographs, sides multiples of 32: the first step of `reconstruct_tiled`."""
+    rules = COMPACT_RULES if isinstance(net, CompactDequantizationNet) else RULES
+    dequantized = torch.empty_like(ldr)
+    tiles = plan_tiles("dequantization", ldr, None, memory, rules)
+    device = next(net.parameters()).device
+    _run_tiles(partial(_alone, dequantize, net), [ldr], [dequantized], tiles, device, lambda: None)
+    return dequantized
 
 
 def least_memory(nets: Nets) -> float:

@@ -104,6 +104,8 @@ def tone_map_classically(
     name: str,
     hdr: NDArray[Any],
     settings: Mapping[str, float] = MappingProxyType({}),
+    *,
+    scene: Scene | None = None,
 ) -> Pixels:
     """Tone-map an image of any size and unit; exposures, where an operator has one, come from the image.
 
@@ -113,6 +115,7 @@ def tone_map_classically(
         settings: By name, keywords of the operator's function, or of
             `hdrlab.tonemapping.display.to_display`; an ``exposure`` in stops acts before the curve where the
             operator has a ``key``.
+        scene: What a global operator is to take for the image's average and peaks; None: the image's own.
 
     Returns:
         Display-encoded sRGB [H, W, 3] in [0, 1], float32. Black where the image holds no light at all.
@@ -134,10 +137,15 @@ def tone_map_classically(
     own: dict[str, Any] = {one: after.pop(one) for one in operator.parameters if one in after}
     if "key" in operator.parameters:
         own["key"] = own.get("key", operator.parameters["key"]) * 2 ** after.pop("exposure", 0.0)
-    in_unit, shown = _to_unit(hdr), np.empty(hdr.shape, np.float32)
+    white = _white(scene or Scene.of(hdr))
+
+    def in_unit(part: NDArray[Any]) -> Pixels:
+        return np.asarray(np.minimum(part, white) / hdr.dtype.type(white), np.float32)
+
+    shown = np.empty(hdr.shape, np.float32)
     light = None
     if operator.is_global:
-        own["scene"] = Scene.of(hdr, in_unit)
+        own["scene"] = Scene.of(hdr, in_unit) if scene is None else scene.scaled(1 / white)
     else:
         light = operator.apply(in_unit(hdr), **own)
 
@@ -168,15 +176,13 @@ def check_settings(
     return settings
 
 
-def _to_unit(hdr: NDArray[Any]) -> Callable[[NDArray[Any]], Pixels]:
-    """Return what scales an image to [0, 1], so that no unit overflows in a square or vanishes in a sum.
+def _white(scene: Scene) -> float:
+    """Return what becomes 1, so that no unit overflows in a square or vanishes in a sum.
 
     What is brighter than any scene, say a broken pixel, is clipped, or it would leave nothing of the others.
     """
-    scene = Scene.of(hdr)
     with np.errstate(over="ignore"):
-        white = min(scene.peak, scene.average * BRIGHTEST)
-    return lambda part: np.asarray(np.minimum(part, white) / hdr.dtype.type(white), np.float32)
+        return min(scene.peak, scene.average * BRIGHTEST)
 
 
 def _require(name: str) -> Operator:

@@ -49,6 +49,10 @@ class Scene:
             lit += shining.size
         return cls(math.exp(total / lit) if lit else 1.0, brightest, peak)
 
+    def scaled(self, factor: float) -> Scene:
+        """Return the same scene in another unit."""
+        return Scene(self.average * factor, self.brightest * factor, self.peak * factor)
+
 
 def strips(height: int, width: int, samples: int = STRIP) -> Iterator[slice]:
     """Divide the rows of an image into parts of about so many samples."""

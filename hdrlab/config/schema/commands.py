@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -98,7 +100,25 @@ _CHANNELS = "of the gain map in Ultra HDR files: 1, brightness alone; 3, colours
 GAIN_MAP_SIZES = ("full", "half", "quarter")
 """Of a gain map that is written, beside its base."""
 
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".mxf", ".3gp"}
+)
+"""What counts as a clip by its name."""
+
+FRAME_NUMBER = re.compile(r"%0?\d*d|#+")
+"""What stands for the number of a frame in the name of a sequence."""
+
+STILL_ONLY = {"reconstruct": ("ultrahdr", "avif", "jxl"), "tonemap": ("ultrahdr",)}
+VIDEO = ("hdr10", "hlg", "video")
+"""Formats that only single images have, and that only clips have."""
+
 _OVERWRITE = "replace files in the output folder that hdrlab did not write"
+
+
+def is_clip(given: str) -> bool:
+    """Say whether an input is a clip or a sequence, by its name."""
+    suffix = os.path.splitext(given)[1].lower()
+    return suffix in CLIP_SUFFIXES or bool(FRAME_NUMBER.search(os.path.basename(given)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +128,28 @@ class PathsConfig(Section):
     runs: str = key("folder of run folders and published checkpoints", "runs", path=True)
     data: str = key("folder of prepared data and caches", "data", path=True)
     vgg16: str | None = key("VGG-16 weights for perceptual losses; or set HDRLAB_VGG16", None, path=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig(Section):
+    """How clips are made and written."""
+
+    steady: bool = key(
+        "whether a shot's frames share a curve, and gains move slowly; false: each alone", True
+    )
+    codec: Literal["hevc", "av1", "h264"] = key("of video; h264, of 8 bits, for SDR only", "hevc")
+    crf: int | None = key(
+        "rate factor: less is better and larger, 0 loses nothing; null: 16, for av1 24",
+        None,
+        least=0,
+        most=63,
+    )
+    preset: str | None = key("the encoder's own word for how long it tries; null: medium, for av1 6", None)
+    container: Literal["mp4", "mov", "mkv"] | None = key(
+        "of video; null: the clip's own, mkv for webm and mp4 for all others", None
+    )
+    fps: float | None = key("frames a second of sequences; null: as EXR files say, else 24", None, above=0)
+    chunk: int = key("frames that a kill can cost at most", 48, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,9 +369,15 @@ class ReconstructConfig(Section):
         "default pads by mirroring; official resizes as the authors did; auto: official for their weights",
         "auto",
     )
-    formats: tuple[Literal["exr", "hdr", "tiff", "ultrahdr", "avif", "jxl"], ...] = key(
-        "files to write; avif and jxl (JPEG XL) are PQ, of 10 and 16 bits", ("exr",)
+    formats: tuple[Literal["exr", "hdr", "tiff", "ultrahdr", "avif", "jxl", "hdr10", "hlg"], ...] | None = (
+        key(
+            "files to write; avif and jxl (JPEG XL) are PQ, of 10 and 16 bits; hdr10 and hlg are video; "
+            "null: exr, and of a clip hdr10",
+            None,
+        )
     )
+    sequence: bool = key("whether a folder or pattern is one clip: its numbered frames", False)
+    video: VideoConfig = VideoConfig()
     preview: bool = key("write a tone-mapped JPEG beside each image", True)
     preview_size: int = key("longer side of the preview in pixels at most", 2048, least=16)
     sheet: bool = key("write a PNG of the photograph beside the result in three exposures", False)
@@ -451,9 +499,15 @@ class TonemapConfig(Section):
     )
     display_peak: float | None = option("of mantiuk08: the display's, in cd/m²; null: 200", None, above=1)
     rho: float | None = option("of ferradans: less is brighter; null: -2", None)
-    format: tuple[Literal["png", "png16", "jpeg", "jpg", "tiff", "avif", "exr", "ultrahdr"], ...] = option(
-        "of the files, one or a list; png16 and tiff have 16 bits, exr is linear light", ("png",)
+    format: (
+        tuple[Literal["png", "png16", "jpeg", "jpg", "tiff", "avif", "exr", "ultrahdr", "video"], ...] | None
+    ) = option(
+        "of the files, one or a list; png16 and tiff have 16 bits, exr is linear light; null: png, and "
+        "of a clip video",
+        None,
     )
+    sequence: bool = option("whether a folder or pattern is one clip: its numbered frames", False)
+    video: VideoConfig = VideoConfig()
     quality: int = option("of JPEG files", 95, least=1, most=100)
     colorspace: Literal["rec709", "p3", "rec2020"] = option(
         "primaries of the files; wider ones keep what a wide image holds beyond rec709 (sRGB)", "rec709"
