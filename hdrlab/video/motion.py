@@ -10,15 +10,23 @@ MATCHED_SIDE = 480
 """Longer side of the frames in which blocks are looked for."""
 
 _LEVELS, _RADIUS, _BLOCK, _WINDOW = 4, 2, 4, 9
-_STAYS = (0.9, 0.001)
-"""What motion must gain over standing still: a share of the difference, and an amount for noise."""
+_STAYS = (0.85, 0.001)
+"""What motion must leave of the difference made by standing still: this share, less an amount for noise."""
 
 
 def matched(luma: Tensor) -> Tensor:
-    """Shrink display-encoded luma [1, 1, H, W] in [0, 1] to the size in which blocks are looked for."""
+    """Shrink luma [1, 1, H, W], display-encoded, to the size in which blocks are looked for, and blur it.
+
+    Without blur, noise alone would move: between pixels, where it is averaged, it fits better.
+    """
+    kernel = luma.new_tensor([1, 2, 1]).outer(luma.new_tensor([1, 2, 1])).view(1, 1, 3, 3) / 16
     factor = MATCHED_SIDE / max(luma.shape[-2:])
-    if factor >= 1:
-        return luma
+    if factor < 1:
+        luma = _shrunk(luma, factor)
+    return F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), kernel)
+
+
+def _shrunk(luma: Tensor, factor: float) -> Tensor:
     height, width = (max(_BLOCK, round(side * factor)) for side in luma.shape[-2:])
     return F.adaptive_avg_pool2d(luma, (height, width))
 
@@ -39,7 +47,7 @@ def motion(previous: Tensor, current: Tensor) -> Tensor:
         side.
     """
     pyramid = [(previous, current)]
-    while len(pyramid) < _LEVELS and min(pyramid[-1][0].shape[-2:]) >= 8 * _BLOCK:
+    while len(pyramid) < _LEVELS and min(pyramid[-1][0].shape[-2:]) >= 4 * _BLOCK:
         pyramid.append(tuple(F.avg_pool2d(one, 2, ceil_mode=True) for one in pyramid[-1]))  # type: ignore[arg-type]
     flow = previous.new_zeros(1, 2, 1, 1)
     for number, (before, now) in enumerate(reversed(pyramid)):

@@ -27,6 +27,9 @@ from hdrlab.video.reading import Description, require_av
 CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 """Endings of containers, and what FFmpeg calls them."""
 
+LEAST_SIDE = 64
+"""Pixels. Below, x265 writes beyond its memory."""
+
 KINDS: Mapping[str, Tags] = {"hdr10": HDR10, "hlg": HLG, "video": SDR}
 """Formats of video, and how their colours are coded."""
 
@@ -93,7 +96,11 @@ class SegmentWriter:
     ) -> None:
         av = require_av()
         self._av, self._tags, self._bits, self._path = av, KINDS[kind], coding.bits, path
-        self._size = tuple(side + side % 2 for side in size)
+        self._packets: list[Any] = []
+        if coding.codec != "h264" and min(size) < LEAST_SIDE:
+            small = f"frames of {size[0]} × {size[1]} are too small for {coding.codec}"
+            raise ImageError(path, f"{small}, which takes {LEAST_SIDE} pixels: write frames instead")
+        self._size = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._time_base = about.time_base
         os.environ.setdefault("SVT_LOG", "1")
         try:
@@ -129,24 +136,32 @@ class SegmentWriter:
             plane.update(rows)
         frame.pts, frame.time_base = time, self._time_base
         frame.color_range, frame.colorspace = 1, self._tags.matrix
-        self._mux(frame)
+        self._encode(frame)
         return codes
 
     def close(self) -> None:
         """Finish the file."""
-        self._mux(None)
-        self._container.close()
+        self._encode(None)
+        order = [packet.pts for packet in self._packets]
+        times, delay = sorted(order), max(_delays(order), default=0)
+        try:
+            for number, packet in enumerate(self._packets):
+                # x265's own are none that mean anything where there are fewer frames than it looks ahead.
+                packet.dts = _decoded_at(number, times, delay)
+                self._container.mux(packet)
+            self._container.close()
+        except self._av.FFmpegError as error:
+            raise ImageError(self._path, f"cannot be written: {error.strerror}") from error
 
     def abandon(self) -> None:
         """Give the file up."""
         self._container.close()
 
-    def _mux(self, frame: Any) -> None:
+    def _encode(self, frame: Any) -> None:
         try:
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+            self._packets += self._stream.encode(frame)
         except self._av.FFmpegError as error:
-            raise ImageError(self._path, f"cannot be encoded: {error}") from error
+            raise ImageError(self._path, f"cannot be encoded: {error.strerror}") from error
 
 
 def join(
@@ -231,6 +246,15 @@ def _delays(order: Sequence[int]) -> Iterator[int]:
         yield number - turn[time]
 
 
+def _decoded_at(number: int, times: Sequence[int], delay: int) -> int:
+    """Return when a packet is decoded: ``delay`` frames before it would be its turn to be shown."""
+    return times[number - delay] if number >= delay else times[0] - (delay - number) * _step(times)
+
+
+def _step(times: Sequence[int]) -> int:
+    return times[1] - times[0] if len(times) > 1 else 1
+
+
 def _pictures(
     av: Any,
     packets: Iterable[Coded],
@@ -241,13 +265,12 @@ def _pictures(
     light: LightLevel | None,
     put: Callable[[bytes, LightLevel], bytes],
 ) -> Iterator[tuple[float, Any]]:
-    """Yield packets with the time at which each is decoded: ``delay`` frames before it would be its turn."""
-    step = times[1] - times[0] if len(times) > 1 else 1
+    """Yield packets with the time at which each is decoded."""
     for number, (time, is_key, content) in enumerate(packets):
         packet = av.Packet(put(content, light) if light and is_key else content)
-        early = times[number - delay] if number >= delay else times[0] - (delay - number) * step
+        early = _decoded_at(number, times, delay)
         turn = bisect(times, time)
-        lasts = times[turn] - time if turn < len(times) else step
+        lasts = times[turn] - time if turn < len(times) else _step(times)
         packet.pts, packet.dts, packet.duration, packet.time_base = time, early, lasts, unit
         packet.is_keyframe, packet.stream = is_key, stream
         yield float(early * unit), packet
