@@ -21,7 +21,8 @@ from hdrlab.errors import RunError
 from hdrlab.metrics.names import METRICS, better
 from hdrlab.train import COMMAND
 from hdrlab.training.loggers import TensorBoard
-from hdrlab.training.metrics_csv import MetricsFile, RunLogger, read_metrics
+from hdrlab.training.metrics_csv import MetricsFile, RunLogger
+from hdrlab.training.metrics_rows import read_metrics
 
 SHOWN = ("callbacks.panels=1", "trainer.val_every=1", "trainer.log_every_n_steps=1")
 

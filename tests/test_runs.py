@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from training import Lab
 
+from hdrlab.config.registry import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.errors import CheckpointError, RunError
 from hdrlab.runs import main
+from hdrlab.training.metrics_rows import read_metrics
 from hdrlab.training.run_folder import Run, open_run
-from hdrlab.training.run_hash import run_hash
+from hdrlab.training.run_hash import label, run_hash
+from hdrlab.training.run_list import list_runs, read_run
 
 
 def opened(config: TrainConfig) -> Run:
@@ -106,22 +112,186 @@ def test_nothing_starts_anew_over_a_lost_checkpoint(lab: Lab) -> None:
     assert opened(replace(config, resume="never")).resume_from is None
 
 
-def test_the_list_names_runs_and_slots(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    done = lab.train("deq", "stage.max_steps=2")
-    opened(lab.config("deq", "seed=5", "stage.max_steps=7"))
-    monkeypatch.setattr(sys, "argv", ["runs", f"paths.runs={lab.runs}"])
-    capsys.readouterr()
-    main()
-    said = capsys.readouterr().out
-    assert f"deq/{done.name}" in said
-    rows = {line.split("│")[1].strip(): line for line in said.splitlines() if "│" in line}
-    assert rows[f"deq/{done.name}"].split("│")[3].strip() == "2"
-    assert "finished" in rows[f"deq/{done.name}"]
-    assert any("no checkpoint yet" in row and row.split("│")[3].strip() == "7" for row in rows.values())
-    assert "no checkpoint yet" in said
+# ------------------------------------------------------------------------------------------- names of folders
+
+
+def test_the_folder_s_name_says_what_differs_from_the_defaults() -> None:
+    from hdrlab.train import COMMAND
+
+    def named(*words: str) -> str:
+        return label(COMMAND.compose(["stage=hal", *words]))
+
+    assert named() == ""
+    assert not any(label(COMMAND.compose([f"stage={stage}"])) for stage in STAGES)
+    assert named("stage.lr=3e-4", "seed=5") == "seed5_lr0.0003"
+    assert named("stage.loss.perceptual=0", "stage.max_steps=7", "logger=none") == "perceptual0"
+    assert named("preset=tf2", "trainer=smoke").startswith("tf2_smoke")
+    many = [
+        "stage.lr=1",
+        "stage.width=0.5",
+        "stage.weight_decay=0.125",
+        "stage.loss.tv=0.25",
+        "stage.patch=32",
+    ]
+    assert len(named(*many)) <= 40
+
+
+def test_a_run_of_an_older_name_is_found_again(lab: Lab) -> None:
+    config = lab.config("deq")
+    first = opened(config)
+    first.release()
+    older = first.folder.with_name(f"{run_hash(config, 'data', {})}-1")
+    first.folder.rename(older)
+    assert opened(config).folder == older
+
+
+# ------------------------------------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Two runs of deq that differ in the rate, and one of lin that has not begun."""
+    lab = Lab(prepared, tmp_path_factory.mktemp("trained"))
+    lab.train("deq", "stage.lr=1e-3", "trainer.val_every=1")
+    lab.train("deq", "stage.lr=2e-4", "stage.max_steps=2", "trainer.val_every=1")
+    opened(lab.config("lin", "stage.max_steps=7")).release()
+    return lab
+
+
+@pytest.fixture
+def runs(trained: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Carry out a command line on these runs; return what it prints."""
+
+    def carry_out(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["runs", *words, f"paths.runs={trained.runs}"])
+        capsys.readouterr()
+        main()
+        return capsys.readouterr().out
+
+    return carry_out
+
+
+def test_the_list_tells_steps_made_scores_time_and_what_differs(trained: Lab, runs: Any) -> None:
+    told = json.loads(runs("--json"))
+    first, second, third = told["runs"]
+    assert [one["stage"] for one in (first, second, third)] == ["deq", "deq", "lin"]
+    assert (first["steps"], second["steps"], third["steps"]) == (3, 2, None)
+    assert third["planned"] == 7
+    assert third["state"] == "no checkpoint yet"
+    assert first["state"] == "finished"
+    assert first["otherwise"] == ""
+    assert second["otherwise"] == "stage.lr=0.0002  stage.max_steps=2"
+    assert first["seconds"] > 0
+    losses = {
+        step: row["val/loss"] for step, row in read_metrics(Path(first["folder"]) / "metrics.csv").items()
+    }
+    assert first["best_step"] == min(losses, key=lambda step: losses[step])
+    assert first["best"]["loss"] == min(losses.values())
+    assert first["headline"] == "psnr_c"
+    assert [one["checkpoint"] for one in told["published"]] == ["hdr_synth/deq"]
+    said = runs()
+    assert "psnr_c" in said
+    assert "stage.lr=0.0002" in said
+    assert "0 of 7" in said
     assert "hdr_synth/deq" in said
+
+
+def test_a_comparison_shows_differing_keys_scores_and_one_plot(
+    trained: Lab, runs: Any, tmp_path: Path
+) -> None:
+    plot = tmp_path / "plot.png"
+    said = runs("compare", "lr0.001", "lr0.0002", f"output={plot}")
+    assert "stage.lr" in said
+    assert "stage.width" not in said
+    assert said.count(" *") >= 2
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(runs("compare", "lr0.001", "lr0.0002", f"output={plot}", "--json"))
+    assert told["differing"]["stage.lr"] == [0.001, 0.0002]
+
+
+def test_one_run_is_shown_with_its_configuration(trained: Lab, runs: Any) -> None:
+    said = runs("show", "lin")
+    assert "stage.max_steps" in said
+    assert "no checkpoint yet" in said
+    assert json.loads(runs("show", "lr0.001", "--json"))["config"]["stage.lr"] == 0.001
+
+
+def test_the_page_holds_every_run_and_runs_no_script_but_its_own(
+    trained: Lab, runs: Any, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    runs("report", f"output={page}")
+    text = page.read_text(encoding="utf-8")
+    for run in list_runs(trained.runs):
+        assert run.folder.name in text
+    assert text.count("<svg") == 3
+    assert "script-src 'sha256-" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["compare", "lr0.001"], "two runs or more"),
+        (["compare", "lr0.001", "lin"], "different stages"),
+        (["show", "nothing"], "no such run"),
+        (["show", "deq"], "any of 2 runs"),
+        (["remove", "lin"], "yes=true"),
+        (["--yes", "--no"], "unrecognized"),
+        (["shwo"], "no such folder|one folder"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    runs: Any,
+    words: list[str],
+    wrong: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        runs(*words)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert any(one in said for one in wrong.split("|")), said
+
+
+def test_a_run_is_removed_after_a_question_and_not_while_it_trains(
+    trained: Lab, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = opened(trained.config("lin", "seed=9"))
+    with pytest.raises(SystemExit):
+        runs("remove", "seed9", "yes=true")
+    assert doomed.folder.is_dir()
+    doomed.release()
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    assert "nothing removed" in runs("remove", "seed9")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    runs("remove", "seed9")
+    assert not doomed.folder.exists()
+
+
+def test_time_counts_all_tries(lab: Lab) -> None:
+    run = lab.train("deq", "stage.max_steps=1")
+    before = read_run(run)
+    (run / "time.json").write_text(json.dumps({"started": "2020-02-02T10:00:00+00:00", "seconds": 1000.0}))
+    lab.train("deq", "stage.max_steps=2")
+    after = read_run(run)
+    assert before.seconds < 1000 < after.seconds
+    assert after.started.year == 2020
+
+
+def test_a_damaged_run_is_listed_as_such(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = lab.runs / "deq" / "12345678-1"
+    folder.mkdir(parents=True)
+    for name in ("config.yaml", "time.json", "checkpoints.json", "hash.txt", "metrics.csv"):
+        (folder / name).write_bytes(b"\xff{[\0")
+    run = read_run(folder)
+    assert run.state == "config.yaml is damaged"
+    assert math.isnan(run.seconds)
+    assert run.steps is None
+    assert run.best_step is None
 
 
 @pytest.mark.parametrize(("words", "code"), [(["nowhere"], 2), (["--help"], 0), (["a", "b"], 2)])

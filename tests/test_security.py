@@ -33,7 +33,7 @@ from hdrlab.metrics import load_niqe_model
 from hdrlab.runs import main as list_runs
 from hdrlab.training.checkpoint_list import Entry, read_manifest
 from hdrlab.training.checkpoints import load_stage, read_checkpoint
-from hdrlab.training.metrics_csv import read_metrics
+from hdrlab.training.metrics_rows import read_metrics
 from hdrlab.training.run_folder import read_finished
 from hdrlab.weights import load_vgg16
 from hdrlab.weights.net_file import load_nets

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from hdrlab.io.atomic import replacing
+from hdrlab.io.atomic import replacing, write_text
 from hdrlab.stages.base import Stage
 from hdrlab.training.loggers import log_image, panel_name
+from hdrlab.training.run_list import TIME, read_time
 from hdrlab.visualization.panel import PanelSample, draw_panel
 
 
@@ -52,6 +55,43 @@ class Panels(pl.Callback):
             draw_panel(self.samples, part, f"{pl_module.name}, step {trainer.global_step}")
         self.samples = []
         log_image(trainer.loggers, trainer.global_step, path)
+
+
+class Clock(pl.Callback):
+    """Keeps in ``time.json`` when a run began, and how long all its tries have trained together.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on from the time of earlier tries."""
+        self.started, self.before = read_time(self.folder)
+        self.started = self.started or datetime.now(UTC).isoformat(timespec="seconds")
+        self.begun = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write it as often as the run is saved."""
+        self._write(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the whole time."""
+        self._write(trainer)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Count a try that was broken off."""
+        if hasattr(self, "begun"):
+            self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            seconds = round(self.before + time.monotonic() - self.begun, 1)
+            write_text(self.folder / TIME, json.dumps({"started": self.started, "seconds": seconds}))
 
 
 class Lines(pl.Callback):

@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override
 
 from hdrlab.config.schema.section import nearest
 from hdrlab.errors import RunError
+from hdrlab.training.metrics_rows import read_metrics
 
 
 def at_best(folder: Path, name: str) -> float:
@@ -22,8 +23,6 @@ def at_best(folder: Path, name: str) -> float:
     Raises:
         RunError: The run has no such metric.
     """
-    from hdrlab.training.metrics_csv import read_metrics  # and torch, which the rules below do without
-
     path = folder / "metrics.csv"
     if not path.is_file():
         raise RunError(f"{path}: is missing, so the run cannot be judged; choose another logger")

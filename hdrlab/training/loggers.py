@@ -25,8 +25,10 @@ from hdrlab.metrics.names import METRICS, better
 from hdrlab.training.checkpoint_callback import owes_validation
 from hdrlab.training.checkpoint_list import BEST, LAST
 from hdrlab.training.checkpoints import read_checkpoint
-from hdrlab.training.metrics_csv import MetricsFile, RunLogger, read_metrics
+from hdrlab.training.metrics_csv import MetricsFile, RunLogger
+from hdrlab.training.metrics_rows import read_metrics
 from hdrlab.training.run_folder import Run
+from hdrlab.training.run_list import read_run
 
 PANEL = "panel"
 """What dashboards call a run's panels."""
@@ -229,6 +231,7 @@ class Wandb(RunLogger):
         """End the run, with its checkpoints as an artifact if that is wanted."""
         if self._run is None:
             return
+        self._run.summary.update(_outcome(self.folder))
         if status == "success" and self.chosen.artifacts:
             self._log_checkpoints()
         self._run.finish(exit_code=0 if status == "success" else 1)
@@ -245,11 +248,19 @@ class Wandb(RunLogger):
         self._run.log_artifact(artifact)
 
 
+def _outcome(folder: Path) -> dict[str, Any]:
+    """Return what ``hdrlab runs`` tells of a run: steps made, seconds, and the scores at its best step."""
+    run = read_run(folder)
+    told = {"steps": run.steps, "seconds": run.seconds, "best/step": run.best_step}
+    return {**told, **{f"best/{name}": value for name, value in run.best.items()}}
+
+
 def _kept_id(path: Path, run: Run) -> str:
     """Return the id of a run, the same at every start; two people's runs of one name have two."""
     kept = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     if not re.fullmatch(r"[a-z0-9_-]+", kept):
-        kept = f"{run.name.replace('/', '-')}-{secrets.token_hex(3)}"
+        plain = re.sub(r"[^a-z0-9_-]+", "-", run.name.lower())
+        kept = f"{plain}-{secrets.token_hex(3)}"
         write_text(path, kept)
     return kept
 

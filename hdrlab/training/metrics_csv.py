@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from hdrlab.io.atomic import appending_text, writing_text
+from hdrlab.training.metrics_rows import rows
 
 
 class RunLogger(Logger):
@@ -75,7 +76,7 @@ class MetricsFile(RunLogger):
         with writing_text(self.path) as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("step", "metric", "value"))
-            for row in _rows(self.path):
+            for row in rows(self.path):
                 reached, trained = int(row[0]), row[1].startswith("train/")
                 if reached < step or reached in validated or (reached == step and trained):
                     writer.writerow(row)
@@ -85,41 +86,3 @@ class MetricsFile(RunLogger):
         with appending_text(self.path) as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerows((step, name, repr(value)) for name, value in scores.items())
-
-
-def read_metrics(path: Path) -> dict[int, dict[str, float]]:
-    """Read a metrics file: its numbers by name, by step."""
-    scores: dict[int, dict[str, float]] = {}
-    for step, name, value in _rows(path):
-        scores.setdefault(int(step), {})[name] = float(value)
-    return scores
-
-
-def _rows(path: Path) -> Iterator[list[str]]:
-    """Yield the rows of a metrics file; one that was not written to its end is none."""
-    if not path.is_file():
-        return
-    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            row = _fields(line)
-            if line.endswith("\n") and len(row) == 3 and _is_step(row[0]) and _is_number(row[2]):
-                yield row
-
-
-def _fields(line: str) -> list[str]:
-    try:
-        return next(csv.reader([line.rstrip("\n")]), [])
-    except csv.Error:  # longer than any row is, or null bytes
-        return []
-
-
-def _is_step(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -2,10 +2,12 @@
 
 ::
 
-    runs/<stage>/<hash>-<n>/    config.yaml, metrics.csv, panels/, last.ckpt, previous.ckpt, best.ckpt and
-                                checkpoints.json, their list; finished.json at the end
+    runs/<stage>/<difference>_<hash>-<n>/    config.yaml, metrics.csv, panels/, time.json, last.ckpt,
+                                             previous.ckpt, best.ckpt and checkpoints.json, their list;
+                                             finished.json at the end
 
-The hash leaves out what does not change the result, so the same command line finds its own folder again.
+The hash alone decides: it leaves out what does not change the result, so the same command line finds its own
+folder again. What stands before it says how the run differs from the defaults, for people.
 ``python -m hdrlab.runs`` lists what is there.
 """
 
@@ -14,9 +16,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ from hdrlab.errors import RunError
 from hdrlab.io.atomic import remove_stale, write_text
 from hdrlab.training.checkpoint_list import find_last
 from hdrlab.training.distributed import Announced
-from hdrlab.training.run_hash import run_hash
+from hdrlab.training.run_hash import label, run_hash
 
 OWNER = "run.lock.txt"
 """Who trains in a run folder, for a message to the next."""
@@ -95,8 +98,8 @@ def run_folder(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str])
     if earlier and config.resume != "never" and config.trainer.name != "smoke":
         return earlier[-1]
     number = int(earlier[-1].name.rpartition("-")[2]) + 1 if earlier else 1
-    name = f"{run_hash(config, fingerprint, inputs)}-{number}"
-    return Path(config.paths.runs) / config.stage.name / name
+    words = (label(config), f"{run_hash(config, fingerprint, inputs)}-{number}")
+    return Path(config.paths.runs) / config.stage.name / "_".join(filter(None, words))
 
 
 def open_run(
@@ -149,11 +152,11 @@ def _take(folder: Path, name: str, config: TrainConfig) -> None:
     """
     mark = folder / "hash.txt"
     others = mark.read_text(encoding="utf-8") if mark.is_file() else None
-    if others is None and (folder / "config.yaml").is_file() and not folder.name.startswith(name):
+    if others is None and (folder / "config.yaml").is_file() and not _has_hash(folder, name):
         others = "another"
     if others not in (None, name):
         raise RunError(f"{folder}: holds another training; choose another folder by hydra.run.dir=FOLDER")
-    if others == name and config.resume == "never" and not folder.name.startswith(name):
+    if others == name and config.resume == "never" and not _has_hash(folder, name):
         raise RunError(f"{folder}: holds this training already, and resume=never; choose another folder")
     write_text(mark, name)
 
@@ -162,8 +165,13 @@ def run_folders(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]
     """List the folders of a configuration's runs in the order they were made."""
     parent = Path(config.paths.runs) / config.stage.name
     name = run_hash(config, fingerprint, inputs)
-    found = [path for path in parent.glob(f"{name}-*") if path.is_dir()]
+    found = [path for path in parent.glob(f"*{name}-*") if path.is_dir() and _has_hash(path, name)]
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def _has_hash(folder: Path, name: str) -> bool:
+    """Say whether a folder is named as a run of this hash is."""
+    return re.fullmatch(rf"(.*_)?{name}-\d+", folder.name) is not None
 
 
 def finished_step(folder: Path) -> int | None:
@@ -191,6 +199,33 @@ def read_finished(folder: Path) -> dict[str, Any]:
 def join_run(run: Announced) -> Run:
     """Take part in the run that the first process of a training has opened."""
     return Run(run.folder, run.resume_from, run.finished_step)
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether a process trains in a run folder."""
+    lock = FileLock(folder / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a folder that only others may write
+        return False
+    lock.release()
+    return False
+
+
+@contextmanager
+def locked_run(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder for a while.
+
+    Raises:
+        RunError: One trains there.
+    """
+    lock = _lock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _lock(folder: Path) -> FileLock:

@@ -18,7 +18,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.datamodule import HDRDataModule
 from hdrlab.errors import ConfigError
-from hdrlab.training.callbacks import Lines, Panels
+from hdrlab.training.callbacks import Clock, Lines, Panels
 from hdrlab.training.checkpoint_callback import Checkpoints, Reseeding
 from hdrlab.training.checkpoints import (
     CheckpointFiles,
@@ -47,6 +47,7 @@ def build_trainer(
     files = CheckpointFiles()
     panels = [Panels(run.folder, config.callbacks.panels)] if config.callbacks.panels else []
     callbacks: list[pl.Callback] = [
+        Clock(run.folder),
         *panels,  # drawn before the checkpoint that counts on them
         Checkpoints(run.folder, files, interruption, trainer.save_every),
         Guard(run.folder, trainer.bad_steps, data.describe),

@@ -25,7 +25,7 @@ from hdrlab.metrics import load_niqe_model
 from hdrlab.ops.inverse_basis import load_inverse_basis
 from hdrlab.training.checkpoint_list import find_last
 from hdrlab.training.checkpoints import load_stage
-from hdrlab.training.metrics_csv import read_metrics
+from hdrlab.training.metrics_rows import read_metrics
 from hdrlab.training.run_folder import read_finished
 from hdrlab.weights import load_vgg16
 from hdrlab.weights.identify import find_sources, read_bundle, unpacked

@@ -58,10 +58,10 @@ def _page(
     images: Sequence[Mapping[str, Any]],
     notes: Mapping[str, str],
 ) -> Iterator[str]:
-    script = _asset("viewer.js") + _asset("page.js")
+    script = asset("viewer.js") + asset("page.js")
     values = {
         "title": escape(benchmark.title),
-        "style": _asset("viewer.css") + _asset("page.css"),
+        "style": asset("viewer.css") + asset("page.css"),
         "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         "script": script,
         "long_side": f"{LONG_SIDE}",
@@ -69,7 +69,7 @@ def _page(
         "report": to_json(_heading(benchmark, results)),
         **tables.fragments(benchmark, results, notes),
     }
-    before, after = _asset("page.html").split("$images")
+    before, after = asset("page.html").split("$images")
     yield Template(before).substitute(values)
     names = {metric.name for metric in benchmark.metrics}
     for image in images:
@@ -83,7 +83,8 @@ def _page(
     yield Template(after).substitute(values)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of this package as text."""
     return files("hdrlab.evaluation.report").joinpath(name).read_text(encoding="utf-8")
 
 
