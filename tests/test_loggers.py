@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -190,7 +191,11 @@ def test_a_wandb_run_says_what_it_is(lab: Lab, apart: Path) -> None:
     (told,) = of_kind(file, "run")
     assert (told.project, told.entity, told.run_group) == ("hdrlab", "us", "lin")
     assert told.display_name == f"lin/{run.name}"
-    assert told.run_id.startswith(f"lin-{run.name}-")
+    assert re.fullmatch(r"lin-smoke[a-z0-9_-]+", told.run_id)
+    outcome = {
+        one.key or "/".join(one.nested_key) for part in of_kind(file, "summary") for one in part.update
+    }
+    assert {"steps", "seconds", "best/step", "best/psnr_b"} <= outcome
     assert list(told.tags) == ["lin", "hdr_synth", "default"]
     config = {one.key: json.loads(one.value_json) for part in of_kind(file, "config") for one in part.update}
     assert config["stage"]["lr"] == lab.config("lin").stage.lr

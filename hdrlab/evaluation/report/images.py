@@ -17,7 +17,7 @@ from hdrlab.ops.colour import MIDDLE_GREY, log_average, luminance, srgb_levels, 
 LONG_SIDE = 384
 QUALITY = 87
 CLIPPED = 249  # of 255: at and above it a channel counts as clipped
-COMFORT = (0.04, 0.4)
+COMFORT = (0.08, 0.4)
 """Between these an image's median luminance, in shares of white, is seen without another exposure."""
 MOST_STOPS = 12  # of the page's slider, either way
 _PADDING = 3  # stops beyond it that copies keep
@@ -151,7 +151,7 @@ def _mask(clipped: NDArray[np.bool_]) -> str:
 
 
 def _jpeg(codes: NDArray[np.uint8]) -> str:
-    return _address(Image.fromarray(np.ascontiguousarray(codes)), "JPEG", quality=QUALITY, subsampling=0)
+    return _address(Image.fromarray(np.ascontiguousarray(codes)), "JPEG", quality=QUALITY, subsampling=0, progressive=True)
 
 
 def _address(image: Image.Image, form: str, **options: Any) -> str:

@@ -28,12 +28,40 @@
   // ------------------------------------------------------------------------------------------ tables
 
   const scores = byId("score-table");
+  const COLUMNS_ON_PAPER = 7;
 
   function showRegion(region) {
     for (const cell of scores.querySelectorAll("[data-region]")) cell.hidden = cell.dataset.region !== region;
     for (const button of document.querySelectorAll("#regions button"))
       button.setAttribute("aria-pressed", String(button.dataset.region === region));
   }
+
+  // Paper is narrower than a screen: a table a region, of no more columns than fit.
+  addEventListener("beforeprint", () => {
+    const heads = [...scores.tHead.rows[0].cells];
+    const parts = new Map();
+    heads.forEach((head, column) => {
+      if (column) parts.set(head.dataset.region, [...(parts.get(head.dataset.region) ?? []), column]);
+    });
+    const tables = [];
+    for (const [region, columns] of parts) {
+      const title = document.querySelector(`#regions [data-region="${region}"]`)?.textContent ?? "";
+      const number = Math.ceil(columns.length / COLUMNS_ON_PAPER);
+      const each = Math.ceil(columns.length / number);
+      for (let from = 0; from < columns.length; from += each) {
+        const kept = new Set([0, ...columns.slice(from, from + each)]);
+        const table = scores.cloneNode(true);
+        table.removeAttribute("id");
+        for (const row of table.rows)
+          [...row.cells].forEach((cell, column) => (kept.has(column) ? (cell.hidden = false) : cell.remove()));
+        // A heading that is repeated on the next page repeats its text only.
+        for (const button of table.querySelectorAll("thead button")) button.replaceWith(...button.childNodes);
+        tables.push(make("h3", "", title), table);
+      }
+    }
+    byId("paper").replaceChildren(...tables);
+  });
+  addEventListener("afterprint", () => byId("paper").replaceChildren());
 
   function order(left, right, descending) {
     const missing = (value) => (typeof value === "number" ? Number.isNaN(value) : value === "");
