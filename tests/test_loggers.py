@@ -191,7 +191,7 @@ def test_a_wandb_run_says_what_it_is(lab: Lab, apart: Path) -> None:
     (told,) = of_kind(file, "run")
     assert (told.project, told.entity, told.run_group) == ("hdrlab", "us", "lin")
     assert told.display_name == f"lin/{run.name}"
-    assert re.fullmatch(r"lin-smoke[a-z0-9_-]+", told.run_id)
+    assert re.fullmatch(r"lin-[a-z0-9_-]+", told.run_id)
     outcome = {
         one.key or "/".join(one.nested_key) for part in of_kind(file, "summary") for one in part.update
     }

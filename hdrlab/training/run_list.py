@@ -122,7 +122,7 @@ def read_run(folder: Path) -> RunRecord:
     started, seconds = read_time(folder)
     try:
         begun = datetime.fromisoformat(started).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # no date, or none that clocks know
         begun = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone()
     mark = folder / "hash.txt"
     return RunRecord(
@@ -150,6 +150,8 @@ def _state(folder: Path, config: Mapping[str, Any], steps: int | None) -> str:
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted keys of a nested mapping with their values."""
+    if not isinstance(values, Mapping):
+        raise TypeError("no mapping")
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{key}.")

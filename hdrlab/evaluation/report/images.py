@@ -151,7 +151,8 @@ def _mask(clipped: NDArray[np.bool_]) -> str:
 
 
 def _jpeg(codes: NDArray[np.uint8]) -> str:
-    return _address(Image.fromarray(np.ascontiguousarray(codes)), "JPEG", quality=QUALITY, subsampling=0, progressive=True)
+    image = Image.fromarray(np.ascontiguousarray(codes))
+    return _address(image, "JPEG", quality=QUALITY, subsampling=0, progressive=True)
 
 
 def _address(image: Image.Image, form: str, **options: Any) -> str:

@@ -89,7 +89,7 @@ def test_white_without_a_photograph_comes_from_the_light() -> None:
     assert np.isfinite(white_of(Shown(0, "a", 0 * grey, None)))
 
 
-@pytest.mark.parametrize(("middle", "stops"), [(0.2, 0), (0.04 / 8, 3), (0.4 * 4, -2), (0.0, 0), (1e-9, 12)])
+@pytest.mark.parametrize(("middle", "stops"), [(0.2, 0), (0.08 / 8, 3), (0.4 * 4, -2), (0.0, 0), (1e-9, 12)])
 def test_an_image_opens_at_an_exposure_that_shows_it(middle: float, stops: float) -> None:
     assert opening_stops(np.full((8, 8, 3), middle, np.float32), 1.0) == stops
 
