@@ -258,7 +258,7 @@ class ToneTraining(Dataset[dict[str, Tensor]]):
         if self.tone.domain != "adaptive":
             return image.log_limits if self.tone.domain == "log" else image.limits
         if image.file not in self._adaptive:
-            low, high = tone_limits(_tensor(self.index.load(image)), "adaptive")
+            low, high = tone_limits(_tensor(self.index.load(image)), "adaptive", level=self.tone.level)
             self._adaptive[image.file] = (low.item(), high.item())
         return self._adaptive[image.file]
 
@@ -333,7 +333,7 @@ class ToneValidation(Dataset[dict[str, Tensor]]):
             return to_sample(record_maps(self.index, image, within, self.tone), self.tone, self.keys)
         rows, columns = (self._kept(size) for size in (image.height, image.width))
         hdr, sdr = _cut(self.index, image, (rows, columns))
-        limits = tone_limits(hdr, self.tone.domain)
+        limits = tone_limits(hdr, self.tone.domain, level=self.tone.level)
         low, high = (0, 255) if sdr is None else (int(sdr.min()), int(sdr.max()))
         maps = encode_window(hdr, sdr, limits, (low, max(high, low + 1)), self.tone)
         return to_sample(maps, self.tone, self.keys)

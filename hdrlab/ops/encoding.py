@@ -26,6 +26,7 @@ ENCODING_EXPONENT = 0.4545
 _CLIPPED = 0.003  # share of the samples, at the bright end: IQATM
 _CLIPPED_LOG = 0.001  # at both ends: DRLTM
 _LOG_OFFSET = 2.2e-16
+_STOPS, _HALVINGS, _ENOUGH = 2.0, 12, 2**17  # of the search for an exposure: its reach, its steps, its pixels
 
 
 def mu_law_encode(x_lin: Tensor, mu: float = 5000.0) -> Tensor:
@@ -112,7 +113,9 @@ def mean_normalise(hdr: Tensor) -> Tensor:
     return 0.5 * hdr / (hdr.mean(dim=(1, 2, 3), keepdim=True) + 1e-6)
 
 
-def tone_limits(hdr: Tensor, domain: Domain = "gamma", *, official: bool = False) -> tuple[Tensor, Tensor]:
+def tone_limits(
+    hdr: Tensor, domain: Domain = "gamma", *, official: bool = False, level: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Find the range of values of each image that is to be shown, its channels taken together.
 
     It leaves out the brightest 0.3 % of the samples; for `log` 0.1 % at either end. Where nothing would then
@@ -123,10 +126,13 @@ def tone_limits(hdr: Tensor, domain: Domain = "gamma", *, official: bool = False
         domain: The encoding that follows.
         official: Whether to count as the authors do, whose rank is 0 below 334 samples: low and high are then
             equal. Elsewhere their limits are the same.
+        level: For `adaptive`: the mean luminance that encoded images are to have, in (0, 1), as far as two
+            stops more or less reach; 0 leaves the log-average at middle grey.
 
     Returns:
         Low and high [B, 1, 1, 1] in the unit of `hdr`; equal for constant images, else low < high. For
-        `adaptive` low is the log-average of the luminance, of what holds light, and high at least that.
+        `adaptive` low is what becomes middle grey, the log-average of the luminance of what holds light
+        unless there is a `level`, and high at least that.
 
     Raises:
         ValueError: The domain is unknown.
@@ -135,8 +141,10 @@ def tone_limits(hdr: Tensor, domain: Domain = "gamma", *, official: bool = False
     """
     _require_domain(domain)
     if domain == "adaptive":
-        average = _log_average(hdr)
-        return average, torch.maximum(_range(hdr, 0, _CLIPPED)[1], average)
+        grey, high = _log_average(hdr), _range(hdr, 0, _CLIPPED)[1]
+        if level:
+            grey = _exposed_for(level, hdr, grey, high)
+        return grey, torch.maximum(high, grey)
     low, high = _range(hdr, _CLIPPED_LOG, _CLIPPED_LOG) if domain == "log" else _range(hdr, 0, _CLIPPED)
     if official and int(hdr.shape[1:].numel() * _CLIPPED) == 0:
         high = low
@@ -231,6 +239,22 @@ def _range(x: Tensor, below: float, above: float) -> tuple[Tensor, Tensor]:
 
 def _stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (x - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _exposed_for(level: float, hdr: Tensor, grey: Tensor, high: Tensor) -> Tensor:
+    """Return what becomes middle grey [B, 1, 1, 1] where the mean of the encoded luminance is the level."""
+    step = max(1, math.isqrt(hdr.shape[-2] * hdr.shape[-1] // _ENOUGH))
+    seen = hdr[..., ::step, ::step]
+    darker, brighter = torch.full_like(grey, -_STOPS), torch.full_like(grey, _STOPS)
+    for _ in range(_HALVINGS):
+        stops = (darker + brighter) / 2
+        low = grey / 2**stops
+        mean = luminance(encode_hdr(seen, low, torch.maximum(high, low), "adaptive")).mean((1, 2, 3), True)
+        darker, brighter = (
+            torch.where(mean < level, stops, darker),
+            torch.where(mean < level, brighter, stops),
+        )
+    return grey / 2 ** ((darker + brighter) / 2)
 
 
 def _log_average(hdr: Tensor) -> Tensor:

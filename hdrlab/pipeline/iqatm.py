@@ -56,6 +56,8 @@ class ToneInput:
         stretch: How the nets' output is stretched, a key of `NORMALIZATIONS`.
         colour: Where colours come from: ``nets``, or ``input``, see `hdrlab.ops.colour.with_chromaticity`.
         saturation: Exponent of the input's colours there.
+        contrast: Exponent of the luminance there, about middle grey.
+        level: What `adaptive` exposes for, see `tone_limits`.
     """
 
     domain: Domain = "gamma"
@@ -65,6 +67,8 @@ class ToneInput:
     stretch: Normalization = "minmax"
     colour: Literal["nets", "input"] = "nets"
     saturation: float = 1.0
+    contrast: float = 1.0
+    level: float = 0.0
 
 
 def merge_layers(high: Tensor, bottom: Tensor, nets: Nets, *, margin: int = 0) -> Tensor:
@@ -189,7 +193,7 @@ def require_tone_nets(nets: Nets) -> None:
 
 
 def _map_one(hdr: Tensor, nets: Nets, tone: ToneInput, official: bool, normalize: Normalization) -> Tensor:
-    limits = tone_limits(hdr, tone.domain, official=official)
+    limits = tone_limits(hdr, tone.domain, official=official, level=tone.level)
     # Not after the encoding: vectorised powers of equal values differ in the last bit.
     darkest, brightest = (
         clip_to(channel[..., None, None], *limits, tone.domain) for channel in hdr.flatten(2).aminmax(dim=2)
@@ -211,7 +215,7 @@ def _map_one(hdr: Tensor, nets: Nets, tone: ToneInput, official: bool, normalize
     if tone.colour == "nets":
         return shown
     (coloured,) = in_strips(
-        lambda shown, hdr: (with_chromaticity(shown, hdr, tone.saturation),),
+        lambda shown, hdr: (with_chromaticity(shown, hdr, tone.saturation, tone.contrast),),
         [shown, hdr.clamp(min=0)],
         channels=24,
     )

@@ -50,7 +50,7 @@ class TmoFtStage(ToneStage):
         margin = 0 if self.training else BOTTOM_MARGIN
         made = merge_layers(batch["high"], batch["bottom"], self.nets, margin=margin)
         if (tone := self.config.tone).colour == "input":
-            made = with_chromaticity(made, batch["hdr"].clamp(min=0), tone.saturation)
+            made = with_chromaticity(made, batch["hdr"].clamp(min=0), tone.saturation, tone.contrast)
         return {"sdr": made}
 
     def stretched(self, made: Tensor) -> Tensor:

@@ -126,10 +126,10 @@ def test_samples_have_their_shapes_and_domains(index: Index) -> None:
     assert labelled == {True, False}
 
 
-@pytest.mark.parametrize("domain", ["gamma", "log"])
-def test_a_window_is_encoded_by_the_limits_of_the_whole(index: Index, domain: Domain) -> None:
+@pytest.mark.parametrize(("domain", "level"), [("gamma", 0.0), ("log", 0.0), ("adaptive", 0.4)])
+def test_a_window_is_encoded_by_the_limits_of_the_whole(index: Index, domain: Domain, level: float) -> None:
     index = labelled_only(index)
-    training = ToneTraining(index, replace(TONE, domain=domain), patch=PATCH, seed=3)
+    training = ToneTraining(index, replace(TONE, domain=domain, level=level), patch=PATCH, seed=3)
     for counter in range(8):
         image, number = training.choice(counter)
         assert isinstance(image, ToneImage)
@@ -137,7 +137,7 @@ def test_a_window_is_encoded_by_the_limits_of_the_whole(index: Index, domain: Do
         rows, columns = training.window(image, number, counter)
         hdr = torch.from_numpy(index.load(image).copy()).movedim(-1, 0)[None]
         sdr = torch.from_numpy(index.open_array(image.sdr).copy()).movedim(-1, 0)[None].float()
-        whole = {"encoded": encode_hdr(hdr, *tone_limits(hdr, domain), domain), "hdr": hdr}
+        whole = {"encoded": encode_hdr(hdr, *tone_limits(hdr, domain, level=level), domain), "hdr": hdr}
         whole["sdr"] = (sdr - sdr.min()) / (sdr.max() - sdr.min())
         sample = training[counter]
         for name, values in whole.items():

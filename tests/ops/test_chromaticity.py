@@ -31,6 +31,12 @@ def test_ratios_are_the_hdr_image_s_and_luminance_is_kept() -> None:
     )
 
 
+def test_contrast_is_an_exponent_about_middle_grey() -> None:
+    shown, hdr = images()
+    plain, made = (luminance(srgb_decode(with_chromaticity(shown, hdr, 0, one))) for one in (1.0, 1.3))
+    torch.testing.assert_close(made, 0.18 * (plain / 0.18) ** 1.3, atol=1e-5, rtol=1e-4)
+
+
 def test_what_does_not_fit_is_mixed_with_grey_and_keeps_its_order_of_channels() -> None:
     shown, hdr = (
         torch.full((1, 3, 1, 2), 0.95),
@@ -46,5 +52,6 @@ def test_what_does_not_fit_is_mixed_with_grey_and_keeps_its_order_of_channels() 
 def test_gradients_are_finite_in_black_and_white() -> None:
     shown = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3).repeat(1, 3, 1, 1).requires_grad_()
     hdr = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 1]]).T.view(1, 3, 1, 3)
-    (gradient,) = torch.autograd.grad(with_chromaticity(shown, hdr).sum(), shown)
-    assert gradient.isfinite().all()
+    for contrast in (0.8, 1.0, 1.2):
+        (gradient,) = torch.autograd.grad(with_chromaticity(shown, hdr, 1.0, contrast).sum(), shown)
+        assert gradient.isfinite().all()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdrlab.ops.colour import srgb_encode
+from hdrlab.ops.colour import luminance, srgb_encode
 from hdrlab.ops.encoding import (
     Domain,
     encode_hdr,
@@ -181,6 +181,22 @@ def test_the_adaptive_curve_is_about_the_log_average_and_minds_no_black() -> Non
     assert torch.allclose(encode_hdr(framed, *tone_limits(framed, "adaptive"), "adaptive")[..., :3, :], x)
     dimmer = hdr / 1e6
     assert torch.allclose(encode_hdr(dimmer, *tone_limits(dimmer, "adaptive"), "adaptive"), x)
+
+
+def test_the_adaptive_curve_exposes_for_a_level() -> None:
+    draws = torch.Generator().manual_seed(0)
+    dark, bright = torch.rand(2, 3, 40, 60, generator=draws) ** 4, torch.rand(2, 3, 40, 60, generator=draws)
+    for hdr in (dark, bright, dark * 1e6):
+        limits = tone_limits(hdr, "adaptive", level=0.45)
+        mean = luminance(encode_hdr(hdr, *limits, "adaptive")).mean((1, 2, 3))
+        torch.testing.assert_close(mean, torch.full_like(mean, 0.45), atol=2e-3, rtol=0)
+    alone = tone_limits(dark[1:], "adaptive", level=0.45)[0]
+    torch.testing.assert_close(alone, tone_limits(dark, "adaptive", level=0.45)[0][1:])
+    grey = tone_limits(dark, "adaptive")[0]
+    for level, stops in ((1e-6, -2), (0.9999, 2)):
+        torch.testing.assert_close(
+            tone_limits(dark, "adaptive", level=level)[0], grey / 2**stops, rtol=2e-3, atol=0
+        )
 
 
 def test_the_logarithm_puts_black_at_its_offset() -> None:

@@ -54,7 +54,7 @@ class TonePerceptualConfig(PerceptualConfig):
 class ToneConfig(Section):
     """How the tone-mapping nets see an image: its encoding, and the two layers it is split into."""
 
-    SHOWN: ClassVar[tuple[str, ...]] = ("stretch", "colour", "saturation")
+    SHOWN: ClassVar[tuple[str, ...]] = ("stretch", "colour", "saturation", "contrast")
     """Keys of how what they make is shown."""
 
     domain: Literal["gamma", "linear", "log", "adaptive"] = key(
@@ -76,6 +76,16 @@ class ToneConfig(Section):
     )
     saturation: float = key(
         "exponent of the channels' ratios to the luminance with colour=input", 1.0, least=0, later=True
+    )
+    contrast: float = key(
+        "exponent of the luminance about middle grey with colour=input", 1.0, above=0, later=True
+    )
+    level: float = key(
+        "mean of the encoded luminance for which domain=adaptive exposes an image; 0: its log-average at "
+        "middle grey",
+        0.0,
+        least=0,
+        most=0.9,
     )
 
 
