@@ -104,6 +104,7 @@ class Death(pl.Callback):
             kill_self(self.number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [slow(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)])
 def test_an_interrupted_run_with_averages_resumes_exactly(lab: Lab, number: int, code: int) -> None:
     whole = Lab(lab.prepared, lab.work / "whole").train("lin", *EMA)

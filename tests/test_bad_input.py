@@ -501,6 +501,7 @@ NAMES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_odd_names_work_from_preparing_to_reconstructing(
     run: Run,
     nets: Path,

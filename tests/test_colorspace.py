@@ -50,6 +50,7 @@ def wide_photo(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["rec2020", "p3", "acescg", "aces2065-1"])
 def test_reconstruct_keeps_colours_that_the_space_holds(
     nets: Path, wide_photo: Path, tmp_path: Path, space: str

@@ -48,6 +48,7 @@ def test_a_net_compiles_in_one_piece(name: str, preset: str) -> None:
     assert_same(dict(net.named_buffers()), dict(twin.named_buffers()))
 
 
+@pytest.mark.slow
 def test_training_is_compiled_and_validation_is_not(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("stage.max_steps=4", "trainer.val_every=2", "trainer.log_every_n_steps=1")
     plain = lab.train("deq", *words)

@@ -75,6 +75,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_a_chain_is_compared_with_other_methods(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     folder = lab.work / "out"
     chain = lab.starts("joint")
@@ -106,6 +107,7 @@ def test_a_chain_is_compared_with_other_methods(lab: Lab, capsys: pytest.Capture
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_learned_operator_is_compared_with_classical_ones(lab: Lab) -> None:
     words = lab.data("tmo_ft")
     folder = lab.work / "out"
@@ -180,6 +182,7 @@ def photographs(lab: Lab, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_another_programs_results_of_photographs_are_compared(
     lab: Lab, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +239,7 @@ def test_pairs_in_a_folder_are_compared_without_an_index(
     assert "more.png: no reference of this name" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_pairs_are_compared(lab: Lab, photographs: Path, tmp_path: Path) -> None:
     words = ["data=hdr_real", f"data.root={photographs}", "split=all", f"paths.data={tmp_path / 'data'}"]
     chain = lab.starts("real_finetune")

@@ -84,6 +84,7 @@ def test_a_training_may_stop_early_and_is_finished_then(lab: Lab, capsys: pytest
     assert checkpoint(run / "last.ckpt")["global_step"] == reached
 
 
+@pytest.mark.slow
 def test_what_counts_names_the_run(lab: Lab) -> None:
     from hdrlab.training.run_hash import run_hash
 

@@ -185,6 +185,7 @@ def test_a_resumed_wandb_run_is_one_run_whole_and_can_be_sent(lab: Lab, apart: P
     assert len([name for name in server.files if name.startswith("media/images/panel")]) == 6
 
 
+@pytest.mark.slow
 def test_a_wandb_run_says_what_it_is(lab: Lab, apart: Path) -> None:
     run = lab.train("lin", "logger=wandb", "logger.artifacts=true", "logger.entity=us", "trainer=smoke")
     file = offline_file(run)

@@ -31,6 +31,7 @@ def test_ratios_are_of_four_blocks_without_drift(program: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_both_sides_train_alike(program: Any, lab: Lab) -> None:
     words = lab.words("deq", f"paths.data={lab.work / 'data'}")
     rows = list(program.measure_step("deq", words, quads=1))

@@ -50,6 +50,7 @@ def test_a_plan_is_one_chain_whose_claims_name_its_stages(file: Path) -> None:
     assert all((ROOT / said.page).is_file() for said in plan.inputs.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [slow("paper"), "tiny"])
 @pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
 def test_every_training_of_a_plan_composes(file: Path, scale: str, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_a_folder_that_may_be_input_or_output_is_asked_for(
         with_keys(RECONSTRUCT, ["a", "b.jpgg"])
 
 
+@pytest.mark.slow
 def test_an_output_file_names_folder_name_and_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.jpg").touch()

@@ -40,6 +40,7 @@ def thumbnails() -> dict[str, list[np.ndarray]]:
     return {split: [render_scene(split, k, **size) for k in range(8)] for split in ("val", "test")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(KINDS)))
 def test_scenes_at_full_size(index: int) -> None:
     loaded = render_scene("val", index)

@@ -33,6 +33,7 @@ def test_what_was_found_is_mended(reader: Reader, tmp_path: Path) -> None:
         assert not reader.check(file.parent.name, place), file
 
 
+@pytest.mark.slow
 def test_valid_files_of_every_kind_are_read_and_damaged_ones_refused(reader: Reader, tmp_path: Path) -> None:
     seeds = make_seeds(tmp_path)
     assert {seed.kind for seed in seeds} == READERS.keys() == MUTATIONS.keys()

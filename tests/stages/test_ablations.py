@@ -108,6 +108,7 @@ def test_tone_mapping_works_without_the_nets_left_out() -> None:
     assert 0 <= float(shown.min()) < float(shown.max()) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "experiment"), CASES)
 def test_an_ablated_net_is_rebuilt_from_its_checkpoint(
     lab: Lab, tmp_path: Path, stage: str, experiment: str
@@ -145,6 +146,7 @@ def test_without_joint_finetuning_starts_from_the_three(lab: Lab) -> None:
         starting_points(apart)
 
 
+@pytest.mark.slow
 def test_without_the_high_branch_its_slot_is_not_asked_for(lab: Lab) -> None:
     empty = ("stage.init.tmo_high=null", "experiment=ablation_tmo_no_high")
     assert [*starting_points(lab.config("tmo_ft", *empty))] == ["tmo_bottom"]
@@ -157,6 +159,7 @@ def test_without_label_free_terms_only_labels_teach(lab: Lab) -> None:
     assert stage.weights["l1"] > 0
 
 
+@pytest.mark.slow
 def test_a_chain_must_be_told_that_its_nets_are_ablated(lab: Lab) -> None:
     run = lab.train("lin", "stage.monotone=false", "trainer=smoke")
     with pytest.raises(CheckpointError, match=r"trained with stage\.monotone=False; say so"):

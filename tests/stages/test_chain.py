@@ -64,6 +64,7 @@ def test_teacher_forcing_gives_each_net_its_true_input(lab: Lab) -> None:
     assert not torch.equal(stage.eval()(batch)["curve"], stage.eval()(a_batch())["curve"])  # chained again
 
 
+@pytest.mark.slow
 def test_joint_takes_over_the_slots_and_says_which(lab: Lab) -> None:
     slots = {name: lab.runs / "slots" / "hdr_synth" / f"{name}.ckpt" for name in ("deq", "lin", "hal")}
     for name in slots:

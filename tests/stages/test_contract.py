@@ -82,6 +82,7 @@ def test_a_stage_declares_the_batch_keys_it_reads(lab: Lab, name: str) -> None:
     assert any(read <= set(row.batch_keys) for row in DATA.values())
 
 
+@pytest.mark.slow
 @every_stage
 def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) -> None:
     stage, batch = build(lab, lab.config(name, *VGG.get(name, ())))
@@ -97,6 +98,7 @@ def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) ->
             stage.weigh(wrong)
 
 
+@pytest.mark.slow
 @long_stages_slow
 def test_training_moves_every_net_and_spares_none(lab: Lab, name: str) -> None:
     config = lab.config(name)
@@ -146,6 +148,7 @@ def test_a_checkpoint_that_does_not_fit_is_explained(lab: Lab, name: str, tmp_pa
             load_stage(tmp_path / "wrong.ckpt")
 
 
+@pytest.mark.slow
 @long_stages_slow
 @pytest.mark.parametrize("precision", ["bf16", "64"])
 def test_other_precisions_train(lab: Lab, name: str, precision: str) -> None:

@@ -25,6 +25,7 @@ def build(lab: Lab, name: str, *words: str) -> tuple[Stage, Batch]:
     return training_build.build_stage(config), torch.utils.data.default_collate(labelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LABEL_FREE)
 def test_an_unlabelled_image_counts_in_the_terms_that_need_no_label(lab: Lab, name: str) -> None:
     stage, batch = build(lab, name)
@@ -53,6 +54,7 @@ def test_validation_judges_images_with_a_label_only(lab: Lab) -> None:
     assert figures.isnan().tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_the_merging_stage_starts_from_its_branches_or_openly_from_nothing(lab: Lab) -> None:
     run = lab.train("tmo_ft", "trainer.val_every=1", "stage.max_steps=1")
     stored = checkpoint(run / "best.ckpt")
@@ -63,6 +65,7 @@ def test_the_merging_stage_starts_from_its_branches_or_openly_from_nothing(lab: 
     assert lab.train("tmo_ft", *words, "stage.start=nothing", "stage.max_steps=1").is_dir()
 
 
+@pytest.mark.slow
 def test_epochs_are_passes_over_sixteen_samples_an_image(lab: Lab) -> None:
     run = lab.train("tmo_bottom", "stage.epochs=1", "stage.batch_size=16", "trainer.log_every_n_steps=1")
     assert [step for step, *_ in numbers(run, "train/loss")] == [1, 2, 3, 4]  # four images
@@ -91,6 +94,7 @@ def test_a_score_and_the_colours_of_the_input_are_learnt_with(lab: Lab) -> None:
     assert torch.equal(stage.stretched(outputs["sdr"]), outputs["sdr"])  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_how_results_are_shown_may_change_from_run_to_run(lab: Lab) -> None:
     words = ("stage.start=nothing", "stage.skip=true", "stage.max_steps=1")
     run = lab.train("tmo_ft", *words)
