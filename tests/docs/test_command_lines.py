@@ -19,7 +19,10 @@ from hdrlab.config.positionals import with_keys
 from hdrlab.errors import ConfigError
 
 LINES = {
-    line: path.relative_to(ROOT).as_posix() for path in reversed(pages()) for line in command_lines(path)
+    line: path.relative_to(ROOT).as_posix()
+    for path in reversed(pages())
+    for line in command_lines(path)
+    if "plugins=" not in line  # modules that the reader of that page has just written
 }
 
 ABSENT = re.compile(r"no such (file|folder)|holds no hdrvdp|not found; install")
