@@ -144,8 +144,8 @@ def brighten(
         alpha: Its highlight mask [B, 1, H, W] in [0, 1].
         gain: Logarithms over 1.5, in the shape of B; what is below 0 counts as 0.
         leaky: For trainings: a tenth of what is below 0 counts too, or a net might never leave it again.
-        guide: What clipping is judged by, of B's shape: B with less noise, whose mask `alpha` then is; None:
-            B.
+        guide: What clipping is judged by, linear and of B's shape: B with less noise, whose mask `alpha` then
+            is; None: B.
     """
     judged = linear if guide is None else guide
     gain = F.leaky_relu(gain, 0.1) if leaky else F.relu(gain)

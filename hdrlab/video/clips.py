@@ -287,7 +287,7 @@ class _ClipWork:
         """Look a clip through for its frames and its shots, or read what was seen before."""
         file = job.outputs[0]
         if self.manifest.has(job):
-            return Survey(**json.loads(file.read_text()))
+            return Survey(**json.loads(file.read_text(encoding="utf-8")))
         self.manifest.begin(job)
         stamp, finder, survey = stamp_of(self.file), CutFinder(), Survey()
         for moment, seen in self.clip.times():
