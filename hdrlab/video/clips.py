@@ -425,7 +425,7 @@ class _ClipWork:
             self.manifest.begin(final)
             stamp, facts = (
                 stamp_of(self.file),
-                [json.loads(self._facts_file(chunk).read_text()) for chunk in chunks],
+                [json.loads(self._facts_file(chunk).read_text(encoding="utf-8")) for chunk in chunks],
             )
             source = None if self.source.files else self.source.path
             for kind, file in self.videos().items():
