@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sysconfig
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -103,6 +105,10 @@ class ResourceError(HdrlabError):
     """A device, an arithmetic or an amount of memory that is not there."""
 
 
+class PluginError(HdrlabError):
+    """A plug-in that cannot be loaded, clashes with another, is missing, or failed at work."""
+
+
 class TrainingError(HdrlabError):
     """A training that broke off by no mistake in its command line; it can be continued."""
 
@@ -112,3 +118,16 @@ class TrainingError(HdrlabError):
 def printable(text: str) -> str:
     """Write line breaks and bytes that are no text, which names of files may hold, as escapes."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def blamed(error: BaseException) -> str:
+    """Say what an error in a user's own code is, with the line of that code which raised it."""
+    text = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]
+    if isinstance(error, SyntaxError) and error.filename:
+        line = f"{error.filename}:{error.lineno}", (error.text or "").strip()
+        return f"SyntaxError: {error.msg}, {': '.join(filter(None, line))}"
+    own = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen")
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(own)]
+    libraries = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+    theirs = [one for one in frames if not one.filename.startswith(libraries)] or frames
+    return f"{text}, {theirs[-1].filename}:{theirs[-1].lineno}: {theirs[-1].line}" if theirs else text

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from hdrlab import __version__
 from hdrlab.config.cli import Command
-from hdrlab.config.schema.commands import NETS, VIDEO, ReconstructConfig
+from hdrlab.config.schema.commands import VIDEO, ReconstructConfig
 from hdrlab.errors import RunError, install
+from hdrlab.registry.tables import AVERAGE, NETS_METHOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,15 +132,15 @@ def _reconstruct_clips(config: ReconstructConfig, clips: Sequence[ClipSource], o
 
 def _open_method(config: ReconstructConfig) -> Expander | Reconstructor:
     """Return what develops photographs."""
-    from hdrlab.inference.expander import AVERAGE, Expander
+    from hdrlab.inference.expander import Expander
     from hdrlab.weights.pretrained import shipped
 
     weights = config.checkpoint or config.slots or config.weights
     method = config.method
-    if method == NETS and not weights and not shipped():
+    if method == NETS_METHOD and not weights and not shipped():
         method = AVERAGE
         print(f"note: no weights came with this hdrlab, so method={method} is used", file=sys.stderr)
-    if method != NETS:
+    if method != NETS_METHOD:
         return Expander(method, config.settings)
 
     from hdrlab.inference.reconstructor import Reconstructor

@@ -13,6 +13,7 @@ from hdrlab import __version__
 from hdrlab.config.cli import Command
 from hdrlab.config.schema.commands import TonemapConfig
 from hdrlab.errors import ImageError, OperatorError, RunError
+from hdrlab.registry.tables import LEARNED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +113,7 @@ def _tonemap_clips(config: TonemapConfig, clips: Sequence[ClipSource], output: P
 
 def _open_mappers(config: TonemapConfig) -> list[ToneMapper]:
     """Make the operators ready; what is missing is reported before any net is loaded."""
-    from hdrlab.inference.tone_mapper import LEARNED, ToneMapper
+    from hdrlab.inference.tone_mapper import ToneMapper
     from hdrlab.tonemapping import missing
 
     classical = [name for name in config.operators if name != LEARNED]

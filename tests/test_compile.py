@@ -12,10 +12,14 @@ from torch import nn
 from training import Lab, assert_same, checkpoint, numbers
 
 from hdrlab.errors import ConfigError
-from hdrlab.nets import NETS, build_net
+from hdrlab.nets import build_net
 from hdrlab.nets.layers import Net
+from hdrlab.registry.tables import net_names
 
-PRESETS = [(name, "default") for name in NETS] + [("dequantization", "official"), ("hallucination", "tf2")]
+PRESETS = [(name, "default") for name in net_names()] + [
+    ("dequantization", "official"),
+    ("hallucination", "tf2"),
+]
 """Every net, and what other presets put in the place of something."""
 
 

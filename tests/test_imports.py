@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hdrlab"
 
 LAYERS = (
     {"errors"},
+    {"registry"},
     {"config"},
     {"ops"},
     {"io", "nets", "losses", "metrics", "camera", "tonemapping", "inverse_tonemapping", "visualization"},
@@ -28,7 +29,7 @@ LAYERS = (
 """Rooms from the ground up: each may import from those below it, never from its neighbours."""
 
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
-PURE = {"ops"} | LAYERS[3] | {"weights", "pipeline"}
+PURE = {"ops"} | LAYERS[4] | {"weights", "pipeline"}
 """Take plain numbers and tensors: they know neither the configuration nor the frameworks."""
 
 FRAMES = {"pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb"}
@@ -36,6 +37,7 @@ TORCH = {"torch", "pytorch_lightning", "torchvision", "torchmetrics"}
 FOREIGN = {
     **dict.fromkeys(PURE, FRAMES),
     "errors": FRAMES | TORCH,
+    "registry": FRAMES | TORCH | {"numpy"},
     "config": TORCH,
     "io": FRAMES | TORCH,
     "tonemapping": FRAMES | TORCH,

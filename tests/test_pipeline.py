@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hdrlab.errors import WeightsError
 from hdrlab.io import read_image, write_image
-from hdrlab.nets import NETS, build_net
+from hdrlab.nets import build_net
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response import apply_response
 from hdrlab.pipeline.resizing import PROCEDURES, Procedure, pad_mirrored, reconstruct_any_size, resize_bicubic
@@ -27,7 +27,7 @@ Arrays = dict[str, Any]
 
 def narrow_nets(preset: str = "default") -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    return {name: build_net(name, preset, width=0.1).eval() for name in NETS if name in FOUR}
+    return {name: build_net(name, preset, width=0.1).eval() for name in FOUR}
 
 
 FOUR = ("dequantization", "linearization", "hallucination", "refinement")

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from hdrlab import tonemap
-from hdrlab.config.schema.commands import OPERATORS as NAMES
 from hdrlab.errors import WeightsError, install
 from hdrlab.inference.load import TONE_MAPPING, find_weights
 from hdrlab.inference.sdr_files import output_files
@@ -28,6 +27,7 @@ from hdrlab.io.ultrahdr import write_ultrahdr
 from hdrlab.nets import SYSTEMS, build_net
 from hdrlab.ops.colour import srgb_encode
 from hdrlab.pipeline.iqatm import ToneInput, tone_map
+from hdrlab.registry.tables import EVERY_OPERATOR
 from hdrlab.tonemapping import OPERATORS, tone_map_classically
 from hdrlab.visualization.preview import preview
 from hdrlab.weights import load_variables
@@ -89,7 +89,7 @@ def learned(hdr: NDArray[np.float32], nets: Path, **options: Any) -> NDArray[np.
 
 
 def test_the_names_are_those_of_the_operators() -> None:
-    assert list(NAMES) == ["iqatm", *OPERATORS]
+    assert list(EVERY_OPERATOR) == ["iqatm", *OPERATORS]
 
 
 def test_a_classical_operator_needs_no_nets(image: Path, tmp_path: Path) -> None:
@@ -356,8 +356,8 @@ def test_no_image_crashes_or_turns_black(
 def test_an_image_that_an_operator_turns_black_fails(
     image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dark = replace(OPERATORS["log"], apply=lambda hdr: hdr * np.float32(1e-9))
-    monkeypatch.setitem(OPERATORS, "log", dark)  # type: ignore[arg-type]
+    dark = replace(OPERATORS["log"], target=lambda hdr: hdr * np.float32(1e-9))
+    monkeypatch.setitem(OPERATORS._rows, "log", dark)
     assert command(f"input={image}", f"output={tmp_path / 'out'}", "operator=[reinhard,log]") == 1
     assert "error: lamp.pfm: log: comes out black; take another operator" in capsys.readouterr().err
     assert names(tmp_path / "out") == {"tonemap.jsonl"}

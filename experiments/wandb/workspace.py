@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any
 
 from hdrlab.config.registry import STAGES
 from hdrlab.metrics.names import better
@@ -77,8 +76,7 @@ def figures_of(stage: str) -> tuple[tuple[str, str], ...]:
 
 def terms() -> Iterator[str]:
     """Yield the names of all stages' loss terms, each once."""
-    sections = (get_type_hints(row.schema)["loss"] for row in STAGES.values())
-    yield from dict.fromkeys(term.name for section in sections for term in fields(section))
+    yield from dict.fromkeys(term for row in STAGES.values() for term in row.schema().loss.weights)
 
 
 def val(names: Iterable[str]) -> list[str]:

@@ -111,7 +111,7 @@ class Command(Declaration[Config]):
         if problems := list(secret_arguments(overrides)):
             raise ConfigError(problems)
         with open_composer(options) as composer:
-            return self.read(composer.compose(self.name, check_overrides(self, options, composer)))
+            return self.read(composer.compose(self.name, check_overrides(self, options, composer), full=True))
 
     def _help(self, options: Namespace) -> str:
         """The menu; with a choice made, every key of it and its meaning."""
@@ -122,7 +122,8 @@ class Command(Declaration[Config]):
         lacking = [name for name in self.required if keys[name].is_required and name not in given]
         options.overrides += [f"{name}={name.upper()}" for name in lacking if not keys[name].section]
         with open_composer(options) as composer:
-            values = asdict(self.read(composer.compose(self.name, check_overrides(self, options, composer))))
+            words = check_overrides(self, options, composer)
+            values = asdict(self.read(composer.compose(self.name, words, full=True)))
         return "\n".join(key_lines(self.schema, values))
 
     # -------------------------------------------------------------------------------------------- the run

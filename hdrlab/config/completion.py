@@ -63,7 +63,7 @@ def candidates(line: str, commands: Collection[str]) -> list[str]:
 def _arguments(command: Declaration[Any], name: str) -> Iterator[str]:
     keys = keys_of(command.schema)
     if name not in keys:
-        yield from (f"{key}=" for key in keys)
+        yield from (f"{key}=" for key in keys if key != command.schema.OPEN)
     elif (CONF / name).is_dir():
         yield from (f"{name}={choice}" for choice in choices(name))
     else:

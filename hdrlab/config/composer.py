@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,8 +29,10 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from hdrlab.config.choices import CONF
-from hdrlab.config.schema.section import nearest
+from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.schema.section import Section, nearest
 from hdrlab.errors import ConfigError
+from hdrlab.registry.plugins import load_plugins
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Composer:
 @contextmanager
 def open_composer(options: Namespace) -> Iterator[Composer]:
     """Set Hydra up with the project's configuration and that of ``--config-dir``."""
+    load_plugins(named_plugins(options), options.config_dir)
+    _offer()
     backup = get_gh_backup()
     GlobalHydra.instance().clear()  # a command may be composed inside another's job
     path = create_config_search_path(str(CONF))
@@ -98,6 +107,51 @@ def open_composer(options: Namespace) -> Iterator[Composer]:
         yield Composer(Hydra.create_main_hydra2("hdrlab", path), foreign)
     finally:
         restore_gh_from_backup(backup)
+
+
+def named_plugins(options: Namespace) -> list[str]:
+    """Name the plug-ins of a command line, and of the files of ``--config-dir`` that it chooses.
+
+    They are to be loaded before anything is composed: what they bring may be chosen. Those of a file are
+    told, for whoever took the file from elsewhere.
+    """
+    found: list[str] = []
+    groups = {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in options.overrides)}
+    given = groups.get("plugins", "")
+    if given not in ("", "null"):
+        for one in elements(parse(f"plugins={given}")):
+            value: Any = parse(f"plugins={one}").value()
+            found += map(str, value if isinstance(value, list) else [value])
+    chosen = {f"{group}/{name}" for group, name in groups.items() if re.fullmatch(r"[\w/.-]+", name)}
+    for name in sorted(chosen | {options.config_name or ""}) if options.config_dir else ():
+        file = Path(options.config_dir, f"{name}.yaml")
+        if name and file.is_file():
+            for one in _listed_in(file):
+                print(f"note: {file} names the plug-in {one}, whose code runs", file=sys.stderr)
+                found.append(one)
+    return found
+
+
+def _listed_in(file: Path) -> list[str]:
+    try:
+        stored = OmegaConf.load(file)
+    except Exception:  # of YAML, with no base of its own; Hydra says what is wrong with the file
+        return []
+    listed: Any = stored.get("plugins") if isinstance(stored, DictConfig) else None
+    return [str(one) for one in (listed if OmegaConf.is_list(listed) else [listed] if listed else [])]
+
+
+def _offer() -> None:
+    """Let Hydra know the stages and data sets of plug-ins that have no file of their own."""
+    for group, table in (("stage", STAGES), ("data", DATA)):
+        for name in table.keys() - table.own.keys():
+            schema = DATA[name] if table is DATA else STAGES[name].schema
+            ConfigStore.instance().store(f"{name}.yaml", _plain(schema(name=name)), group=group)
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    values = json.loads(json.dumps(asdict(section)))  # tuples become lists
+    return dict(values)
 
 
 def with_values(base: DictConfig, overrides: Iterable[str]) -> DictConfig:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hdrlab.config.choices import CONF
 from hdrlab.config.composer import plain_values
@@ -16,6 +16,7 @@ from hdrlab.config.schema.section import Config, keys_of
 from hdrlab.config.secrets import secret_values
 from hdrlab.config.validate import check
 from hdrlab.errors import ConfigError
+from hdrlab.registry.plugins import load_plugins
 
 
 @dataclass(frozen=True)
@@ -67,4 +68,7 @@ class Declaration(Generic[Config]):
                 values.setdefault(name, self.schema.without.get(name))  # ~logger
         if problems := list(secret_values(values)):
             raise ConfigError(problems)
+        sources = OmegaConf.select(composed, "hydra.runtime.config_sources") or ()
+        beside = next((one.path for one in sources if one.provider == "command-line"), None)
+        load_plugins(values.get("plugins") or (), beside)  # which a launcher's process has not yet
         return check(self.schema, values)

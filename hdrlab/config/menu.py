@@ -10,7 +10,7 @@ from typing import Any
 from hdrlab.config.choices import CONF, choices
 from hdrlab.config.declaration import Declaration
 from hdrlab.config.registry import DATA, STAGES
-from hdrlab.config.schema.section import Key, Section, keys_of, schema_of
+from hdrlab.config.schema.section import Key, Section, keys_of, own_keys, schema_of
 
 WIDTH = 110
 _COLUMN = 15
@@ -30,7 +30,7 @@ def menu(command: Declaration[Any], *, everything: bool = False) -> str:
             lines += ["", f"{name}=", *rows]
     named = [name for name in groups if name not in tables] + ["sweep"] * ("objective" in keys)
     lines += [""] + [_entry(name, " | ".join(choices(name))) for name in named]
-    shown = command.first if command.first and not everything else keys
+    shown = command.first if command.first and not everything else [*_names(command.schema)]
     lines += [_entry(name, _meaning(keys[name])) for name in shown if not keys[name].section]
     lines += ["", "examples", *(f"  {called} {example}" for example in command.examples), ""]
     more = {f"{called} --help all": "further keys"} if shown is command.first else {}
@@ -61,10 +61,12 @@ def key_lines(declared: type[Section], values: Mapping[str, Any], where: str = "
         where: Dotted prefix of the section.
     """
     left_out = declared.irrelevant(values)
-    for name, key in keys_of(declared).items():
+    values = {**values, **((values.get(declared.OPEN) if declared.OPEN else None) or {})}
+    keys = keys_of(declared)
+    for name in _names(declared):
         if name in left_out:
             continue
-        value = values.get(name)
+        key, value = keys[name], values.get(name)
         if key.section:
             if isinstance(value, Mapping):
                 yield from key_lines(schema_of(key.section, value), value, f"{where}{name}.")
@@ -73,6 +75,13 @@ def key_lines(declared: type[Section], values: Mapping[str, Any], where: str = "
             if isinstance(value, Mapping):
                 shown = ", ".join(f"{inner}: {one}" for inner, one in value.items())
             yield f"  {where}{name} = {shown}\n      {_meaning(key)}"
+
+
+def _names(declared: type[Section]) -> Iterator[str]:
+    """Name the keys of a section; those of parts stand for the one that holds their values."""
+    parts = declared.further()
+    for name in own_keys(declared):
+        yield from parts if parts and name == declared.OPEN else (name,)
 
 
 def _meaning(key: Key) -> str:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 PATH_KEYS = re.compile(
-    r"input|output|stem|source|root|checkpoint|weights|basis|niqe|resume|plan"
+    r"input|output|plugins|stem|source|root|checkpoint|weights|basis|niqe|resume|plan"
     r"|paths\.\w+|inputs\.\w+|toolbox\.\w+|results\..+|stage\.init\.\w+|stage\.\w+\.weights"
     r"|data\.(?:root|manifest|lists\.\w+|curves|basis|photographs|references|hdr|sdr|masks|scenes|keep|unlabelled)"
 )

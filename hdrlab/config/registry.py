@@ -39,20 +39,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from hdrlab.config.schema.data import REAL_KEYS, SYNTH_KEYS, TONE_KEYS, DataConfig
 from hdrlab.config.schema.iqatm import TmoBottomConfig, TmoFtConfig, TmoHighConfig
 from hdrlab.config.schema.section import variants
 from hdrlab.config.schema.singlehdr import DeqConfig, HalConfig, JointConfig, LinConfig, RealFinetuneConfig
 from hdrlab.config.schema.stage import StageConfig
+from hdrlab.registry import Registry
 
 __all__ = ["DATA", "REAL_KEYS", "STAGES", "SYNTH_KEYS", "TONE_KEYS", "StageRow", "reads_tones"]
 
 
 @dataclass(frozen=True)
 class StageRow:
-    """A stage: what it learns, its schema and its class.
+    """A stage: what it learns, its schema and its class, or the place of that.
 
     ``starts_from``: the stages whose published checkpoints it needs; of several choices the first
     that is there.
@@ -60,7 +61,7 @@ class StageRow:
 
     summary: str
     schema: type[StageConfig]
-    cls: str
+    target: Any
     starts_from: tuple[tuple[str, ...], ...] = ()
 
     @property
@@ -74,7 +75,7 @@ def reads_tones(keys: Collection[str]) -> bool:
     return not set(keys) <= set(SYNTH_KEYS)
 
 
-STAGES = {
+_OWN = {
     "deq": StageRow("undo 8-bit quantisation and JPEG", DeqConfig, "hdrlab.stages.deq:DeqStage"),
     "lin": StageRow("undo the camera's response curve", LinConfig, "hdrlab.stages.lin:LinStage"),
     "hal": StageRow("restore clipped highlights", HalConfig, "hdrlab.stages.hal:HalStage"),
@@ -104,5 +105,9 @@ STAGES = {
     ),
 }
 
-DATA = cast("Mapping[str, type[DataConfig]]", variants(DataConfig))
-"""The data sets: whatever schema has a name is one."""
+STAGES: Registry[StageRow] = Registry("stage", _OWN)
+
+DATA: Registry[type[DataConfig]] = Registry(
+    "data set", cast("Mapping[str, type[DataConfig]]", variants(DataConfig))
+)
+"""The data sets: of ours, whatever schema has a name is one."""

@@ -10,19 +10,14 @@ import importlib.util
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hdrlab.config.registry import DATA, reads_tones
 from hdrlab.config.schema.commands import (
-    CLASSICAL_OPERATORS,
-    EXPANSIONS,
     GAIN_MAP_SIZES,
-    METHOD_PARAMETERS,
-    NETS,
-    OPERATOR_PARAMETERS,
     EvaluateConfig,
     ImportConfig,
     PhotographConfig,
@@ -40,18 +35,25 @@ from hdrlab.config.schema.section import (
     build,
     keys_of,
     missing_files,
+    parameter_keys,
     schema_of,
     variants,
 )
 from hdrlab.config.schema.stage import StageConfig
 from hdrlab.config.schema.trainer import object_problems
 from hdrlab.errors import ConfigError, install
-
-METRIC_PACKAGES = {"cvvdp": ("pycvvdp", "cvvdp"), "flip": ("flip_evaluator", "flip-evaluator")}
-"""Module of each metric of another package, and its name in the package index."""
-
-TOOLBOX_FILES = {"hdrvdp2": "hdrvdp.m", "hdrvdp3": "hdrvdp3.m"}
-"""By metric, the file of the user's toolbox that computes it."""
+from hdrlab.registry import Registry
+from hdrlab.registry.tables import (
+    ENDS,
+    EXPANSIONS,
+    LEARNED,
+    LOSSES,
+    METHODS,
+    NETS_METHOD,
+    OPERATORS,
+    SCORES,
+    expansion_of,
+)
 
 FOLDERS = {"photographs": "LDR_in", "references": "HDR_gt", "hdr": "hdr", "sdr": "sdr"}
 """What data.root of data=folder may hold, by the key that it stands for."""
@@ -160,6 +162,8 @@ def _stage_rules(config: TrainConfig) -> Iterator[str]:
     side = getattr(data, "short_side", None)
     if side is not None and not reads_tones(stage.batch_keys) and stage.patch > side:
         yield f"stage.patch={stage.patch}: must be at most data.short_side={side}"
+    for name in (stage.loss.more or {}).keys() - LOSSES.keys():
+        yield f"stage.loss.{name}: no such term; name the plug-in that has it, plugins=[MODULE]"
     if config.preset == "tf2" and reads_tones(stage.batch_keys):
         yield f"preset=tf2: SingleHDR's only; stage={stage.name} has default and official"
 
@@ -245,31 +249,30 @@ def _task_rules(config: EvaluateConfig) -> Iterator[str]:
     for name, folder in (config.results or {}).items():
         if not re.fullmatch(r"[\w.+-]+", name):
             yield f"results.{name}: a name of letters, digits and _ . + - is needed"
-        if name in (*EXPANSIONS, *CLASSICAL_OPERATORS, "average", "oracle", "sdr"):
+        if name in (*METHODS, *OPERATORS, "oracle", "sdr"):
             yield f"results.{name}: a method of hdrlab is called so; choose another name"
         if not os.path.isdir(folder):
             yield f"results.{name}={folder}: no such folder"
 
 
 def _metric_rules(config: EvaluateConfig) -> Iterator[str]:
-    names = [name for name in config.metrics or () if name != "all"]
-    for name in names:
-        if name in METRIC_PACKAGES:
-            module, package = METRIC_PACKAGES[name]
-            if importlib.util.find_spec(module) is None:
-                yield f"metrics={name}: the package is missing; pip install {package}, or leave it out"
-        else:
-            yield from _toolbox_rules(name, getattr(config.toolbox, name))
-    if set(names) - METRIC_PACKAGES.keys() and find_matlab(config.toolbox.program) is None:
+    of_matlab = []
+    for name in config.metrics or ():
+        row = SCORES.get(name)
+        if row and row.package and importlib.util.find_spec(row.package[0]) is None:
+            yield f"metrics={name}: the package is missing; pip install {row.package[1]}, or leave it out"
+        if row and row.toolbox:
+            of_matlab.append(name)
+            yield from _toolbox_rules(name, row.toolbox, getattr(config.toolbox, name))
+    if of_matlab and find_matlab(config.toolbox.program) is None:
         wanted = config.toolbox.program or "octave, octave-cli or matlab"
         yield (
-            f"metrics={','.join(names)}: HDR-VDP needs GNU Octave or MATLAB, and {wanted} is not found; "
+            f"metrics={','.join(of_matlab)}: HDR-VDP needs GNU Octave or MATLAB, and {wanted} is not found; "
             "install one, name it by toolbox.program=PATH, or leave the metric out"
         )
 
 
-def _toolbox_rules(name: str, folder: str | None) -> Iterator[str]:
-    file = TOOLBOX_FILES[name]
+def _toolbox_rules(name: str, file: str, folder: str | None) -> Iterator[str]:
     if folder is None:
         yield f"metrics={name}: needs toolbox.{name}=FOLDER, your copy of the toolbox, which holds {file}"
     elif not os.path.isfile(os.path.join(folder, file)):
@@ -341,10 +344,9 @@ def _shard_rules(config: Any) -> Iterator[str]:
 def _form_rules(config: ReconstructConfig) -> Iterator[str]:
     if config.layers and "exr" not in (config.formats or ("exr",)):
         yield "layers=true: only EXR holds layers; add exr to formats"
-    for name in config.settings:
-        if config.method not in METHOD_PARAMETERS[name]:
-            yield f"{name}: {config.method} cannot use it; it is for {', '.join(METHOD_PARAMETERS[name])}"
-    if config.method != NETS:
+    end = expansion_of(config.method)
+    yield from _parameter_rules(EXPANSIONS, (end,) if end else (), config.settings, config.method)
+    if config.method != NETS_METHOD:
         given = {name: getattr(config, name) for name in ("weights", "checkpoint", "slots", "refine")}
         given["layers"] = config.layers or None
         yield from (
@@ -360,13 +362,26 @@ def _form_rules(config: ReconstructConfig) -> Iterator[str]:
         yield f"gain_map=[{words}]: at most one of use and ignore, and one of {', '.join(GAIN_MAP_SIZES)}"
 
 
+def _parameter_rules(
+    table: Registry[Any], names: Sequence[str], settings: Mapping[str, Any], called: str
+) -> Iterator[str]:
+    """Say which settings are for none of the parts chosen, or are not what one of them takes."""
+    parameters = table.parameters()
+    keys = parameter_keys(parameters)
+    for name, value in settings.items():
+        having = parameters[name]
+        if not having.keys() & {*names}:
+            more = [end for end in ENDS if table is EXPANSIONS and ENDS[end] in having]
+            yield f"{name}: {called} cannot use it; it is for {', '.join([*having, *more])}"
+        for part in names:
+            if part in having and keys[name].limits.admit(value) and not having[part].limits.admit(value):
+                yield f"{name}: got {value!r}, must be {having[part].limits} for {part}"
+
+
 def _operator_rules(config: TonemapConfig) -> Iterator[str]:
     names = config.operators
     yield from (f"operator={one}: named twice" for one in sorted({n for n in names if names.count(n) > 1}))
-    for name in config.settings:
-        having = OPERATOR_PARAMETERS.get(name, names)
-        if not {*having} & {*names}:
-            yield f"{name}: {' and '.join(names)} cannot use it; it is for {', '.join(having)}"
+    yield from _parameter_rules(OPERATORS, names, config.parameters or {}, " and ".join(names))
     formats = config.format or ()
     alike = [one for one in (("png", "png16"), ("jpeg", "jpg")) if {*one} <= {*formats}]
     yield from (f"format: {' and '.join(one)} would have one name; take one of them" for one in alike)
@@ -374,7 +389,7 @@ def _operator_rules(config: TonemapConfig) -> Iterator[str]:
         yield f"format=[{','.join(formats)}]: names one twice"
     if "avif" in formats and importlib.util.find_spec("imagecodecs") is None:
         yield f"format=avif needs an extra: {install('codecs')}"
-    if config.checkpoint and "iqatm" not in names:
+    if config.checkpoint and LEARNED not in names:
         yield "checkpoint: only iqatm has nets; add it to operator, or leave the checkpoint out"
     if config.sheet and len(names) < 2 and not (config.sequence or any(map(is_clip, config.input))):
         yield "sheet=true: nothing to compare; give several operators, for example [iqatm,drago]"
@@ -408,18 +423,14 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
     ReconstructConfig: {
         "checkpoint": _checkpoint_rules,
         "output": _output_rules,
-        " ".join(
-            ("method layers formats stages refine gain_map weights checkpoint slots", *METHOD_PARAMETERS)
-        ): _form_rules,
+        "method layers formats stages refine gain_map weights checkpoint slots parameters": _form_rules,
         "shard num_shards": _shard_rules,
         "memory": _memory_rules,
     },
     TonemapConfig: {
         "checkpoint": _checkpoint_rules,
         "output": _output_rules,
-        " ".join(
-            ("operator format exposure contrast saturation gamma", *OPERATOR_PARAMETERS)
-        ): _operator_rules,
+        "operator format exposure contrast saturation gamma parameters": _operator_rules,
         "shard num_shards": _shard_rules,
     },
 }

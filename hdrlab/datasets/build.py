@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdrlab.camera.curves import ResponseCurves, load_response_curves
-from hdrlab.config.registry import SYNTH_KEYS, reads_tones
+from hdrlab.config.registry import DATA, SYNTH_KEYS, reads_tones
 from hdrlab.config.schema.data import (
     DataConfig,
     HdrRealConfig,
     HdrSynthConfig,
     PreparableConfig,
     SynthConfig,
+    TinyConfig,
     TmoPairsConfig,
 )
 from hdrlab.config.schema.iqatm import ToneConfig
@@ -35,6 +36,7 @@ from hdrlab.datasets.index import (
 from hdrlab.datasets.pairing import list_pairs, list_tones
 from hdrlab.datasets.sources import (
     PairSource,
+    PluginImages,
     Rendered,
     RenderedTones,
     ToneSource,
@@ -82,11 +84,13 @@ def open_data(
     """
     if not isinstance(data, PreparableConfig):
         assert isinstance(data, SynthConfig)
-        if reads_tones(keys):
+        if reads_tones(keys) and data.name == TinyConfig().name:
             return _open_rendered_tones(cache, progress)
-        source = Rendered()
-        folder = cache / f"tiny-{_digest_of(source.version, data)}"
-        return build_index(source.listed(), source, folder, **settings_of(data), progress=progress)[0]
+        source = Rendered() if DATA.origin(data.name) is None else PluginImages(data)
+        folder = cache / f"{data.name}-{_digest_of(source.version, data)}"
+        index = build_index(source.listed(), source, folder, **settings_of(data), progress=progress)[0]
+        _require_images(index, splits, f"data={data.name}")
+        return index
     assert data.root is not None
     root = Path(data.root)
     if (root / "index.json").is_file():
@@ -94,10 +98,13 @@ def open_data(
         _check_prepared(index, data)
     else:
         index, _ = make_data(data, root, cache / _cache_name(root, data), progress)
-    empty = [split for split in splits if not index.split(split)]
-    if empty:
-        raise DataError([f"data.root={root}: no usable image in the split {' or '.join(empty)}"])
+    _require_images(index, splits, f"data.root={root}")
     return index
+
+
+def _require_images(index: Index, splits: Collection[str], named: str) -> None:
+    if empty := [split for split in splits if not index.split(split)]:
+        raise DataError([f"{named}: no usable image in the split {' or '.join(empty)}"])
 
 
 def _open_rendered_tones(cache: Path, progress: Progress | None) -> Index:

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.config.registry import DATA
+from hdrlab.config.schema.data import SynthConfig
+from hdrlab.config.schema.section import own_keys
 from hdrlab.datasets import tiny
 from hdrlab.datasets.index import (
     Index,
@@ -43,9 +46,10 @@ from hdrlab.datasets.pairing import (
     read_pair,
 )
 from hdrlab.datasets.splits import Bad, Listed
-from hdrlab.errors import ImageError, ImageSizeError, OperatorError
+from hdrlab.errors import DataError, ImageError, ImageSizeError, OperatorError
 from hdrlab.io.csv_files import write_rows
 from hdrlab.io.tensorflow.records import ToneRecord, read_pairs, read_tone_records
+from hdrlab.registry import guarded
 
 CELL = 32
 """Badly exposed pixels are counted in cells of this side, of which patches and the patch grid are made."""
@@ -295,7 +299,7 @@ def _chained(first: ToneRecord, rest: Iterator[ToneRecord]) -> Iterator[ToneReco
 def make_sdr(hdr: Floats) -> tuple[Bytes, dict[str, float]]:
     """Tone-map an image with every built-in operator and keep the result of the highest TMQI.
 
-    Operators of other packages do not take part: the result must not depend on what is installed.
+    Operators of other packages and plug-ins do not take part: the result must not depend on what is there.
 
     Args:
         hdr: Linear values [H, W, 3], at least 0.
@@ -314,7 +318,7 @@ def make_sdr(hdr: Floats) -> tuple[Bytes, dict[str, float]]:
 
     image = torch.from_numpy(hdr).movedim(-1, 0)[None]
     best, tried = np.zeros(0, np.uint8), dict[str, float]()
-    for name, operator in OPERATORS.items():
+    for name, operator in OPERATORS.own.items():
         if operator.package is not None:
             continue
         shown = np.rint(255 * tone_map_classically(name, hdr)).astype(np.uint8)
@@ -382,6 +386,44 @@ class Rendered(Source):
         """Render a scene [H, W, 3]."""
         split, index, _ = listed.file.split("/")
         pixels = tiny.render_scene(split, int(index))
+        return pixels, hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+class PluginImages(Source):
+    """The images of a plug-in's data set, read as if they were files."""
+
+    def __init__(self, data: SynthConfig) -> None:
+        super().__init__(Path())
+        self.data = data
+        common = own_keys(SynthConfig)  # of the camera and the loader: the images do not depend on them
+        own = {name: getattr(data, name) for name in own_keys(type(data)) if name not in common}
+        text = f"{data.name} {sorted(own.items())} {DATA.version(data.name)}"
+        self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def listed(self) -> list[Listed]:
+        """List the images of all splits; each is a scene of its own.
+
+        Raises:
+            DataError: There is none, or one of another split.
+        """
+        named = dict(guarded("data set", self.data.name, self.data.images)())
+        if not named or (wrong := set(named.values()) - {"train", "val", "test"}):
+            what = (
+                f"splits {', '.join(map(str, wrong))}; there are train, val and test" if named else "no image"
+            )
+            raise DataError(f"data={self.data.name}: its images() names {what}")
+        return [Listed(name, split, name) for name, split in named.items()]
+
+    def stamp(self, listed: Listed) -> str:
+        """Return a digest of the plug-in and its keys."""
+        return self.version
+
+    def read(self, listed: Listed) -> tuple[NDArray[np.float32], str]:
+        """Read an image [H, W, 3]."""
+        made = guarded("data set", self.data.name, self.data.read)(listed.file)
+        pixels = np.ascontiguousarray(made, np.float32)
+        if pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ImageError(listed.file, f"read() gives {list(pixels.shape)}; an image is [H, W, 3]")
         return pixels, hashlib.sha256(pixels.tobytes()).hexdigest()
 
 

@@ -34,6 +34,7 @@ from hdrlab.evaluation.sdr_metrics import ToneCase
 from hdrlab.io import HDR_SUFFIXES, read_hdr, read_image
 from hdrlab.io.image import as_rgb
 from hdrlab.metrics import TMQI_MIN_SIDE, NiqeModel
+from hdrlab.metrics.external import ExternalMetric
 
 MOST_LINES = 60
 """Of a list of problems; of more, the first are shown and the rest counted."""
@@ -106,6 +107,7 @@ class FolderTones:
         model: NIQE's, where it is to be computed.
         progress: Called with (done, all, file) while they are checked.
         rounded: Whether results are rounded to 8 bits before they are scored.
+        extra: Metrics of plug-ins.
 
     Raises:
         DataError: With everything that is wrong with any of them.
@@ -119,6 +121,7 @@ class FolderTones:
         progress: Progress,
         *,
         rounded: bool = False,
+        extra: Sequence[ExternalMetric] = (),
     ) -> None:
         assert data.hdr
         if data.sdr:
@@ -133,6 +136,7 @@ class FolderTones:
         listed = _checked(items, bad, data, _read_tone, num, progress)
         self.items, self.fingerprint, self.left_out = listed
         self.all_labelled, self.model, self.rounded = data.sdr is not None, model, rounded
+        self.extra = extra
         self.stems = [item.stem for item in self.items]
 
     def __len__(self) -> int:
@@ -143,7 +147,9 @@ class FolderTones:
         sdr, hdr = _read_tone(item)
         label = None if sdr is None else _batch(sdr) / 255
         light = _batch(np.maximum(hdr, 0))
-        return ToneCase(item.stem, item.scene, light, label, self.model, rounded=self.rounded)
+        return ToneCase(
+            item.stem, item.scene, light, label, self.model, rounded=self.rounded, extra=self.extra
+        )
 
 
 # ------------------------------------------------------------------------------------------ pairing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -20,6 +20,7 @@ from hdrlab.evaluation.benchmark import Floats, Pixels, unfit
 from hdrlab.evaluation.photographs import without_folder
 from hdrlab.losses import chroma_loss, hue_loss
 from hdrlab.metrics import TMQI_MIN_SIDE, NiqeModel, fsitm, niqe, tmqi, tmqi2_structure
+from hdrlab.metrics.external import ExternalMetric
 from hdrlab.metrics.names import Metric
 from hdrlab.metrics.niqe import NIQE_BLOCK
 from hdrlab.ops.windows import local_statistics, ssim_map
@@ -77,6 +78,7 @@ class ToneCase:
         model: NIQE's, which is computed with one only.
         whole: Height and width of the image before it was cut to multiples of 8.
         rounded: Whether results are rounded to 8 bits before they are scored, as files of others are.
+        extra: Metrics of plug-ins, of the result and the HDR image.
     """
 
     usable = True
@@ -92,7 +94,9 @@ class ToneCase:
         whole: tuple[int, int] | None = None,
         *,
         rounded: bool = False,
+        extra: Sequence[ExternalMetric] = (),
     ) -> None:
+        self.extra = extra
         self.name, self.scene, self.hdr, self.sdr, self.model = name, scene, hdr, sdr, model
         self.rounded = rounded
         self.whole = whole or (hdr.shape[-2], hdr.shape[-1])
@@ -128,6 +132,8 @@ class ToneCase:
         }
         if self.model is not None:
             scores["niqe"] = _niqe(shown, self.model)
+        for metric in self.extra:
+            scores |= metric.score(shown, hdr)
         eight = np.rint(255 * shown[0].permute(1, 2, 0).numpy()).astype(np.uint8)
         return {name: float(value) for name, value in scores.items()}, eight
 
@@ -164,6 +170,7 @@ class ToneCases:
         num: How many, spread evenly; None takes all.
         model: NIQE's, where it is to be computed.
         rounded: Whether results are rounded to 8 bits before they are scored.
+        extra: Metrics of plug-ins.
 
     Raises:
         EvaluationError: Images are smaller than the metrics need.
@@ -179,10 +186,11 @@ class ToneCases:
         model: NiqeModel | None = None,
         *,
         rounded: bool = False,
+        extra: Sequence[ExternalMetric] = (),
     ) -> None:
         tone = ToneConfig(sdr_range="full")
         self.taken = ToneValidation(index, tone, split, num=num, keys=KEYS)
-        self.model, self.rounded = model, rounded
+        self.model, self.rounded, self.extra = model, rounded, extra
         small = [p.file for p in usable(index, split, KEYS) if min(p.width, p.height) < TMQI_MIN_SIDE]
         if small:
             message = f"TMQI needs images of at least {TMQI_MIN_SIDE} pixels a side"
@@ -213,4 +221,5 @@ class ToneCases:
             self.model,
             (image.height, image.width),
             rounded=self.rounded,
+            extra=self.extra,
         )

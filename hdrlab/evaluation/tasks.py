@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hdrlab import __version__
 from hdrlab.config.registry import SYNTH_KEYS, TONE_KEYS
-from hdrlab.config.schema.commands import EvaluateConfig
+from hdrlab.config.schema.commands import ALL, EvaluateConfig
 from hdrlab.config.schema.data import FolderConfig, TinyConfig, TmoPairsConfig
-from hdrlab.config.validate import TOOLBOX_FILES, find_matlab
+from hdrlab.config.validate import find_matlab
 from hdrlab.datasets.build import open_curves, open_data
 from hdrlab.datasets.index import Index, Progress
 from hdrlab.errors import EvaluationError
@@ -28,11 +28,9 @@ from hdrlab.inference.reconstructor import Reconstructor
 from hdrlab.inference.tone_mapper import ToneMapper
 from hdrlab.metrics import ANCHOR_LUMINANCE, PEAK_LUMINANCE, load_niqe_model
 from hdrlab.metrics.external import ExternalMetric, open_metrics
+from hdrlab.registry.tables import SCORES
 
 PACKAGES = ("torch", "numpy", "scipy", "OpenImageIO", "pillow")
-ALL = "all"
-"""In ``metrics=``: every metric of our own, not the headline alone."""
-
 _MISUSE = {
     "reconstruct": (
         "reconstruct photographs",
@@ -80,7 +78,7 @@ def _reconstruction(config: EvaluateConfig, candidates: Sequence[Candidate], pro
     data = config.data
     if config.niqe:
         raise EvaluationError("niqe: judges SDR images, and these are reconstructions; leave it out")
-    extra = _open_metrics(config)
+    extra = _open_metrics(config, "reconstruct")
     masked = isinstance(data, FolderConfig) and data.masks is not None
     metrics = hdr_metrics.metrics(extra, masked=masked, everything=ALL in (config.metrics or ()))
     own = [
@@ -128,17 +126,20 @@ def _reconstruction(config: EvaluateConfig, candidates: Sequence[Candidate], pro
     )
 
 
-def _open_metrics(config: EvaluateConfig) -> list[ExternalMetric]:
-    folders = {name: getattr(config.toolbox, name) for name in TOOLBOX_FILES}
-    mains = {name: Path(folder, TOOLBOX_FILES[name]) for name, folder in folders.items() if folder}
+def _open_metrics(config: EvaluateConfig, task: Task) -> list[ExternalMetric]:
     names = [name for name in config.metrics or () if name != ALL]
+    if other := [name for name in names if SCORES[name].task != task]:
+        what = "compare HDR images" if task == "tonemap" else "judge tone-mapped images"
+        raise EvaluationError(f"metrics={','.join(other)}: they {what}; leave them out")
+    files = {name: row.toolbox for name, row in SCORES.items() if row.toolbox}
+    folders = {name: getattr(config.toolbox, name) for name in files}
+    mains = {name: Path(folder, files[name]) for name, folder in folders.items() if folder}
     return open_metrics(names, mains, find_matlab(config.toolbox.program))
 
 
 def _tone_mapping(config: EvaluateConfig, candidates: Sequence[Candidate], progress: Progress) -> Benchmark:
     data = config.data
-    if extra := [name for name in config.metrics or () if name != ALL]:
-        raise EvaluationError(f"metrics={','.join(extra)}: they compare HDR images; leave them out")
+    extra = _open_metrics(config, "tonemap")
     if isinstance(data, FolderConfig) and (data.masks or data.keep):
         raise EvaluationError("data.masks, data.keep: for reconstructions only; leave them out")
     model = load_niqe_model(config.niqe) if config.niqe else None
@@ -156,12 +157,14 @@ def _tone_mapping(config: EvaluateConfig, candidates: Sequence[Candidate], progr
     images: FolderTones | sdr_metrics.ToneCases
     notes: Mapping[str, str] = {}
     if isinstance(data, FolderConfig):
-        images = FolderTones(data, config.images, model, progress, rounded=rounded)
+        images = FolderTones(data, config.images, model, progress, rounded=rounded, extra=extra)
         fingerprint, notes = images.fingerprint, notes_of(data, images.left_out)
     else:
         assert isinstance(data, (TinyConfig, TmoPairsConfig))
         index = _open_index(config, TONE_KEYS, progress)
-        images = sdr_metrics.ToneCases(data, index, config.split, config.images, model, rounded=rounded)
+        images = sdr_metrics.ToneCases(
+            data, index, config.split, config.images, model, rounded=rounded, extra=extra
+        )
         fingerprint = index.fingerprint
     others = external_results.tone_mappings(config.results, images.stems)
     others += [methods.label()] if images.all_labelled else []
@@ -171,12 +174,13 @@ def _tone_mapping(config: EvaluateConfig, candidates: Sequence[Candidate], progr
         task="tonemap",
         baseline=sdr_metrics.BASELINE,
         methods=[*own, *methods.operators(config.operators), *others],
-        metrics=sdr_metrics.metrics(config.niqe),
-        headline=sdr_metrics.HEADLINE,
+        metrics=(*sdr_metrics.metrics(config.niqe), *(one for metric in extra for one in metric.metrics)),
+        headline=(*sdr_metrics.HEADLINE, *(one.name for metric in extra for one in metric.metrics)),
         stems=images.stems,
         case=images.__getitem__,
         fingerprint=fingerprint,
         notes={**notes, "results": results},
+        parallel=not extra,
     )
 
 

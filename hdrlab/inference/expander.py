@@ -11,31 +11,24 @@ from numpy.typing import NDArray
 
 from hdrlab.errors import OperatorError
 from hdrlab.inference.hdr_files import Developed, open_photograph
-from hdrlab.inverse_tonemapping import EXPANSIONS
+from hdrlab.inverse_tonemapping import require_image
 from hdrlab.ops.colour import luminance, srgb_decode
 from hdrlab.ops.colour_spaces import with_outside
 from hdrlab.ops.panorama import wrap_twice
 from hdrlab.ops.response import average_inverse
+from hdrlab.registry.tables import ENDS, EXPANSIONS, METHODS, NETS_METHOD, expansion_of
 
 if TYPE_CHECKING:
     from hdrlab.inference.arrays import ImageLike
-
-AVERAGE = "average"
-METHODS: Mapping[str, str | None] = {
-    AVERAGE: None,
-    **{f"{AVERAGE}_{name}": name for name in ("kovaleski",)},
-    **{name: name for name in EXPANSIONS},
-}
-"""Methods, and the expansion that each ends with. Those called average begin with the average camera's
-response instead of sRGB's."""
 
 
 class Expander:
     """Makes HDR images of photographs without nets: ``Expander("average")(photo)``.
 
     Args:
-        method: A key of `METHODS`. ``average`` undoes the mean of EMoR's responses and is better than every
-            expansion but in clipped pixels; ``average_kovaleski`` lifts those.
+        method: A key of `hdrlab.registry.tables.METHODS` but ``nets``. ``average`` undoes the mean of EMoR's
+            responses and is better than every expansion but in clipped pixels; ``average_kovaleski`` lifts
+            those.
         settings: Keywords of the expansion's function by their names, for example ``{"boost": 6}``.
 
     Raises:
@@ -45,22 +38,23 @@ class Expander:
         fingerprint: What decides about the result.
     """
 
-    def __init__(self, method: str, settings: Mapping[str, float] | None = None) -> None:
-        if method not in METHODS:
-            raise OperatorError(f"method {method!r}: must be nets | {' | '.join(METHODS)}")
+    def __init__(self, method: str, settings: Mapping[str, Any] | None = None) -> None:
+        if method not in METHODS or method == NETS_METHOD:
+            raise OperatorError(f"method {method!r}: must be {' | '.join(METHODS)}")
         self.method, self.settings = method, dict(settings or {})
-        name = METHODS[method]
+        name = expansion_of(method)
         self.expansion = EXPANSIONS[name] if name else None
         allowed = self.expansion_parameters
         if unknown := sorted(self.settings.keys() - allowed.keys()):
             has = f"it has {', '.join(allowed)}" if allowed else "it has no settings"
             raise OperatorError(f"{method} has no {' and no '.join(unknown)}; {has}")
-        self.fingerprint = f"{method} {sorted(self.settings.items())}"
+        version = EXPANSIONS.version(name) if name else ""
+        self.fingerprint = f"{method} {sorted(self.settings.items())}{version}"
 
     @property
     def expansion_parameters(self) -> Mapping[str, Any]:
         """The settings that there are, with their defaults."""
-        return self.expansion.parameters if self.expansion else {}
+        return self.expansion.defaults if self.expansion else {}
 
     def __call__(self, photo: ImageLike) -> NDArray[np.float32]:
         """Expand a photograph.
@@ -101,12 +95,16 @@ class Expander:
         samples = photograph.samples.clip(0, 1)
         levels = np.linspace(0, 1, 1024, dtype=np.float32)
         curve: NDArray[np.float32] = srgb_decode(levels)
-        if self.method.startswith(AVERAGE):
+        if self.method in ENDS:
             curve = average_inverse(torch.empty(1, len(levels)))[0].numpy()
-            linear = np.interp(samples, levels, curve).astype(np.float32)
+            hdr = np.interp(samples, levels, curve).astype(np.float32)
+            if self.expansion:
+                # The operators know a photograph as sRGB: so they see what is overexposed, whatever its
+                # response.
+                before, after = luminance(srgb_decode(samples)), luminance(self._expand(samples, panorama))
+                hdr *= np.divide(after, before, out=np.ones_like(before), where=before > 0)[..., None]
         else:
-            linear = srgb_decode(samples)
-        hdr = linear * self._gain(samples, panorama=panorama)
+            hdr = self._expand(samples, panorama)
         if progress:
             progress(1, 1)
         outside = photograph.outside
@@ -119,15 +117,16 @@ class Expander:
             notes=photograph.notes,
         )
 
-    def _gain(self, samples: NDArray[np.float32], *, panorama: bool) -> NDArray[np.float32]:
-        """Return by how much the expansion lifts each pixel of a photograph, [H, W, 1]."""
-        if self.expansion is None:
-            return np.ones((1, 1, 1), np.float32)
+    def _expand(self, samples: NDArray[np.float32], panorama: bool) -> NDArray[np.float32]:
+        """Return what the expansion makes of a photograph, taken as sRGB, [H, W, 3].
+
+        Raises:
+            OperatorError: It gives no image of this size, or values that are none.
+        """
+        assert self.expansion is not None
         own = slice(None)
         if panorama:
             samples, own = wrap_twice(samples)
-        # The operators know a photograph as sRGB: so they see what is overexposed, whatever its response.
-        given = srgb_decode(samples)
-        before, after = luminance(given), luminance(self.expansion.apply(given, **self.settings))
-        gain = np.divide(after, before, out=np.ones_like(before), where=before > 0)
-        return np.asarray(gain[:, own, None], np.float32)
+        made = np.asarray(self.expansion.apply(srgb_decode(samples), **self.settings), np.float32)
+        require_image(self.method, made, samples.shape)
+        return made[:, own]

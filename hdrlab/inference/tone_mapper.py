@@ -26,6 +26,7 @@ from hdrlab.inference.load import (
 )
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.ops.panorama import wrap_twice
+from hdrlab.registry.tables import EVERY_OPERATOR, LEARNED
 from hdrlab.tonemapping import OPERATORS, check_settings, missing, tone_map_classically
 from hdrlab.tonemapping.display import to_display
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from hdrlab.pipeline.iqatm import Normalization, ToneInput
     from hdrlab.pipeline.resizing import ProcedureName
 
-LEARNED = "iqatm"
 BLACKEST = 1 / 510  # rounds to 0 in 8 bits below
 REMEDY = "and the nets see an image as a whole; take a classical operator or make it smaller"
 IMAGE_BYTES, NET_BYTES = 70, 130
@@ -50,7 +50,7 @@ class ToneMapper:
         name: What the operator is called.
         apply: From linear pixels [H, W, 3], at least 0, to display-encoded ones in [0, 1].
         caption: What it is, in a few words.
-        fingerprint: Digest of its nets, empty without.
+        fingerprint: Digest of its nets, or of the plug-in that it is of; empty without.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class ToneMapper:
         device: str = "auto",
         precision: str = "auto",
         runs: str | os.PathLike[str] = "runs",
-        settings: Mapping[str, float] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> ToneMapper:
         """Make an operator ready.
 
@@ -92,6 +93,7 @@ class ToneMapper:
             runs: The folder of run folders and published checkpoints.
             settings: Of the operator, by their names: ``{"exposure": 1, "key": 0.3}``; see
                 `hdrlab.tonemapping.tone_map_classically`.
+            **more: Further settings, as keywords: ``ToneMapper.load("drago", bias=0.9)``.
 
         Raises:
             OperatorError: There is no such operator or setting, an extra is missing, or weights are given for
@@ -99,24 +101,24 @@ class ToneMapper:
             WeightsError: A net is missing, a file cannot be used, or none is published.
             ResourceError: The device is not there.
         """
+        settings = {**(settings or {}), **more}
         if operator == LEARNED:
             nets = _Nets.load(weights, procedure, normalize, device, precision, runs)
-            apply = partial(_adjusted, nets, check_settings(LEARNED, (), settings or {}))
+            apply = partial(_adjusted, nets, check_settings(LEARNED, (), settings))
             return cls(LEARNED, apply, _caption("Guo 2021, learned", settings), nets.fingerprint)
         if not isinstance(operator, str):
             raise OperatorError(f"operator {operator!r}: must be one name; load a ToneMapper for each")
         if operator not in OPERATORS:
-            names = LEARNED, *OPERATORS
-            raise OperatorError(
-                f"operator {operator!r}: must be {' | '.join(names)}{nearest(operator, names)}"
-            )
+            near = nearest(operator, EVERY_OPERATOR)
+            raise OperatorError(f"operator {operator!r}: must be {' | '.join(EVERY_OPERATOR)}{near}")
         if reason := missing(operator):
             raise OperatorError(reason)
         if weights is not None:
             raise OperatorError(f"{operator} has no nets; leave the weights out, or take {LEARNED}")
-        check_settings(operator, [*OPERATORS[operator].parameters], settings or {})
-        apply = partial(tone_map_classically, operator, settings=settings or {})
-        return cls(operator, apply, _caption(OPERATORS[operator].summary, settings))
+        row = OPERATORS[operator]
+        check_settings(operator, [*row.defaults], settings)
+        apply = partial(tone_map_classically, operator, settings=settings)
+        return cls(operator, apply, _caption(row.summary, settings), OPERATORS.version(operator))
 
     def __call__(self, hdr: ImageLike, *, panorama: bool = False) -> NDArray[np.float32]:
         """Tone-map an HDR image.
@@ -157,8 +159,9 @@ def adjusted(shown: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray
     return to_display(srgb_decode(shown), **settings) if settings else shown
 
 
-def _caption(summary: str, settings: Mapping[str, float] | None) -> str:
-    return ", ".join((summary, *(f"{name} {value:g}" for name, value in (settings or {}).items())))
+def _caption(summary: str, settings: Mapping[str, Any]) -> str:
+    shown = {n: f"{value:g}" if isinstance(value, float) else value for n, value in settings.items()}
+    return ", ".join((summary, *(f"{name} {value}" for name, value in shown.items())))
 
 
 class _Nets:

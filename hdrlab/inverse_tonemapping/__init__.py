@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.errors import OperatorError
-from hdrlab.inverse_tonemapping import global_curves, local
 from hdrlab.ops.colour import Pixels, srgb_light
+from hdrlab.registry.tables import EXPANSIONS, Expansion
 
-__all__ = ["EXPANSIONS", "Expansion", "OperatorError", "expand_classically"]
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """An expansion operator.
-
-    Attributes:
-        apply: From linearised pixels [H, W, 3] in [0, 1] to linear ones, 1 = the photograph's clipping point.
-        title: Who published it, for tables.
-        summary: What it does, in a few words.
-    """
-
-    apply: Callable[..., Pixels]
-    title: str
-    summary: str
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The keywords of ``apply``, with their defaults."""
-        _, *others = inspect.signature(self.apply).parameters.values()
-        return {one.name: one.default for one in others}
-
-
-EXPANSIONS: Mapping[str, Expansion] = {
-    "srgb": Expansion(global_curves.srgb, "Do nothing", "the inverse sRGB curve alone"),
-    "landis": Expansion(global_curves.landis, "Landis 2002", "lifts the upper half of the range by a power"),
-    "akyuz": Expansion(global_curves.akyuz, "Akyüz 2007", "stretches the range linearly"),
-    "masia": Expansion(global_curves.masia, "Masia 2017", "a power from the image's key"),
-    "kovaleski": Expansion(local.kovaleski, "Kovaleski 2014", "lifts overexposed regions up to their edges"),
-    "huo": Expansion(local.huo, "Huo 2014", "undoes the retina's local adaptation"),
-}
+__all__ = ["EXPANSIONS", "Expansion", "OperatorError", "expand_classically", "require_image"]
 
 
 def expand_classically(name: str, photograph: NDArray[np.uint8]) -> Pixels:
@@ -71,4 +37,18 @@ def expand_classically(name: str, photograph: NDArray[np.uint8]) -> Pixels:
     ):
         given = f"{photograph.dtype} {list(photograph.shape)}"
         raise OperatorError(f"{name} takes a photograph of 8 bits, uint8 [H, W, 3], not {given}")
-    return EXPANSIONS[name].apply(srgb_light()[photograph])
+    made = np.asarray(EXPANSIONS[name].apply(srgb_light()[photograph]), np.float32)
+    require_image(name, made, photograph.shape)
+    return made
+
+
+def require_image(name: str, made: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Refuse what a method gives that is no HDR image of the photograph's shape.
+
+    Raises:
+        OperatorError: It has another shape, or values that are below 0 or not finite.
+    """
+    if made.shape != shape:
+        raise OperatorError(f"method {name} gives {list(made.shape)} for a photograph {list(shape)}")
+    if not np.isfinite(made).all() or made.min() < 0:
+        raise OperatorError(f"method {name} gives values below 0, or that are not finite")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hdrlab.errors import EvaluationError
 from hdrlab.metrics.hdrvdp import open_hdrvdp
 from hdrlab.metrics.names import Metric
 from hdrlab.metrics.photometry import PEAK_LUMINANCE
+from hdrlab.registry.tables import SCORES
 
 _CONTRAST, _AMBIENT = 1_000_000, 10  # a black that no image reaches, and 10 lux in the room
 
@@ -42,23 +42,36 @@ def open_metrics(
     """Open metrics of other packages, and see that each tells equal images from clipped ones.
 
     Args:
-        names: Of cvvdp, flip, hdrvdp2 and hdrvdp3.
+        names: Keys of `hdrlab.registry.tables.SCORES`.
         toolboxes: Main files of HDR-VDP's toolboxes by the names of their metrics.
         program: Octave or MATLAB, which runs them.
 
     Raises:
         EvaluationError: A package cannot be used as it is installed.
     """
-    opened: dict[str, Callable[[], ExternalMetric]] = {"cvvdp": _open_cvvdp, "flip": _open_flip}
-    opened |= {name: partial(_open_hdrvdp, name, file, program) for name, file in toolboxes.items()}
     try:
-        metrics = [opened[name]() for name in names]
+        metrics = [_open(name, toolboxes.get(name), program) for name in names]
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not fit torch
         reason = str(error).splitlines()[0]
         raise EvaluationError(f"metrics={','.join(names)}: a package cannot be used ({reason})") from error
-    for metric in metrics:
-        check(metric)
+    for name, metric in zip(names, metrics, strict=True):
+        if name in SCORES.own:
+            check(metric)
     return metrics
+
+
+def _open(name: str, toolbox: Path | None, program: str | None) -> ExternalMetric:
+    row = SCORES[name]
+    if name in SCORES.own:
+        opened: ExternalMetric = row.apply(toolbox, program) if row.toolbox else row.apply()
+        return opened
+    column = Metric(name, row.title, row.unit, row.summary, row.higher_is_better)
+
+    def score(test: Tensor, reference: Tensor) -> dict[str, float]:
+        with torch.inference_mode():
+            return {name: float(row.apply(test, reference))}
+
+    return ExternalMetric((column,), score, f"{row.title}: {row.summary}")
 
 
 def check(metric: ExternalMetric) -> None:
@@ -78,7 +91,7 @@ def check(metric: ExternalMetric) -> None:
             raise EvaluationError(f"{one.title}: {seen}; no score of this installation can be trusted")
 
 
-def _open_cvvdp() -> ExternalMetric:
+def open_cvvdp() -> ExternalMetric:
     """Open ColorVideoVDP, a display for each peak.
 
     Source: Mantiuk et al., "ColorVideoVDP: A Visual Difference Predictor for Image, Video and Display
@@ -114,7 +127,7 @@ def _open_cvvdp() -> ExternalMetric:
     return ExternalMetric(columns, score, "; ".join(conventions.values()), 10.0)
 
 
-def _open_flip() -> ExternalMetric:
+def open_flip() -> ExternalMetric:
     """Open HDR-FLIP.
 
     Source: Andersson et al., "Visualizing Errors in Rendered High Dynamic Range Images", 2021.
@@ -134,7 +147,11 @@ def _open_flip() -> ExternalMetric:
     return ExternalMetric((column,), score, text, 0.0)
 
 
-def _open_hdrvdp(name: str, toolbox: Path, program: str | None) -> ExternalMetric:
-    """Open HDR-VDP through Octave or MATLAB; see `hdrlab.metrics.hdrvdp`."""
-    assert program is not None, "HDR-VDP needs a program that runs it"
-    return ExternalMetric(*open_hdrvdp(name, toolbox, program))
+def open_hdrvdp2(toolbox: Path, program: str) -> ExternalMetric:
+    """Open HDR-VDP-2 through Octave or MATLAB; see `hdrlab.metrics.hdrvdp`."""
+    return ExternalMetric(*open_hdrvdp("hdrvdp2", toolbox, program))
+
+
+def open_hdrvdp3(toolbox: Path, program: str) -> ExternalMetric:
+    """Open HDR-VDP-3, likewise."""
+    return ExternalMetric(*open_hdrvdp("hdrvdp3", toolbox, program))

@@ -7,6 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -79,22 +80,26 @@ def in_own_precision(forward: Callable[[Any, Tensor], Tensor]) -> Callable[[Any,
     return wrapped
 
 
-def require_choice(kind: str, value: str, allowed: Collection[str]) -> None:
+def require_choice(
+    kind: str, value: str, allowed: Collection[str], aliases: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Refuse a word that is not among the allowed ones, naming the nearest.
 
     Args:
         kind: What the word chooses, for the message.
         value: The word.
         allowed: The legal words.
+        aliases: Other words for these, which the message explains.
 
     Raises:
-        ValueError: The word is not allowed.
+        WeightsError: The word is not allowed.
     """
     if value in allowed:
         return
     near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"unknown {kind} {value!r}: choose one of {', '.join(allowed)}{hint}")
+    meant = aliases.get(str(value)) or next(iter(near), "")
+    hint = f"; did you mean {meant}?" if meant else ""
+    raise WeightsError(f"unknown {kind} {value!r}: choose one of {', '.join(allowed)}{hint}")
 
 
 def require_maps(x: Tensor, channels: int, multiple: int = 1, least: int = 1) -> None:

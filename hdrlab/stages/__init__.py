@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hdrlab.config.registry import STAGES
+from hdrlab.registry import resolve
 
 if TYPE_CHECKING:
     from hdrlab.stages.base import Stage
@@ -34,8 +35,7 @@ __all__ = [
 
 def stage_class(name: str) -> type[Stage]:
     """Return the LightningModule of a stage by its name."""
-    module, _, cls = STAGES[name].cls.partition(":")
-    found: type[Stage] = getattr(import_module(module), cls)
+    found: type[Stage] = resolve(STAGES[name].target)
     return found
 
 
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     """Import a stage when it is asked for: each brings its own nets and losses."""
     if name == "Stage":
         return import_module("hdrlab.stages.base").Stage
-    for stage, row in STAGES.items():
-        if row.cls.endswith(f":{name}"):
+    for stage, row in STAGES.own.items():
+        if row.target.endswith(f":{name}"):
             return stage_class(stage)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

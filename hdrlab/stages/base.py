@@ -23,6 +23,7 @@ from hdrlab.errors import ConfigError
 from hdrlab.metrics.names import METRICS
 from hdrlab.nets import Net
 from hdrlab.nets.vgg16 import POOLS
+from hdrlab.registry.tables import LOSSES, NETS
 from hdrlab.stages.frozen import Frozen
 from hdrlab.stages.optimizers import CosineWay, TensorFlowAdam
 from hdrlab.visualization.panel import PanelSample
@@ -53,6 +54,8 @@ class Stage(pl.LightningModule):
     name: ClassVar[str]
     COMPARED: ClassVar[tuple[tuple[str, str], ...]]
     """Metrics of the stage, each with the one of doing nothing, or of a plain guess, beside it."""
+    METRICS: ClassVar[Mapping[str, str]] = {}
+    """Metrics of a plug-in's stage that ``hdrlab.metrics.names`` does not list, with their meanings."""
     VGG16_LAYERS: ClassVar[Sequence[str]] = POOLS
     """What a perceptual loss compares."""
 
@@ -65,7 +68,7 @@ class Stage(pl.LightningModule):
         self.config, self.preset = build(STAGES[self.name].schema, {**given, **keys}, problems), preset
         if problems:
             raise ConfigError(problems)
-        self.weights: dict[str, float] = asdict(self.config.loss)
+        self.weights: dict[str, float] = self.config.loss.weights
         self.save_hyperparameters({**_stored(self.config), "preset": preset}, logger=False)
         self.header: dict[str, Any] = {}  # what else a checkpoint says of itself, filled by the run
         # Of the run, and stored nowhere: no class is to be imported because a checkpoint names it.
@@ -133,6 +136,11 @@ class Stage(pl.LightningModule):
 
     # ------------------------------------------------------------------------------------------ steps
 
+    def terms(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """Return the stage's own loss terms, and those of plug-ins that have a weight."""
+        more = {name: weight for name, weight in (self.config.loss.more or {}).items() if weight}
+        return {**self.losses(batch, outputs), **{name: LOSSES[name].apply(batch, outputs) for name in more}}
+
     def weigh(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Sum the scalar loss terms with the configuration's weights.
 
@@ -146,7 +154,7 @@ class Stage(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return a step's loss, a scalar of any unit, or that of its part on this rank; log the whole."""
-        terms = self.losses(batch, self(batch))
+        terms = self.terms(batch, self(batch))
         loss = self.weigh(terms)
         self._parts.append(torch.stack([loss.detach(), *(term.detach() for term in terms.values())]))
         if len(self._parts) == self.trainer.accumulate_grad_batches:
@@ -176,7 +184,7 @@ class Stage(pl.LightningModule):
             return None
         outputs: Outputs = self(batch)
         kept = batch["mask"].flatten() > 0
-        terms = self.losses(batch, outputs) if losses else {}
+        terms = self.terms(batch, outputs) if losses else {}
         scores = {"loss": self.weigh(terms), **terms} if losses else {}
         judged = self.metrics(batch, outputs)
         assert not scores.keys() & judged.keys() - {"log_l1"}, "a term and a metric share a name"
@@ -198,8 +206,8 @@ class Stage(pl.LightningModule):
 
     def _log_scores(self, split: str) -> None:
         for name, values in self._seen.items():
-            known = name in METRICS or name == "loss" or name in self.weights
-            assert known, f"{name} is missing in hdrlab.metrics.names"
+            known = name in METRICS or name == "loss" or name in self.weights or name in self.METRICS
+            assert known, f"{name} is missing in hdrlab.metrics.names, or in METRICS of a plug-in's stage"
             if values:
                 self.log(f"{split}/{name}", sum(values) / len(values), sync_dist=False)
         self._seen.clear()
@@ -231,7 +239,15 @@ class Stage(pl.LightningModule):
             "preset": self.preset,
             "step": int(self.global_step),
             "nets": {name: describe_net(net) for name, net in self.named_children() if isinstance(net, Net)},
+            **({"plugins": plugins} if (plugins := self._plugins()) else {}),
         }
+
+    def _plugins(self) -> list[str]:
+        """Name the plug-ins that the stage, its nets and its loss terms are of."""
+        nets = [f"{net.name}/{net.preset}" for net in self.children() if isinstance(net, Net)]
+        used = [(STAGES, [self.name]), (NETS, nets), (LOSSES, [*(self.config.loss.more or ())])]
+        origins = (table.origin(name) for table, names in used for name in names)  # type: ignore[attr-defined]
+        return list(dict.fromkeys(one.plugin for one in origins if one))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what the file says of itself, if it is one of ours, beside the weights."""
@@ -240,7 +256,7 @@ class Stage(pl.LightningModule):
             if hasattr(net, "basis_name") and (stored := header.get("nets", {}).get(name)):
                 net.basis_name = stored["basis"]
         if not self.header:
-            own = ("schema_version", "stage", "preset", "step", "nets")
+            own = ("schema_version", "stage", "preset", "step", "nets", "plugins")
             self.header = {name: value for name, value in header.items() if name not in own}
 
 

@@ -11,7 +11,7 @@ from hdrlab.config.schema.singlehdr import HalConfig, HalNetConfig
 from hdrlab.losses import highlight_loss, log_l1_loss, perceptual_loss, total_variation_loss
 from hdrlab.losses.pixel import WHITEST
 from hdrlab.metrics import anchor_luminance, clipped_mask, log10_rmse, log_l1, psnr_pu21
-from hdrlab.nets import build_net
+from hdrlab.nets import PAPER, build_net
 from hdrlab.nets.hallucination import HallucinationNet
 from hdrlab.ops.response import apply_response, average_inverse
 from hdrlab.pipeline.singlehdr import hallucinate
@@ -102,5 +102,5 @@ class HalStage(Stage):
 
 
 def hal_options(config: HalNetConfig, preset: str) -> dict[str, Any]:
-    """Return the options of the paper's net beyond its width; the compact one has no such options."""
-    return {} if preset == "compact" else {"upsampling": config.upsampling, "residual": config.residual}
+    """Return the options of the paper's net beyond its width; other nets have no such options."""
+    return {} if preset not in PAPER else {"upsampling": config.upsampling, "residual": config.residual}

@@ -10,7 +10,7 @@ from torch import Tensor
 from hdrlab.config.schema.singlehdr import LinConfig, LinNetConfig
 from hdrlab.losses import curve_log_error, curve_loss, l2_loss, masked_mean
 from hdrlab.metrics import align_scale, alignment_mask, anchor_luminance, curve_mse, psnr, psnr_pu21
-from hdrlab.nets import build_net
+from hdrlab.nets import PAPER, build_net
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.ops.response import apply_response, average_inverse
 from hdrlab.stages.base import Batch, Outputs, Stage
@@ -98,8 +98,8 @@ class LinStage(Stage):
 
 
 def lin_options(config: LinNetConfig, preset: str) -> dict[str, Any]:
-    """Return the options of the paper's net beyond width and basis; the compact one has no such options."""
-    if preset == "compact":
+    """Return the options of the paper's net beyond width and basis; other nets have no such options."""
+    if preset not in PAPER:
         return {}
     return {
         "features": config.features,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import Pixels
-from hdrlab.tonemapping import film, foreign, global_curves, gradient, local, vision
+from hdrlab.registry.tables import OPERATORS, Operator
 from hdrlab.tonemapping.display import to_display
 from hdrlab.tonemapping.scene import STRIP, Scene, available_cores, strips
 
@@ -26,66 +24,6 @@ MOST_WORKERS = 4
 
 ADJUSTMENTS = ("exposure", "contrast", "saturation", "gamma")
 """Settings of every operator, see `hdrlab.tonemapping.display.to_display`."""
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A tone-mapping operator.
-
-    Attributes:
-        apply: From linear pixels [H, W, 3], at least 0, not all 0 and in any unit, to display light: linear,
-            1 = the display's white.
-        summary: Who published it and what it is, in a few words.
-        package: What it imports of an extra.
-    """
-
-    apply: Callable[..., NDArray[Any]]
-    summary: str
-    package: str | None = None
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The keywords of ``apply``, with their defaults."""
-        _, *others = inspect.signature(self.apply).parameters.values()
-        return {one.name: one.default for one in others if one.kind is not one.KEYWORD_ONLY}
-
-    @property
-    def is_global(self) -> bool:
-        """Whether it shows any part of an image that it knows the scene of."""
-        return "scene" in inspect.signature(self.apply).parameters
-
-
-OPERATORS: Mapping[str, Operator] = {
-    "gamma": Operator(global_curves.gamma, "linear light, 0.3 % clipped"),
-    "log": Operator(global_curves.log, "Stockham 1972, logarithm"),
-    "reinhard": Operator(global_curves.reinhard, "Reinhard 2002, global"),
-    "reinhard_local": Operator(local.reinhard_local, "Reinhard 2002, local"),
-    "drago": Operator(global_curves.drago, "Drago 2003, adaptive logarithm"),
-    "durand": Operator(local.durand, "Durand 2002, bilateral filter"),
-    "filmic": Operator(global_curves.filmic, "Hable 2010, filmic curve"),
-    "aces": Operator(film.aces, "ACES 2.0, OpenColorIO"),
-    "agx": Operator(film.agx, "AgX, Sobotka"),
-    "neutral": Operator(film.neutral, "Khronos PBR Neutral"),
-    "bt2390": Operator(film.bt2390, "ITU-R BT.2390"),
-    "bt2446": Operator(film.bt2446, "ITU-R BT.2446, method A"),
-    "fattal": Operator(gradient.fattal, "Fattal 2002, gradients"),
-    "mertens": Operator(gradient.mertens, "Mertens 2007, exposure fusion"),
-    "mantiuk08": Operator(vision.mantiuk08, "Mantiuk 2008, display adaptive"),
-    "ferradans": Operator(vision.ferradans, "Ferradans 2011, eye and brain"),
-    "opencv_reinhard": Operator(foreign.opencv_reinhard, "Reinhard 2005, OpenCV", "cv2"),
-    "opencv_drago": Operator(foreign.opencv_drago, "Drago 2003, OpenCV", "cv2"),
-    "opencv_mantiuk": Operator(foreign.opencv_mantiuk, "Mantiuk 2006, OpenCV", "cv2"),
-    "colour_simple": Operator(foreign.colour_simple, "x / (1 + x), colour-hdri", "colour_hdri"),
-    "colour_logarithmic": Operator(foreign.colour_logarithmic, "logarithm, colour-hdri", "colour_hdri"),
-    "colour_exponential": Operator(foreign.colour_exponential, "exponential, colour-hdri", "colour_hdri"),
-    "colour_exponentiation": Operator(foreign.colour_exponentiation, "power, colour-hdri", "colour_hdri"),
-    "colour_schlick1994": Operator(foreign.colour_schlick1994, "Schlick 1994, colour-hdri", "colour_hdri"),
-    "colour_tumblin1999": Operator(foreign.colour_tumblin1999, "Tumblin 1999, colour-hdri", "colour_hdri"),
-    "colour_reinhard2004": Operator(foreign.colour_reinhard2004, "Reinhard 2005, colour-hdri", "colour_hdri"),
-    "colour_filmic": Operator(foreign.colour_filmic, "Hable 2010, colour-hdri", "colour_hdri"),
-}
-"""Of colour-hdri's operators those are left out that are curves of others here: gamma, normalisation and
-logarithmic mapping."""
 
 
 def missing(name: str) -> str | None:
@@ -103,7 +41,7 @@ def missing(name: str) -> str | None:
 def tone_map_classically(
     name: str,
     hdr: NDArray[Any],
-    settings: Mapping[str, float] = MappingProxyType({}),
+    settings: Mapping[str, Any] = MappingProxyType({}),
     *,
     scene: Scene | None = None,
 ) -> Pixels:
@@ -133,10 +71,12 @@ def tone_map_classically(
         raise OperatorError(f"{name} takes finite values from 0 on: clean the image first")
     if peak == 0:
         return np.zeros(hdr.shape, np.float32)
-    operator, after = OPERATORS[name], dict(check_settings(name, [*OPERATORS[name].parameters], settings))
-    own: dict[str, Any] = {one: after.pop(one) for one in operator.parameters if one in after}
-    if "key" in operator.parameters:
-        own["key"] = own.get("key", operator.parameters["key"]) * 2 ** after.pop("exposure", 0.0)
+    operator = OPERATORS[name]
+    defaults = operator.defaults
+    after = dict(check_settings(name, [*defaults], settings))
+    own: dict[str, Any] = {one: after.pop(one) for one in defaults if one in after}
+    if "key" in defaults:
+        own["key"] = own.get("key", defaults["key"]) * 2 ** after.pop("exposure", 0.0)
     white = _white(scene or Scene.of(hdr))
 
     def in_unit(part: NDArray[Any]) -> Pixels:
@@ -162,9 +102,7 @@ def tone_map_classically(
     return shown
 
 
-def check_settings(
-    name: str, parameters: Sequence[str], settings: Mapping[str, float]
-) -> Mapping[str, float]:
+def check_settings(name: str, parameters: Sequence[str], settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return settings that an operator with these parameters of its own has.
 
     Raises:

@@ -23,6 +23,8 @@ from hdrlab.datasets.index import Index
 from hdrlab.errors import CheckpointError
 from hdrlab.io.atomic import filling, link, replacing
 from hdrlab.nets import Net
+from hdrlab.registry import needs_plugin
+from hdrlab.registry.tables import like
 from hdrlab.stages import stage_class
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
 from hdrlab.training.checkpoint_list import (
@@ -108,6 +110,8 @@ def load_stage(path: Path) -> Stage:
     """
     stored = read_checkpoint(path)
     name = stored["hdrlab"]["stage"]
+    if name not in STAGES and (plugins := stored["hdrlab"].get("plugins")):
+        raise CheckpointError(f"{path}: stage={name} {needs_plugin(plugins)}")
     if name not in STAGES:
         raise CheckpointError(f"{path}: of the stage {name!r}, which this version does not know")
     try:
@@ -205,7 +209,7 @@ def check_fits(stored: Mapping[str, Any], stage: str, config: TrainConfig, path:
         CheckpointError: It is of another stage or preset, or of nets that compute something else.
     """
     header, values = stored["hdrlab"], stored["hyper_parameters"]
-    if header["stage"] != stage or header["preset"] != config.preset:
+    if header["stage"] != stage or like(header["preset"]) != like(config.preset):
         raise CheckpointError(
             f"{path}: a checkpoint of stage={header['stage']} preset={header['preset']}, "
             f"not of stage={stage} preset={config.preset}"

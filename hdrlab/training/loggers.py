@@ -10,7 +10,6 @@ import shlex
 import shutil
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +183,7 @@ class Wandb(RunLogger):
             )
             message = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(f"logger=wandb: {message}" + hint * self.chosen.online) from error
-        self._define(asdict(config)["stage"]["loss"])
+        self._define(config.stage.loss.weights)
         self._log_again(step)
         for path in earlier:
             shutil.rmtree(path)

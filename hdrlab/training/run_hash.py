@@ -105,7 +105,10 @@ def run_hash(config: TrainConfig, fingerprint: str, inputs: Mapping[str, str]) -
 def what_counts(config: TrainConfig) -> dict[str, Any]:
     """Return the part of a configuration that changes what a training computes, as plain values."""
     kept: dict[str, Any] = {}
-    for name, section in asdict(config).items():
+    values = asdict(config)
+    if values["stage"]["loss"]["more"] is None:
+        del values["stage"]["loss"]["more"]  # which came later, as a section in a section
+    for name, section in values.items():
         if name in _FREE_SECTIONS | _as_ever(config):
             continue
         free = _FREE_KEYS.get(name, set()) | _as_ever(getattr(config, name))

@@ -23,6 +23,8 @@ from hdrlab.nets import SYSTEMS, Net
 from hdrlab.nets.compact import CompactLinearizationNet
 from hdrlab.nets.layers import assign_tensors, require_choice, require_shapes
 from hdrlab.nets.linearization import LinearizationNet
+from hdrlab.registry import needs_plugin
+from hdrlab.registry.tables import NETS, like, net_names
 from hdrlab.weights.safe_load import DAMAGE, load_safely, require_weights
 
 SUFFIX = ".pt"
@@ -82,7 +84,9 @@ def describe_net(net: Net) -> dict[str, Any]:
     """
     options = {name: value for name, value in net.options.items() if name != "basis"}
     basis = getattr(net, "basis_name", None)
-    return {"net": net.name, "preset": net.preset, "options": options, "basis": basis}
+    origin = NETS.origin(f"{net.name}/{net.preset}")
+    described = {"net": net.name, "preset": net.preset, "options": options, "basis": basis}
+    return described | ({"plugin": origin.plugin} if origin else {})
 
 
 def versions() -> dict[str, str]:
@@ -139,7 +143,7 @@ def build_net(
     """
     if weights is None:
         return nets.build_net(name, preset or "default", **options)
-    require_choice("net", name, nets.NETS)
+    require_choice("net", name, net_names(), nets.ALIASES)
     loaded = load_nets(weights)
     if name not in loaded:
         raise WeightsError(f"{weights}: holds no {name} net, but {', '.join(loaded)}")
@@ -192,7 +196,7 @@ def require_one_preset(presets: Mapping[tuple[str, Path], str]) -> None:
     """
     for names in SYSTEMS.values():
         own = {net: preset for net, preset in presets.items() if net[0] in names}
-        if len(set(own.values())) > 1:
+        if len(set(map(like, own.values()))) > 1:
             files = "\n  ".join(f"{preset}: {name} ({place})" for (name, place), preset in own.items())
             raise WeightsError(
                 f"nets of different presets do not work together; give those of one:\n  {files}"
@@ -259,6 +263,9 @@ def _load_checkpoint(path: Path, stored: Mapping[str, Any]) -> Iterator[Net]:
 def _load_net(path: Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Net:
     """Build the net described and give it the weights; all is found out before memory is taken for it."""
     what = f"{description['net']} ({path})"
+    plugin = description.get("plugin")
+    if plugin and f"{description['net']}/{description['preset']}" not in NETS:
+        raise WeightsError(f"{path}: {description['net']} {needs_plugin(plugin)}")
     options = {name: value for name, value in description["options"].items() if name != "basis"}
     try:
         with torch.device("meta"):

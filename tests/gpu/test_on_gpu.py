@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU"),
 ]
 
-PRESETS = [(name, preset) for name, (_, presets) in NETS.items() for preset in presets]
+PRESETS = [tuple(name.split("/")) for name in NETS]
 Plans = Callable[..., Any]
 
 

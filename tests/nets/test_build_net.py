@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from hdrlab.nets import NETS, build_net
+from hdrlab.nets import build_net
+from hdrlab.registry.tables import Presets
 
 TRAINABLE = {
     ("dequantization", "default"): 1_999_779,
@@ -18,7 +19,7 @@ TRAINABLE = {
     ("refinement", "default"): 1_266_947,
 }
 CHAIN = ("dequantization", "linearization", "hallucination", "refinement")
-CASES = [(name, preset) for name in CHAIN for preset in NETS[name][1]]
+CASES = [(name, preset) for name in CHAIN for preset in Presets(name)]
 
 
 @pytest.mark.parametrize(("name", "preset"), list(TRAINABLE))

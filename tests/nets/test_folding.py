@@ -14,7 +14,7 @@ from hdrlab.nets import NETS, Net, build_net
 from hdrlab.ops import strips
 
 VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
-    *((name, preset, {}) for name, (_, presets) in NETS.items() for preset in presets),
+    *((*name.split("/"), {}) for name in NETS),
     ("hallucination", "default", {"upsampling": "transposed"}),
     ("linearization", "official", {"features": ("edges", "histograms")}),
 ]

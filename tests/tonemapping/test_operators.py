@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdrlab.config.schema.commands import OPERATOR_PARAMETERS
 from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import log_average, luminance, srgb_encode
 from hdrlab.tonemapping import OPERATORS, missing, tone_map_classically
@@ -502,8 +501,8 @@ def test_bt2446_is_method_a() -> None:
 
 
 def test_the_keys_of_the_command_are_the_keywords_of_the_operators() -> None:
-    offered = {(name, key) for key, names in OPERATOR_PARAMETERS.items() for name in names}
-    taken = {(name, key) for name, operator in OPERATORS.items() for key in operator.parameters}
+    offered = {(name, key) for name, operator in OPERATORS.items() for key in operator.parameters}
+    taken = {(name, key) for name, operator in OPERATORS.items() for key in operator.defaults}
     assert offered <= taken
     left = {key for _, key in taken - offered}
     assert left == {

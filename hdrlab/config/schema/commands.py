@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hdrlab.config.schema.data import DataConfig, HdrSynthConfig, TinyConfig
-from hdrlab.config.schema.section import Section, key
+from hdrlab.config.schema.section import Key, Section, key, own_keys, parameter_keys
 from hdrlab.config.schema.stage import StageConfig
 from hdrlab.config.schema.trainer import (
     Accelerator,
@@ -19,70 +20,29 @@ from hdrlab.config.schema.trainer import (
     Precision,
     TrainerConfig,
 )
-
-CLASSICAL_OPERATORS = (
-    *("gamma", "log", "reinhard", "reinhard_local", "drago", "durand", "filmic"),
-    *("aces", "agx", "neutral", "bt2390", "bt2446"),
-    *("fattal", "mertens", "mantiuk08", "ferradans"),
-    *("opencv_reinhard", "opencv_drago", "opencv_mantiuk"),
-    *("colour_simple", "colour_logarithmic", "colour_exponential", "colour_exponentiation"),
-    *("colour_schlick1994", "colour_tumblin1999", "colour_reinhard2004", "colour_filmic"),
+from hdrlab.registry.tables import (
+    EVERY_OPERATOR,
+    EXPANSIONS,
+    LEARNED,
+    METHODS,
+    NETS_METHOD,
+    OPERATORS,
+    SCORES,
+    Presets,
+    expansion_of,
 )
-"""The names of hdrlab.tonemapping."""
 
-OPERATOR_PARAMETERS = {
-    "clipped": ("gamma",),
-    "key": (
-        "log",
-        "reinhard",
-        "reinhard_local",
-        "drago",
-        "filmic",
-        "aces",
-        "agx",
-        "neutral",
-        "bt2390",
-        "bt2446",
-    ),
-    "white": ("reinhard", "filmic"),
-    "bias": ("drago",),
-    "sharpening": ("reinhard_local",),
-    "base_contrast": ("durand",),
-    "strength": ("fattal",),
-    "step": ("mertens",),
-    "enhancement": ("mantiuk08",),
-    "display_peak": ("mantiuk08",),
-    "rho": ("ferradans",),
-}
-"""Keys of tonemap that only some operators have: those."""
+ALL = "all"
+"""In ``metrics=`` of evaluate: every metric of our own, not the headline alone."""
 
 _OF_NETS = ("weights", "checkpoint", "slots", "procedure", "normalize", "device", "precision")
 """Keys of tonemap that are for iqatm alone."""
-
-EXPANSIONS = ("srgb", "landis", "akyuz", "masia", "kovaleski", "huo")
-"""The names of hdrlab.inverse_tonemapping."""
-
-NETS = "nets"
-METHODS = (NETS, "average", "average_kovaleski", *EXPANSIONS)
-"""What reconstruct makes HDR images by: nets, or the names of hdrlab.inference.expander."""
-
-METHOD_PARAMETERS = {
-    "boost": ("kovaleski", "average_kovaleski"),
-    "power": ("landis",),
-    "threshold": ("landis",),
-    "peak": ("landis",),
-    "exponent": ("akyuz", "huo"),
-}
-"""Keys of reconstruct that only some methods have: those."""
 
 _OF_CHAINS = (
     *("weights", "checkpoint", "slots", "stages", "refine", "procedure", "layers", "memory"),
     *("device", "precision"),
 )
 """Keys of reconstruct that are for nets alone."""
-
-OPERATORS = ("iqatm", *CLASSICAL_OPERATORS)
-"""With the learned one."""
 
 option = key
 """For a section that has a key of this name itself."""
@@ -112,6 +72,11 @@ STILL_ONLY = {"reconstruct": ("ultrahdr", "avif", "jxl"), "tonemap": ("ultrahdr"
 VIDEO = ("hdr10", "hlg", "video")
 """Formats that only single images have, and that only clips have."""
 
+_PLUGINS = (
+    "modules of your own to load, which runs them: names of modules, of entry points (hdrlab.plugins), or "
+    "paths of .py files (docs/plugins.md)"
+)
+_PARAMETERS = "what is set of "
 _OVERWRITE = "replace files in the output folder that hdrlab did not write"
 
 
@@ -168,8 +133,9 @@ class TrainConfig(Section):
     callbacks: CallbacksConfig = CallbacksConfig()
     paths: PathsConfig = PathsConfig()
     seed: int = key("seed of weights, order, augmentation and camera", 0, least=0, most=2**32 - 1)
-    preset: Literal["default", "official", "tf2", "compact"] = key(
-        "which of the nets' published forms; or compact, the small chain", "default"
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
+    preset: str = key(
+        "which of the nets' published forms; or compact, the small chain", "default", choices=Presets()
     )
     resume: str = key(
         "auto continues the same command's run; never starts anew; or a checkpoint's path", "auto", path=True
@@ -211,6 +177,7 @@ class PrepareConfig(Section):
     root: str = key("folder to write: the index and the fast files", path=True)
     data: DataConfig = HdrSynthConfig()
     paths: PathsConfig = PathsConfig()
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +197,7 @@ class EvaluateConfig(Section):
 
     data: DataConfig = TinyConfig()
     paths: PathsConfig = PathsConfig()
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
     toolbox: ToolboxConfig = ToolboxConfig()
     weights: str | None = key(
         "nets to compare: compact, which come with hdrlab; official, the authors' once imported; or a folder",
@@ -253,16 +221,17 @@ class EvaluateConfig(Section):
     )
     images: int | None = key("how many, spread evenly; null: all", None, least=1)
     methods: tuple[str, ...] = key(
-        "what chains are compared with; srgb does nothing", EXPANSIONS, choices=EXPANSIONS
+        "what chains are compared with; srgb does nothing", tuple(EXPANSIONS), choices=EXPANSIONS
     )
     operators: tuple[str, ...] = key(
         "what tone mapping is compared with",
         ("gamma", "log", "reinhard", "drago"),
-        choices=CLASSICAL_OPERATORS,
+        choices=OPERATORS,
     )
-    metrics: tuple[Literal["all", "cvvdp", "flip", "hdrvdp2", "hdrvdp3"], ...] | None = key(
+    metrics: tuple[str, ...] | None = key(
         "beside the headline's: all of our own, and for reconstructions ColorVideoVDP, HDR-FLIP, HDR-VDP",
         None,
+        choices=ChainMap(SCORES, {ALL: None}),  # type: ignore[arg-type]
     )
     niqe: str | None = key(
         "NIQE's model file, for tone mapping: modelparameters.mat, or .npz", None, path=True
@@ -287,6 +256,7 @@ class PhotographConfig(Section):
     output: str = key("folder to write: LDR_in, HDR_gt and photographs.csv", path=True)
     data: DataConfig = TinyConfig()
     paths: PathsConfig = PathsConfig()
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
     split: Literal["train", "val", "test"] = key("which images to photograph", "test")
     images: int | None = key("how many photographs; null: all, two an image", None, least=1)
 
@@ -339,23 +309,22 @@ class ReproduceConfig(Section):
 class ReconstructConfig(Section):
     """Turn photographs into HDR images."""
 
+    OPEN: ClassVar[str | None] = "parameters"
+
     input: tuple[str, ...] = key(
         "photographs: a file, a folder, a glob pattern, or a list of these", path=True
     )
     output: str | None = key("folder to write; null: one beside the input, ending in hdr", None, path=True)
     stem: str | None = key("name of a single input's files, without ending; null: the input's", None)
     paths: PathsConfig = PathsConfig()
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
     method: str = key(
         "nets; or without them: average, the mean of all cameras' responses; average_kovaleski, brighter "
         "where it is clipped; a classical expansion of sRGB",
-        NETS,
+        NETS_METHOD,
         choices=METHODS,
     )
-    boost: float | None = key("of kovaleski: factor on what is clipped; null: 4", None, least=1)
-    power: float | None = key("of landis: how late the lift begins; null: 2", None, above=0)
-    threshold: float | None = key("of landis: light from which it lifts; null: 0.5", None, least=0, most=0.99)
-    peak: float | None = key("of landis: what white becomes; null: 10", None, least=1)
-    exponent: float | None = key("of akyuz, null: 1; of huo, null: 0.86", None, above=0)
+    parameters: dict[str, Any] | None = key(_PARAMETERS + "the method", None, free=True)
     weights: str | None = key(
         "nets: compact, which come with hdrlab; official, the authors' once imported; or a folder; "
         "null: compact, unless checkpoint or slots is given",
@@ -414,14 +383,19 @@ class ReconstructConfig(Section):
     def irrelevant(cls, values: Mapping[str, Any]) -> Sequence[str]:
         """Name the keys that the chosen method has not."""
         method = values["method"]
-        others = [name for name, having in METHOD_PARAMETERS.items() if method not in having]
-        return others if method == NETS else [*others, *_OF_CHAINS]
+        having = EXPANSIONS[end].parameters if (end := expansion_of(method)) else ()
+        others = [name for name in EXPANSIONS.parameters() if name not in having]
+        return others if method == NETS_METHOD else [*others, *_OF_CHAINS]
+
+    @classmethod
+    def further(cls) -> Mapping[str, Key]:
+        """List the parameters of the methods."""
+        return parameter_keys(EXPANSIONS.parameters())
 
     @property
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
         """What the user set of the method."""
-        chosen = {name: getattr(self, name) for name in METHOD_PARAMETERS}
-        return {name: value for name, value in chosen.items() if value is not None}
+        return dict(self.parameters or {})
 
     @property
     def uses_gain_map(self) -> bool:
@@ -438,17 +412,20 @@ class ReconstructConfig(Section):
 class TonemapConfig(Section):
     """Turn HDR images into SDR images, for any display."""
 
+    OPEN: ClassVar[str | None] = "parameters"
+
     input: tuple[str, ...] = option(
         "HDR images: a file, a folder, a glob pattern, or a list of these", path=True
     )
     output: str | None = option("folder to write; null: one beside the input, ending in sdr", None, path=True)
     stem: str | None = option("name of a single input's files, without ending; null: the input's", None)
     paths: PathsConfig = PathsConfig()
+    plugins: tuple[str, ...] | None = option(_PLUGINS, None, later=True)
     operator: tuple[str, ...] | None = option(
         "what tone-maps: one, or a list whose names the files get; null: iqatm where its nets are named, by "
         "weights, checkpoint or slots, else reinhard",
         None,
-        choices=OPERATORS,
+        choices=EVERY_OPERATOR,
     )
     weights: str | None = option(
         "nets of iqatm: compact, which come with hdrlab, or a folder; null: compact, unless checkpoint or "
@@ -472,33 +449,7 @@ class TonemapConfig(Section):
     contrast: float = option("exponent of the luminance about middle grey, after the operator", 1.0, above=0)
     saturation: float = option("factor on the colours, after the operator; 0 is grey", 1.0, least=0)
     gamma: float = option("above 1 lifts what is dark, after the operator", 1.0, above=0)
-    key: float | None = option(
-        "where the average luminance comes to lie; null: 0.18, middle grey (1 for log and drago)",
-        None,
-        above=0,
-    )
-    white: float | None = option(
-        "of reinhard and filmic: what becomes white, 1 being diffuse white; null: the brightest, and 11.2",
-        None,
-        above=0,
-    )
-    bias: float | None = option("of drago: below 0.85 is brighter, above darker", None, above=0, most=1)
-    clipped: float | None = option(
-        "of gamma: share of samples that is white; null: 0.003", None, least=0, most=1
-    )
-    sharpening: float | None = option(
-        "of reinhard_local: more settles on smaller surroundings; null: 8", None
-    )
-    base_contrast: float | None = option(
-        "of durand: contrast to which what is large is compressed; null: 100", None, above=1
-    )
-    strength: float | None = option("of fattal: less compresses more; null: 0.9", None, above=0, most=1)
-    step: float | None = option("of mertens: stops between the exposures; null: 2", None, least=0.5)
-    enhancement: float | None = option(
-        "of mantiuk08: factor on the scene's contrasts; null: 1", None, above=0
-    )
-    display_peak: float | None = option("of mantiuk08: the display's, in cd/m²; null: 200", None, above=1)
-    rho: float | None = option("of ferradans: less is brighter; null: -2", None)
+    parameters: dict[str, Any] | None = option(_PARAMETERS + "the operators", None, free=True)
     format: (
         tuple[Literal["png", "png16", "jpeg", "jpg", "tiff", "avif", "exr", "ultrahdr", "video"], ...] | None
     ) = option(
@@ -533,29 +484,35 @@ class TonemapConfig(Section):
         """Name the keys that are for none of the chosen operators."""
         names = values["operator"] or ()
         names = (names,) if isinstance(names, str) else names
-        others = [key for key, having in OPERATOR_PARAMETERS.items() if not {*having} & {*names}]
-        return [*others, *(() if "iqatm" in names else _OF_NETS)] if names else []
+        having = OPERATORS.parameters()
+        others = [name for name, whose in having.items() if not whose.keys() & {*names}]
+        return [*others, *(() if LEARNED in names else _OF_NETS)] if names else []
+
+    @classmethod
+    def further(cls) -> Mapping[str, Key]:
+        """List the parameters of the operators."""
+        return parameter_keys(OPERATORS.parameters())
 
     @property
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
         """What the user set of the operators, without what is as it would be."""
         adjusted = {"exposure": 0, "contrast": 1, "saturation": 1, "gamma": 1}
-        chosen = {name: getattr(self, name) for name in (*adjusted, *OPERATOR_PARAMETERS)}
-        return {name: value for name, value in chosen.items() if value not in (None, adjusted.get(name))}
+        chosen = {name: getattr(self, name) for name in adjusted}
+        set_ = {name: value for name, value in chosen.items() if value != adjusted[name]}
+        return {**set_, **(self.parameters or {})}
 
-    def settings_of(self, operator: str) -> dict[str, float]:
+    def settings_of(self, operator: str) -> dict[str, Any]:
         """Those of `settings` that an operator has."""
+        having = OPERATORS.parameters()
         return {
-            name: value
-            for name, value in self.settings.items()
-            if operator in OPERATOR_PARAMETERS.get(name, (operator,))
+            name: value for name, value in self.settings.items() if operator in having.get(name, (operator,))
         }
 
     @property
     def operators(self) -> tuple[str, ...]:
         """What tone-maps, where nothing was chosen too."""
         named = self.weights or self.checkpoint or self.slots
-        return self.operator or (("iqatm",) if named else ("reinhard",))
+        return self.operator or ((LEARNED,) if named else ("reinhard",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -581,3 +538,10 @@ class ServeConfig(Section):
         "what the nets may take, for example 2GB; pictures, about 150 bytes a pixel, apart", "2GB"
     )
     device: Device = option(_DEVICE, "auto")
+
+
+for _command, _schema, _table in (
+    ("hdrlab tonemap", TonemapConfig, OPERATORS),
+    ("hdrlab reconstruct", ReconstructConfig, EXPANSIONS),
+):
+    _table.reserved = dict.fromkeys(own_keys(_schema), _command)

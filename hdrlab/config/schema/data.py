@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from hdrlab.config.schema.section import Section, key, missing_files
 
@@ -76,7 +76,12 @@ class DataConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class SynthConfig(DataConfig):
-    """Photographs synthesised from HDR images by the camera model."""
+    """Photographs synthesised from HDR images by the camera model.
+
+    A plug-in's data set is a subclass that has images of its own: it defines `images` and `read`.
+    """
+
+    batch_keys: ClassVar[tuple[str, ...]] = SYNTH_KEYS
 
     short_side: int = key("images are resized to this short side in pixels", 512, least=64, multiple=32)
     exposures: int = key("length of the training exposure list, 2^-3 to 2^3", 600, least=1)
@@ -97,6 +102,14 @@ class SynthConfig(DataConfig):
         "noise, resizing, sharpening, JPEG of 70 to 100 in two chroma samplings",
         "paper",
     )
+
+    def images(self) -> Mapping[str, str]:
+        """Name the images of a plug-in's data set, each with its split: train, val or test."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> Any:
+        """Return an image of a plug-in's data set: linear, Rec. 709, float32 [H, W, 3], at least 0."""
+        raise NotImplementedError
 
     def rules(self) -> Iterator[str]:
         """Say what is not there, or too large for the images."""
@@ -143,7 +156,6 @@ class HdrSynthConfig(SynthConfig, PreparableConfig):
     """A folder of HDR images, prepared or not."""
 
     summary: ClassVar[str] = "a folder of HDR images: data.root=FOLDER"
-    batch_keys: ClassVar[tuple[str, ...]] = SYNTH_KEYS
     root_holds: ClassVar[str | None] = "HDR images (.hdr, .exr, .tif, .pfm)"
 
     name: Literal["hdr_synth"] = key("the data set's name", "hdr_synth")

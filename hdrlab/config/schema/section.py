@@ -6,7 +6,6 @@ Plain dataclasses, since a check must be done before a second has passed: pydant
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,42 +15,9 @@ from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hdrlab.errors import ConfigError
+from hdrlab.registry import Limits, Parameter
 
 Config = TypeVar("Config", bound="Section")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What values of a key may be."""
-
-    choices: tuple[str, ...] | None = None
-    above: float | None = None
-    least: float | None = None
-    most: float | None = None
-    multiple: int | None = None
-
-    def __str__(self) -> str:
-        texts = (
-            ("above {}", self.above),
-            ("at least {}", self.least),
-            ("at most {}", self.most),
-            ("a multiple of {}", self.multiple),
-        )
-        return ", ".join(text.format(number) for text, number in texts if number is not None)
-
-    def admit(self, value: Any) -> bool:
-        """Say whether a value of the right type is within the limits."""
-        if self.choices is not None:
-            return value in self.choices
-        if not isinstance(value, (int, float)):
-            return True
-        return (
-            (self.above is None or value > self.above)
-            and (self.least is None or value >= self.least)
-            and (self.most is None or value <= self.most)
-            and (self.multiple is None or value % self.multiple == 0)
-            and math.isfinite(value)
-        )
 
 
 def key(
@@ -91,6 +57,11 @@ class Section:
 
     OPEN: ClassVar[str | None] = None
     """The key among whose values names go that are no keys of the section's own."""
+
+    @classmethod
+    def further(cls) -> Mapping[str, Key]:
+        """List the keys of registered parts, whose values go among those of `OPEN` where they are set."""
+        return {}
 
     @classmethod
     def refusal(cls, name: str, *, is_section: bool) -> str | None:
@@ -178,13 +149,19 @@ class Key:
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word or path"}
 
 
-def keys_of(cls: type) -> Mapping[str, Key]:
-    """List the keys that a section class declares."""
-    return _keys_of(cls)
+def keys_of(cls: type[Section]) -> Mapping[str, Key]:
+    """List the keys that a section class has: its own, and those of registered parts."""
+    further = cls.further()
+    return {**own_keys(cls), **further} if further else own_keys(cls)
+
+
+def own_keys(cls: type) -> Mapping[str, Key]:
+    """List the keys that a section class declares itself."""
+    return _own_keys(cls)
 
 
 @cache
-def _keys_of(cls: type) -> Mapping[str, Key]:
+def _own_keys(cls: type) -> Mapping[str, Key]:
     hints = get_type_hints(cls)
     return {one.name: _read_key(one, hints[one.name]) for one in fields(cls)}
 
@@ -198,6 +175,24 @@ def _read_key(described: Field[Any], annotation: Any) -> Key:
         limits, inner = Limits(get_args(inner)), str
     kind = get_origin(kind) if get_origin(kind) in (tuple, dict) else inner
     return Key(described.name, kind, types.NoneType in members, limits, described)
+
+
+def parameter_keys(parameters: Mapping[str, Mapping[str, Parameter]]) -> dict[str, Key]:
+    """Describe parameters of parts as keys; null leaves one to its part.
+
+    Args:
+        parameters: By the part that has it, for each parameter.
+    """
+    found = {}
+    for name, having in parameters.items():
+        one = next(iter(having.values()))
+        limits = one.limits if all(other.limits == one.limits for other in having.values()) else Limits()
+        whose = f"of {' and '.join(having)}: " if len(having) < 4 and not one.help.startswith("of ") else ""
+        default = "" if one.default is None else f"; null: {one.default}"
+        described = key(f"{whose}{one.help}{default}", None)
+        described.name = name
+        found[name] = Key(name, one.kind, True, limits, described)
+    return found
 
 
 def schema_of(declared: type[Section], values: Any) -> type[Section]:
@@ -276,6 +271,10 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
         The section; what does not fit stands in it as it is, and rules are not to judge it.
     """
     known, values = keys_of(cls), dict(values)
+    further = cls.further()
+    if further and cls.OPEN and isinstance(given := values.get(cls.OPEN), Mapping):
+        values[cls.OPEN] = {name: one for name, one in given.items() if name not in further} or None
+        values = {**values, **{name: one for name, one in given.items() if name in further}}
     for name in [name for name in values if name not in known]:
         value = values.pop(name)
         refusal = cls.refusal(str(name), is_section=isinstance(value, Mapping))
@@ -283,8 +282,11 @@ def build(cls: type[Config], values: Mapping[str, Any], problems: list[str], whe
             values[cls.OPEN] = {**(values.get(cls.OPEN) or {}), str(name): value}
         else:
             problems.append(f"{where}{name}: {refusal or 'no such key' + nearest(str(name), known)}")
+    for name in further:
+        if (value := _judge(known[name], values.pop(name, None), where + name, problems)) is not None:
+            values[str(cls.OPEN)] = {**(values.get(str(cls.OPEN)) or {}), name: value}
     made = object.__new__(cls)  # not checked once more
-    for name, declared in known.items():
+    for name, declared in own_keys(cls).items():
         default = None if declared.default is MISSING else declared.default
         value = _judge(declared, values.get(name, default), where + name, problems)
         object.__setattr__(made, name, value)
@@ -300,7 +302,7 @@ def _judge(declared: Key, value: Any, where: str, problems: list[str]) -> Any:
         if isinstance(value, Mapping):
             return build(schema_of(section, value), value, problems, f"{where}.")
         if not isinstance(value, section):
-            inner = ", ".join(f"{where}.{name}" for name in keys_of(section))
+            inner = ", ".join(f"{where}.{name}" for name in keys_of(section) if name != section.OPEN)
             problems.append(f"{where}: got {value!r}, but is a section; set {inner}")
         return value
     if declared.kind is tuple:

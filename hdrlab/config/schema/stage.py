@@ -5,12 +5,14 @@ Their defaults are the papers', as the files in ``conf/stage`` say them too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from hdrlab.config.schema.section import Section, key, missing_files
+from hdrlab.config.schema.section import Key, Section, key, missing_files, own_keys
 from hdrlab.errors import ConfigError
+from hdrlab.registry import Limits
+from hdrlab.registry.tables import LOSSES
 
 OWN_CHECKPOINT = "a checkpoint of this stage"
 
@@ -47,7 +49,24 @@ class Init(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Section):
-    """Weights of a stage's loss terms."""
+    """Weights of a stage's loss terms, and of those of plug-ins."""
+
+    OPEN: ClassVar[str | None] = "more"
+
+    more: dict[str, Any] | None = key("weights of plug-ins' terms", None, later=True, free=True)
+
+    @classmethod
+    def further(cls) -> Mapping[str, Key]:
+        """List the terms of plug-ins."""
+        own = own_keys(cls)
+        described = {name: weight_key(row.summary, 0.0) for name, row in LOSSES.items() if name not in own}
+        return {name: Key(name, float, True, Limits(least=0), one) for name, one in described.items()}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """All weights, by the terms' names."""
+        own = {name: getattr(self, name) for name in own_keys(type(self)) if name != self.OPEN}
+        return {**own, **(self.more or {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +138,7 @@ class StageConfig(Section):
 
     def rules(self) -> Iterator[str]:
         """Say which files are not there, and what nothing could be learnt from."""
-        weights = asdict(self.loss)
+        weights = self.loss.weights
         if weights and not any(weights.values()):
             yield "stage.loss: every weight is 0, so nothing would be learnt"
         if self.patch < self.least_patch:
