@@ -158,3 +158,17 @@ def test_a_configuration_file_that_the_user_names_may_add_them(lab: Lab, own: Pa
         COMMAND.main(["--config-dir=mine", *lab.words("deq"), "callbacks=diary"])
     assert left.value.code == 0
     assert (own / "diary.txt").is_file()
+
+
+def test_what_raises_in_a_class_of_the_users_is_told_by_its_line(
+    lab: Lab, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (own / "own_lab.py").open("a") as stream:
+        stream.write("\nclass Broken(pl.Callback):\n    def __init__(self):\n        self.no.where = 1\n")
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main(lab.words("deq", "callbacks.mine._target_=own_lab.Broken"))
+    told = capsys.readouterr().err
+    assert left.value.code == 2
+    assert "error: callbacks.mine: AttributeError: 'Broken' object has no attribute 'no'" in told
+    assert "self.no.where = 1" in told
+    assert "Traceback" not in told

@@ -42,10 +42,12 @@ class Composer:
     Attributes:
         hydra: It.
         foreign: Whether there is configuration that only Hydra knows of, by ``hydra.searchpath``.
+        problems: Plug-ins that could not be loaded.
     """
 
     hydra: Hydra
     foreign: bool
+    problems: Sequence[str] = ()
 
     def choices(self, group: str) -> list[str]:
         """List the names that ``group=NAME`` accepts; nothing if it is no group."""
@@ -94,7 +96,11 @@ class Composer:
 @contextmanager
 def open_composer(options: Namespace) -> Iterator[Composer]:
     """Set Hydra up with the project's configuration and that of ``--config-dir``."""
-    load_plugins(named_plugins(options), options.config_dir)
+    problems: tuple[str, ...] = ()
+    try:
+        load_plugins(named_plugins(options), options.config_dir)
+    except ConfigError as error:  # to be told with whatever else is wrong
+        problems = error.problems
     _offer()
     backup = get_gh_backup()
     GlobalHydra.instance().clear()  # a command may be composed inside another's job
@@ -104,7 +110,7 @@ def open_composer(options: Namespace) -> Iterator[Composer]:
         path.prepend("command-line", folder, SearchPathQuery(provider="schema"))
     try:
         foreign = any("hydra.searchpath" in one for one in options.overrides)
-        yield Composer(Hydra.create_main_hydra2("hdrlab", path), foreign)
+        yield Composer(Hydra.create_main_hydra2("hdrlab", path), foreign, problems)
     finally:
         restore_gh_from_backup(backup)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +18,13 @@ from hdrlab.config.secrets import secret_values
 from hdrlab.config.validate import check
 from hdrlab.errors import ConfigError
 from hdrlab.registry.plugins import load_plugins
+
+
+def _beside(composed: DictConfig) -> str | None:
+    """Return the folder of ``--config-dir``; a job's configuration has Hydra's part no more."""
+    place = composed.get("hydra") or (HydraConfig.get() if HydraConfig.initialized() else None)
+    sources = OmegaConf.select(place, "runtime.config_sources") if place else None
+    return next((str(one.path) for one in sources or () if one.provider == "command-line"), None)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,16 @@ class Declaration(Generic[Config]):
                 values.setdefault(name, self.schema.without.get(name))  # ~logger
         if problems := list(secret_values(values)):
             raise ConfigError(problems)
-        sources = OmegaConf.select(composed, "hydra.runtime.config_sources") or ()
-        beside = next((one.path for one in sources if one.provider == "command-line"), None)
-        load_plugins(values.get("plugins") or (), beside)  # which a launcher's process has not yet
-        return check(self.schema, values)
+        named = values.get("plugins") or ()
+        found: list[str] = []
+        try:
+            load_plugins([named] if isinstance(named, str) else named, _beside(composed))
+        except ConfigError as error:
+            found += error.problems
+        try:
+            checked = check(self.schema, values)
+        except ConfigError as error:
+            found += error.problems
+        if found:
+            raise ConfigError(found)
+        return checked

@@ -45,7 +45,7 @@ def check_overrides(command: Declaration[Any], options: Namespace, composer: Com
     if not printing and lacks_choice(command, options.overrides):
         problems.append(f"{command.required[0]}: not set; {command.required[0]}=NAME chooses what to do")
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([*composer.problems, *problems])
     ours = [one for one in parsed if one not in groups and not _is_hydras(one)]
     config_name = options.config_name or command.name
     base = composer.compose(
@@ -73,8 +73,8 @@ def check_overrides(command: Declaration[Any], options: Namespace, composer: Com
         known += [] if problem else [one]
     if not printing:
         _check_values(command, base, [*groups, *known], known, composer, problems)
-    if problems:
-        raise ConfigError(dict.fromkeys(problems))
+    if problems or composer.problems:
+        raise ConfigError(dict.fromkeys([*composer.problems, *problems]))
     given = [one for one in parsed if not (printing and one.is_sweep_override())]
     return [
         *(_as_hydra_takes(one, base, composer) for one in given),

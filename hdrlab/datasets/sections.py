@@ -25,7 +25,7 @@ def named_row(kind: str, name: str, table: Mapping[str, Row]) -> Row:
     return table[name]
 
 
-def data_section(data: str | DataConfig, keys: Mapping[str, Any]) -> DataConfig:
+def data_section(data: object, keys: Mapping[str, Any]) -> DataConfig:
     """Make the section of a data set from its name and keys, and check it.
 
     Raises:
@@ -33,6 +33,9 @@ def data_section(data: str | DataConfig, keys: Mapping[str, Any]) -> DataConfig:
     """
     if isinstance(data, DataConfig):
         return replace(data, **keys)
+    if not isinstance(data, str):
+        names = ", ".join(f'"{name}"' for name, schema in DATA.items() if schema.batch_keys)
+        raise ConfigError(f"data={data!r}: must be the name of a data set ({names}), or its section")
     problems: list[str] = []
     trained = {name: schema for name, schema in DATA.items() if schema.batch_keys}
     config = build(named_row("data", data, trained), keys, problems, "data.")

@@ -15,18 +15,6 @@ from hdrlab.weights.pretrained import TONE
 
 Kind = Literal["stage", "reconstruct", "tonemap"]
 
-HELD: Mapping[str, tuple[str, ...]] = {
-    "deq": ("dequantization",),
-    "lin": ("linearization",),
-    "hal": ("hallucination",),
-    "joint": REQUIRED,
-    "real_finetune": SYSTEMS["SingleHDR"],
-    "tmo_bottom": ("tmo_bottom",),
-    "tmo_high": ("tmo_high",),
-    "tmo_ft": SYSTEMS["IQATM"],
-}
-"""The nets in the checkpoints of each stage."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -127,9 +115,9 @@ def _look_at_checkpoint(file: Path, no_net_file: WeightsError) -> _Given:
         header = read_checkpoint(file)["hdrlab"]
     except CheckpointError as error:
         raise error from no_net_file
-    if header["stage"] not in HELD:
-        raise CheckpointError(f"{file}: of the stage {header['stage']!r}, which this version does not know")
-    return _Given(file, header["stage"], frozenset(HELD[header["stage"]]), {str(file): header})
+    described = header["nets"].values()
+    nets = frozenset(str(one.get("net")) for one in described if isinstance(one, dict))
+    return _Given(file, header["stage"], nets, {str(file): header})
 
 
 def _names(wanted: Sequence[str]) -> list[str]:

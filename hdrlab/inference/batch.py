@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from hdrlab.errors import ImageError, ImageKindError, RunError, printable
+from hdrlab.errors import ImageError, ImageKindError, PluginError, RunError, printable
 from hdrlab.inference.jobs import Job, Plan
 from hdrlab.io import locks
 from hdrlab.io.atomic import check_replaceable, digest, remove_stale
@@ -314,7 +314,7 @@ def _do(job: Job, manifest: Manifest, work: Work, outcome: Outcome, watch: _Watc
     except ImageError as error:
         elsewhere = f"{error.path}: " if error.path and Path(error.path) != job.source else ""
         failure = elsewhere + error.reason.splitlines()[0]
-    except MemoryError as error:
+    except (MemoryError, PluginError) as error:
         failure = str(error) or "memory ran out"
     except OSError as error:
         failure = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)

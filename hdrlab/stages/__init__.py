@@ -36,6 +36,7 @@ __all__ = [
 def stage_class(name: str) -> type[Stage]:
     """Return the LightningModule of a stage by its name."""
     found: type[Stage] = resolve(STAGES[name].target)
+    found.name = name
     return found
 
 

@@ -13,10 +13,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from hdrlab.config.registry import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.datamodule import HDRDataModule
 from hdrlab.datasets.index import Index
 from hdrlab.errors import TrainingError
+from hdrlab.registry import guarded
 from hdrlab.stages import stage_class
 from hdrlab.stages.base import Stage
 from hdrlab.training.checkpoint_callback import Checkpoints
@@ -73,7 +75,9 @@ def build_stage(config: TrainConfig, starts: Mapping[str, Path] | None = None) -
         CheckpointError: If a checkpoint is of another stage or preset, or does not fit.
     """
     pl.seed_everything(config.seed, verbose=False)
-    stage = stage_class(config.stage.name)(config.stage, config.preset)
+    name = config.stage.name
+    make = stage_class(name) if STAGES.origin(name) is None else guarded("stage", name, stage_class(name))
+    stage: Stage = make(config.stage, config.preset)
     for name, path in (starts or {}).items():
         if path.suffix in NET_SUFFIXES:
             start_from_net(stage, path)

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hdrlab.config.schema.commands import TrainConfig
-from hdrlab.errors import ConfigError
+from hdrlab.errors import ConfigError, blamed
 
 _LIGHTNINGS = ("interval", "frequency", "monitor")
 """What of a scheduler's settings is Lightning's."""
@@ -66,6 +66,8 @@ def _make(where: str, settings: Mapping[str, Any], kind: Callable[..., Kind], *g
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError([f"{where}._target_={target}: cannot be imported ({error})"]) from error
+    except Exception as error:
+        raise ConfigError([f"{where}._target_={target}: cannot be imported ({blamed(error)})"]) from error
     if not isinstance(found, type) or not issubclass(found, kind):
         raise ConfigError([f"{where}._target_={target}: is no {kind.__module__}.{kind.__name__}"])
     arguments = {name: value for name, value in settings.items() if name != "_target_"}
@@ -73,3 +75,5 @@ def _make(where: str, settings: Mapping[str, Any], kind: Callable[..., Kind], *g
         return cast("Kind", found(*given, **arguments))
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError([f"{where}: {error}"]) from error
+    except Exception as error:
+        raise ConfigError([f"{where}: {blamed(error)}"]) from error

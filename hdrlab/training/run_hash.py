@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 
 from hdrlab.config.choices import CONF
 from hdrlab.config.schema.commands import TrainConfig
-from hdrlab.config.schema.section import Section, keys_of
+from hdrlab.config.schema.section import Section, own_keys
 
 # Keys that change how long, where or how visibly a run computes, but not what a step computes.
 _FREE_KEYS = {
@@ -123,5 +123,5 @@ def what_counts(config: TrainConfig) -> dict[str, Any]:
 
 def _as_ever(section: Any) -> set[str]:
     """Name the keys that came later and say what was done before: the run of an older version is found."""
-    keys = keys_of(type(section)).values() if isinstance(section, Section) else ()
+    keys = own_keys(type(section)).values() if isinstance(section, Section) else ()
     return {one.name for one in keys if one.later and getattr(section, one.name) == one.default}

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hdrlab.config.registry import STAGES
 from hdrlab.errors import CheckpointError, EvaluationError
-from hdrlab.evaluation.candidates import HELD, sort_candidates
+from hdrlab.evaluation.candidates import sort_candidates
 from hdrlab.nets import SYSTEMS, build_net
 from hdrlab.weights.net_file import save_net
 
@@ -22,10 +21,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in names:
             save_net(build_net(name, width=0.0625), made / system / f"{name}.pt", {})
     return made
-
-
-def test_every_stage_is_known() -> None:
-    assert set(HELD) == set(STAGES)
 
 
 def test_a_folder_of_a_system_is_a_method(folder: Path) -> None:

@@ -228,7 +228,7 @@ def anchored(section: Config, wanted: bool = True) -> Config:
     if not wanted:
         return section
     changed = {}
-    for name, declared in keys_of(type(section)).items():
+    for name, declared in own_keys(type(section)).items():
         value = getattr(section, name)
         if isinstance(value, Section):
             changed[name] = anchored(value)
