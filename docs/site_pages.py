@@ -21,10 +21,6 @@ from hdrlab.__main__ import COMMANDS
 from hdrlab.config.choices import CONF, choices
 from hdrlab.config.cli import Command
 from hdrlab.config.registry import DATA, STAGES
-from hdrlab.config.schema.commands import (
-    METHOD_PARAMETERS,
-    OPERATOR_PARAMETERS,
-)
 from hdrlab.config.schema.section import Key, Section, keys_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +61,8 @@ def _command(command: Command[Any]) -> Iterator[str]:
         legal["data"] = [name for name, schema in DATA.items() if command.data(schema)]
         yield from (f"- `{name}=` {_codes(legal[name])}" for name in choosable)
         yield ""
-    plain = [key for key in keys_of(command.schema).values() if not key.section]
+    of_parts = command.schema.OPEN  # whose values are those of parts
+    plain = [key for key in keys_of(command.schema).values() if not key.section and key.name != of_parts]
     if plain:
         yield from _table(plain)
     for key in keys_of(command.schema).values():
@@ -155,7 +152,7 @@ def operators(_: str) -> Iterator[str]:
 
     yield "| `operator=` | what | its own keys |\n|---|---|---|"
     for name, one in OPERATORS.items():
-        own = _codes(key for key, having in OPERATOR_PARAMETERS.items() if name in having)
+        own = _codes(one.parameters)
         yield f"| `{name}` | {one.summary}{' (extra `operators`)' if one.package else ''} | {own} |"
     yield "| `iqatm` | nets, image quality based tone mapping, 2021 | keys of nets |"
 
@@ -166,7 +163,7 @@ def methods(_: str) -> Iterator[str]:
 
     yield "| `method=` | what | its own keys |\n|---|---|---|"
     for name, one in EXPANSIONS.items():
-        own = _codes(key for key, having in METHOD_PARAMETERS.items() if name in having)
+        own = _codes(one.parameters)
         yield f"| `{name}` | {one.title}: {one.summary} | {own} |"
 
 

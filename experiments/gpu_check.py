@@ -61,7 +61,7 @@ PERCEPTUAL = {
 }
 """Weights of the perceptual losses, which data=tiny leaves out where a CPU would be slow."""
 
-NET_PRESETS = [(name, preset) for name, (_, presets) in NETS.items() for preset in presets]
+NET_PRESETS = [tuple(name.split("/")) for name in NETS]
 
 TRAINING = """
 import os, signal, sys

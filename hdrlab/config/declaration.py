@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hdrlab.config.choices import CONF
 from hdrlab.config.composer import plain_values
@@ -22,9 +22,9 @@ from hdrlab.registry.plugins import load_plugins
 
 def _beside(composed: DictConfig) -> str | None:
     """Return the folder of ``--config-dir``; a job's configuration has Hydra's part no more."""
-    place = composed.get("hydra") or (HydraConfig.get() if HydraConfig.initialized() else None)
-    sources = OmegaConf.select(place, "runtime.config_sources") if place else None
-    return next((str(one.path) for one in sources or () if one.provider == "command-line"), None)
+    place: Any = composed.get("hydra") or (HydraConfig.get() if HydraConfig.initialized() else None)
+    sources = place.runtime.config_sources if place else ()
+    return next((str(one.path) for one in sources if one.provider == "command-line"), None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from hdrlab import __version__
 from hdrlab.evaluation.report.images import CLIPPED, log_codes, opening_stops, shrink
-from hdrlab.inference.expander import AVERAGE, Expander
+from hdrlab.inference.expander import Expander
 from hdrlab.inference.hdr_files import Developed, base_of, from_gain_map, from_hdr, write_outputs
 from hdrlab.inference.reconstructor import Reconstructor
 from hdrlab.inference.sdr_files import write_sdr
@@ -23,6 +23,7 @@ from hdrlab.io import Image, probe_image, read_hdr, read_photograph, write_image
 from hdrlab.io.metadata import read_metadata
 from hdrlab.io.ultrahdr import has_gain_map
 from hdrlab.ops.colour import MIDDLE_GREY, log_average, luminance, srgb_levels, srgb_light
+from hdrlab.registry.tables import AVERAGE
 from hdrlab.server.operators import Operators
 from hdrlab.server.pictures import Picture
 from hdrlab.server.queue import Advance

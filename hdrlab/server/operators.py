@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.config.schema.commands import OPERATOR_PARAMETERS, TonemapConfig
-from hdrlab.config.schema.section import Limits, keys_of
+from hdrlab.config.schema.commands import TonemapConfig
+from hdrlab.config.schema.section import keys_of
 from hdrlab.errors import OperatorError
-from hdrlab.inference.tone_mapper import LEARNED, ToneMapper, adjusted
+from hdrlab.inference.tone_mapper import ToneMapper, adjusted
+from hdrlab.registry import Limits
+from hdrlab.registry.tables import LEARNED
 from hdrlab.tonemapping import ADJUSTMENTS, OPERATORS, missing
 
 RANGES: Mapping[str, tuple[float, float, bool]] = {
@@ -37,14 +39,12 @@ KEPT = 4  # images of nets, whose adjustments are to answer at once
 def describe() -> list[dict[str, Any]]:
     """Return what the page says of each operator that can be used here, in the order of the command."""
     rows: list[tuple[str, str, dict[str, Any]]] = [(LEARNED, LEARNED_SUMMARY, {})]
-    rows += [
-        (name, one.summary, dict(one.parameters)) for name, one in OPERATORS.items() if not missing(name)
-    ]
+    rows += [(name, one.summary, dict(one.defaults)) for name, one in OPERATORS.items() if not missing(name)]
     return [
         {
             "name": name,
             "summary": summary,
-            "sliders": [_slider(one, own.get(one)) for one in _names(name, own)],
+            "sliders": [_slider(one, own.get(one)) for one in _names(name)],
         }
         for name, summary, own in sorted(rows, key=lambda row: row[0] == LEARNED)
     ]
@@ -58,8 +58,7 @@ def settings_of(operator: str, given: Mapping[str, str]) -> dict[str, float]:
     """
     if operator != LEARNED and operator not in OPERATORS:
         raise OperatorError(f"operator {operator!r}: there is none of this name")
-    own = {} if operator == LEARNED else OPERATORS[operator].parameters
-    allowed, keys, read = [*_names(operator, own)], keys_of(TonemapConfig), {}
+    allowed, keys, read = _names(operator), keys_of(TonemapConfig), {}
     for name, text in given.items():
         if name not in allowed:
             raise OperatorError(f"{operator} has no {name!r}; it has {', '.join(allowed)}")
@@ -115,9 +114,9 @@ class Operators:
         return adjusted(shown, settings)
 
 
-def _names(operator: str, parameters: Mapping[str, Any]) -> list[str]:
-    own = [one for one in parameters if operator in OPERATOR_PARAMETERS.get(one, ())]
-    return [*own, *ADJUSTMENTS]
+def _names(operator: str) -> list[str]:
+    own = {} if operator == LEARNED else OPERATORS[operator].parameters
+    return [*(name for name, one in own.items() if one.kind is float), *ADJUSTMENTS]
 
 
 def _slider(name: str, default: float | None) -> dict[str, Any]:

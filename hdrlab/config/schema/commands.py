@@ -519,6 +519,7 @@ class TonemapConfig(Section):
 class ServeConfig(Section):
     """Open a page in which photographs become HDR and HDR files are tone-mapped."""
 
+    plugins: tuple[str, ...] | None = option(_PLUGINS, None)
     host: str = option("address to listen at; 0.0.0.0: at all, for others to use", "127.0.0.1")
     port: int = option("port to listen at; 0: any free one", 8210, least=0, most=65535)
     hosts: tuple[str, ...] | None = option(
