@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hdrlab import __version__
 from hdrlab.errors import HdrlabError, install
+from hdrlab.registry.plugins import offered
 
 EXTRAS = {
     "heic": ("pillow_heif", "HEIC and HEIF photographs"),
@@ -117,6 +118,8 @@ def _extras() -> Iterator[Row]:
     for extra, (module, what) in EXTRAS.items():
         found = find_spec(module) is not None
         yield extra, "there" if found else "missing", what if found else f"{what}: {install(extra)}"
+    for name in offered():
+        yield name, "there", f"a plug-in, loaded by plugins={name} only"
     for names, what in PROGRAMS.items():
         program = next(filter(None, map(shutil.which, names)), None)
         yield names[0], "there" if program else "missing", f"{what}{f': {program}' if program else ''}"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
+from plugin_page import LINES, write_modules
+from plugin_page import SMALL as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -77,6 +79,22 @@ def test_an_experiment_of_the_users_own_trains(call: Call, tmp_path: Path) -> No
     asked = call("-m", "hdrlab.train", "--config-dir=mine", "experiment=brif")
     assert asked.returncode == 2
     assert "did you mean brief?" in asked.stderr
+
+
+def test_plug_ins_work_from_a_wheel(call: Call, tmp_path: Path) -> None:
+    write_modules(tmp_path)
+    PillowImage.effect_noise((64, 48), 90).convert("RGB").save(tmp_path / "photo.jpg")
+    assert call("-m", "hdrlab", "reconstruct", "photo.jpg").returncode == 0
+    (tmp_path / "hdr" / "photo.exr").rename(tmp_path / "scene.exr")
+    for line in LINES:
+        name, *words = line.split()
+        more = {"train": TRAINING, "evaluate": ("report=false", "images=1", "data.short_side=64")}.get(
+            name, ()
+        )
+        done = call("-m", "hdrlab", name, *words, *more)
+        assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "sdr" / "scene_soft.png").is_file()
+    assert (tmp_path / "runs" / "slots" / "lamps" / "whiten.ckpt").is_file()
 
 
 def test_sweepers_and_launchers_are_found(call: Call) -> None:

@@ -225,8 +225,7 @@ def ferradans(hdr: Pixels, rho: float = -2.0, inverse_reach: float = 5.0) -> Pix
     low, high = shown.min(axis=(0, 1)), shown.max(axis=(0, 1))
     flat = high - low < 1e-6
     encoded = (shown - np.where(flat, 0, low)) / np.where(flat, 1, high - low)
-    displayed: Pixels = encoded ** np.float32(2.2) * hdr.any(axis=2, keepdims=True)
-    return displayed
+    return np.asarray(encoded ** np.float32(2.2) * hdr.any(axis=2, keepdims=True), np.float32)
 
 
 def _cones(light: NDArray[Any], middle: float, rho: float, fechner: float) -> Pixels:

@@ -57,7 +57,7 @@ def label(config: TrainConfig) -> str:
     words = [config.data.name] if config.data.name != "tiny" else []
     words += [config.preset] if config.preset != "default" else []
     words += [config.trainer.name] if config.trainer.name != "fit" else []
-    words += [f"seed{config.seed}"] if config.seed != keys_of(TrainConfig)["seed"].default else []
+    words += [f"seed{config.seed}"] if config.seed != own_keys(TrainConfig)["seed"].default else []
     short = CONF / "short_run" / config.data.name / f"{config.stage.name}.yaml"
     usual = yaml.safe_load(short.read_text(encoding="utf-8")) if short.is_file() else {}
     words += _words(config.stage, _FREE_KEYS["stage"] | {"name"}, usual)
@@ -74,7 +74,7 @@ def label(config: TrainConfig) -> str:
 
 def _words(section: Section, free: Collection[str], defaults: Mapping[str, Any] = {}) -> Iterator[str]:
     """Yield a word for each key that is not as by default, its own or one of these."""
-    for name, declared in keys_of(type(section)).items():
+    for name, declared in own_keys(type(section)).items():
         value, usual = getattr(section, name), defaults.get(name, declared.default)
         if name in free or declared.path or declared.free:
             continue
