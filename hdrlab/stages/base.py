@@ -137,7 +137,11 @@ class Stage(pl.LightningModule):
     # ------------------------------------------------------------------------------------------ steps
 
     def terms(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Return the stage's own loss terms, and those of plug-ins that have a weight."""
+        """Return the stage's own loss terms, scalars of any unit, and those of plug-ins that have a weight.
+
+        Raises:
+            PluginError: A term of a plug-in raises.
+        """
         more = {name: weight for name, weight in (self.config.loss.more or {}).items() if weight}
         return {**self.losses(batch, outputs), **{name: LOSSES[name].apply(batch, outputs) for name in more}}
 
