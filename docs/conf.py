@@ -62,6 +62,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header", "misc.highlighting_failure"]
 
 autodoc_member_order = "bysource"
+autodoc_default_options = {"special-members": "__call__"}  # what Reconstructor and ToneMapper are for
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
