@@ -129,6 +129,7 @@ class Server:
         for task in picture.tasks:
             self.queue.cancel(task)
         self.pictures.remove(picture)
+        self.operators.forget(picture.key)
 
     # ---------------------------------------------------------------------------------------- pictures
 
@@ -203,7 +204,11 @@ class Server:
         picture.tasks.append(self.queue.put(work, picture.size[0] * picture.size[1]))
 
     async def states(self, request: Request) -> Response:
-        """Answer with the state of pictures: ``?key=…&key=…``; those that are gone are left out."""
+        """Answer with the state of pictures: ``?key=…&key=…``; those that are gone are left out.
+
+        The one named by ``used=…`` is being looked at, and is kept for it.
+        """
+        self.pictures.find(request.query_params.get("used", ""))
         found = (self.pictures.find(key, touch=False) for key in request.query_params.getlist("key")[:1000])
         return JSONResponse({"pictures": [self.state_of(one) for one in found if one]})
 
@@ -284,7 +289,9 @@ class Server:
             except OSError:
                 raise HTTPException(404, GONE) from None
             stream = io.BytesIO()
-            write_jpeg(stream, self.operators.show(operator, hdr, settings, f"{picture.key} {size}"))
+            write_jpeg(stream, self.operators.show(operator, hdr, settings, (picture.key, size)))
+            if picture.is_gone:
+                self.operators.forget(picture.key)
             return stream.getvalue()
 
         content = await asyncio.get_running_loop().run_in_executor(self._previews, work)
@@ -314,8 +321,12 @@ class Server:
                 if picture.is_gone:
                     self.pictures.remove(picture)
 
-        picture.tasks.append(self.queue.put(work, picture.size[0] * picture.size[1]))
         picture.renderings[name] = "waiting"
+        try:
+            picture.tasks.append(self.queue.put(work, picture.size[0] * picture.size[1]))
+        except ResourceError:
+            del picture.renderings[name]
+            raise
         return JSONResponse({"name": name}, 202)
 
 

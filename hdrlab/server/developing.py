@@ -179,7 +179,6 @@ def _show_developed(picture: Picture, developed: Developed) -> None:
         "mask": alpha is not None,
         "curve": None if developed.was_hdr else [round(float(one), 5) for one in developed.curve[::step]],
         "clipped": float(clipped.mean()),
-        "made": "its own gain map" if developed.ultrahdr else str(developed.metadata.get("source", "nets")),
     }
     _show_light(picture, developed.hdr, 1.0, notes)
 
@@ -191,7 +190,7 @@ def _show_scene(picture: Picture, image: Image) -> None:
     if negative := image.metadata.get("negative"):
         notes.append(f"{negative} values below 0 were taken as 0")
     white = log_average(luminance(image.pixels)) / MIDDLE_GREY
-    picture.facts |= {"photograph": False, "mask": False, "curve": None, "clipped": 0.0, "made": ""}
+    picture.facts |= {"photograph": False, "mask": False, "curve": None, "clipped": 0.0}
     _show_light(picture, image.pixels, white, notes)
 
 

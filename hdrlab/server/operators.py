@@ -32,6 +32,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
 }
 """From where to where sliders go, and whether evenly in the logarithm; of others, see `_range`."""
 
+Key = tuple[str, str]
 LEARNED_SUMMARY = "Guo 2021, learned"
 KEPT = 4  # images of nets, whose adjustments are to answer at once
 
@@ -81,11 +82,15 @@ class Operators:
     def __init__(self, device: str = "auto") -> None:
         self._device = device
         self._learned: ToneMapper | None = None
-        self._seen: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = Lock()
+        self._seen: OrderedDict[Key | None, NDArray[np.float32]] = OrderedDict()
+        self._computing, self._changing = Lock(), Lock()  # the first is held for seconds
 
     def show(
-        self, operator: str, hdr: NDArray[np.float32], settings: Mapping[str, float], key: str = ""
+        self,
+        operator: str,
+        hdr: NDArray[np.float32],
+        settings: Mapping[str, float],
+        key: Key | None = None,
     ) -> NDArray[np.float32]:
         """Tone-map an image.
 
@@ -93,7 +98,8 @@ class Operators:
             operator: Its name.
             hdr: Linear pixels [H, W, 3], at least 0.
             settings: From `settings_of`.
-            key: Of the image, where it is likely to be shown again; what nets make of it is then kept.
+            key: Of the picture and which copy of it, where it is likely to be shown again: what nets make of
+                it is then kept.
 
         Returns:
             Display-encoded sRGB [H, W, 3] in [0, 1].
@@ -103,15 +109,25 @@ class Operators:
         """
         if operator != LEARNED:
             return ToneMapper.load(operator, settings=settings)(hdr)
-        with self._lock:
+        with self._computing:
             if (shown := self._seen.get(key)) is None:
                 self._learned = self._learned or ToneMapper.load(LEARNED, device=self._device)
                 shown = self._learned(hdr)
                 if key:
-                    self._seen[key] = shown
-                    while len(self._seen) > KEPT:
-                        self._seen.popitem(last=False)
+                    self._keep(key, shown)
         return adjusted(shown, settings)
+
+    def _keep(self, key: Key, shown: NDArray[np.float32]) -> None:
+        with self._changing:
+            self._seen[key] = shown
+            while len(self._seen) > KEPT:
+                self._seen.popitem(last=False)
+
+    def forget(self, picture: str) -> None:
+        """Keep nothing of a picture any more."""
+        with self._changing:
+            for key in [key for key in self._seen if key and key[0] == picture]:
+                del self._seen[key]
 
 
 def _names(operator: str) -> list[str]:

@@ -20,6 +20,7 @@ from hdrlab.server.queue import Task
 State = Literal["arriving", "waiting", "working", "ready", "failed"]
 LONGEST_NAME = 120
 PREFIX, LOCK = "hdrlab-serve-", ".lock"
+JUST_MADE = 60  # seconds
 
 
 @dataclass(eq=False)

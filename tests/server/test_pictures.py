@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import tempfile
 import threading
@@ -355,6 +356,23 @@ def test_pictures_are_deleted_when_nobody_asks_for_them(serve: Serve, photograph
     assert client.kept == []
 
 
+def test_a_picture_that_is_looked_at_is_kept(serve: Serve, photograph: bytes) -> None:
+    client = serve(minutes=0.05)
+    key = client.give(photograph).json()["key"]
+    for _ in range(20):
+        time.sleep(0.2)
+        assert client.get("/api/pictures", params={"key": key, "used": key}).json()["pictures"]
+
+
+def test_what_nets_made_of_a_deleted_picture_is_forgotten(client: Client, scene: bytes) -> None:
+    state = client.developed(scene, "scene.exr")
+    client.get(f"/api/pictures/{state['key']}/shown/iqatm")
+    seen = client.app.state.server.operators._seen  # type: ignore[attr-defined]
+    assert any(state["key"] in key for key in seen)
+    client.delete(f"/api/pictures/{state['key']}")
+    assert not any(state["key"] in key for key in seen)
+
+
 def test_everything_is_deleted_when_the_server_ends(photograph: bytes) -> None:
     with Client(create_app(Settings()), base_url="http://localhost:8210") as client:
         client.give(photograph)
@@ -370,6 +388,7 @@ def test_what_a_killed_server_left_is_deleted_by_the_next(
     killed = tmp_path / "hdrlab-serve-killed"
     (killed / "picture").mkdir(parents=True)
     (killed / ".lock").touch()
+    os.utime(killed / ".lock", (0, 0))
     with Client(create_app(Settings()), base_url="http://localhost:8210") as client:
         assert not killed.exists()
         Pictures(1, 1).close()  # a second one beside it

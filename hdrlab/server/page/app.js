@@ -116,6 +116,7 @@
     if (picture === current) choose(pictures[Math.min(at, pictures.length - 1)] ?? null);
     remember();
     arrange();
+    if (!pictures.length) byId("drop").focus();
     tell(`${picture.name} deleted`);
     if (picture.key) await fetch(`/api/pictures/${picture.key}`, { method: "DELETE" }).catch(() => {});
   }
@@ -140,12 +141,16 @@
   async function states(keys) {
     if (!keys.length) return [];
     const query = new URLSearchParams(keys.map((key) => ["key", key]));
+    if (isUsed && current?.key) query.set("used", current.key);
+    isUsed = false;
     return (await (await ask(`/api/pictures?${query}`)).json()).pictures;
   }
 
   const isPending = (one) =>
     ["waiting", "working"].includes(one.state) || (one.state === "ready" && !one.complete) || Object.values(one.renderings ?? {}).includes("waiting");
   let timer = 0;
+  let isUsed = false; // whether somebody did anything since the server was asked last
+  for (const event of ["pointermove", "pointerdown", "keydown", "touchmove"]) addEventListener(event, () => { isUsed = true; }, { passive: true });
 
   async function poll() {
     clearTimeout(timer);
@@ -325,6 +330,7 @@
 
   function buildTiles() {
     const picture = current;
+    for (const image of byId("tiles").querySelectorAll("img")) image.removeAttribute("src"); // what is not there yet need not come
     byId("tiles").replaceChildren(...keysOf().map((key) => {
       const button = make("button", key === LIGHT ? "first" : "");
       button.type = "button";
@@ -563,7 +569,7 @@
     for (const button of byId("rendered-files").children) button.disabled = !complete;
     const waiting = Object.entries(current.renderings ?? {}).filter(([, state]) => state === "waiting").length;
     byId("making").textContent = waiting ? `Making ${waiting === 1 ? "the file" : `${waiting} files`} in full size …` : "";
-    byId("kept").textContent = `Deleted ${Math.round(current.deleted_in / 60)} min after it was last used, or now:`;
+    byId("kept").textContent = `Deleted in ${Math.max(1, Math.round(current.deleted_in / 60))} min unless you go on, or now:`;
   }
 
   async function take(operator, format) {
