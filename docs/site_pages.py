@@ -146,6 +146,15 @@ def experiments(_: str) -> Iterator[str]:
         yield f"| `{path.stem}` | {_cell(' '.join(said))} |"
 
 
+def extras(_: str) -> Iterator[str]:
+    """List the extras of the package, and what each is for."""
+    from hdrlab.doctor import EXTRAS
+
+    yield "| extra | for |\n|---|---|"
+    for name, (_module, purpose) in EXTRAS.items():
+        yield f"| `{name}` | {_cell(purpose)} |"
+
+
 def operators(_: str) -> Iterator[str]:
     """List the tone-mapping operators."""
     from hdrlab.tonemapping import OPERATORS
@@ -188,6 +197,7 @@ PARTS = {
     "stages": stages,
     "data-sets": data_sets,
     "experiments": experiments,
+    "extras": extras,
     "operators": operators,
     "methods": methods,
     "metrics": metrics,
