@@ -172,12 +172,19 @@ def test_operators_are_steered_by_keys(
 
 
 def test_the_help_of_an_operator_lists_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        tonemap.COMMAND.main(["operator=drago", "--help"])
-    assert left.value.code == 0
-    keys = {line.split(" = ")[0].strip() for line in capsys.readouterr().out.splitlines() if " = " in line}
-    assert {"exposure", "saturation", "bias", "key", "format"} <= keys
-    assert not {"white", "sharpening", "checkpoint", "normalize"} & keys
+    keys = []
+    for words in (["operator=drago", "--help"], ["operator=drago", "--help", "all"]):
+        with pytest.raises(SystemExit) as left:
+            tonemap.COMMAND.main(words)
+        assert left.value.code == 0
+        text = capsys.readouterr().out
+        keys.append({line.split(" = ")[0].strip() for line in text.splitlines() if " = " in line})
+        assert ("hdrlab tonemap operator=drago --help all" in text) == ("all" not in words)
+    few, every = keys
+    assert {"exposure", "saturation", "bias", "key", "format"} <= few
+    assert {"shard", "paths.runs", *few} <= every
+    assert "shard" not in few
+    assert not {"white", "sharpening", "checkpoint", "normalize"} & every
 
 
 def test_photographs_among_hdr_images_are_passed_over(

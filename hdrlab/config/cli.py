@@ -81,13 +81,16 @@ class Command(Declaration[Config]):
             if problems := list(secret_arguments(arguments)):
                 raise ConfigError(problems)
             options = parse_options(arguments)
-            if options.help and options.overrides == ["all"]:
+            everything = options.help and "all" in options.overrides
+            if everything:
+                options.overrides.remove("all")
+            if everything and not options.overrides:
                 print(menu(self, everything=True))
                 raise SystemExit(0)
             overrides = with_keys(self, options.overrides)
             options.overrides = literal_paths(overrides, sweeping=options.multirun)
             if options.help or (self.required and not arguments):
-                print(self._help(options))
+                print(self._help(options, everything=everything))
                 raise SystemExit(0)
             if options.hydra_help:
                 options.overrides = []
@@ -113,18 +116,22 @@ class Command(Declaration[Config]):
         with open_composer(options) as composer:
             return self.read(composer.compose(self.name, check_overrides(self, options, composer), full=True))
 
-    def _help(self, options: Namespace) -> str:
-        """The menu; with a choice made, every key of it and its meaning."""
+    def _help(self, options: Namespace, *, everything: bool) -> str:
+        """The menu; with a choice made, its keys and their meaning: those people set first, or all."""
         if not options.overrides:
             return menu(self)
-        given = {one.partition("=")[0] for one in options.overrides}
+        given, chosen = {one.partition("=")[0] for one in options.overrides}, " ".join(options.overrides)
         keys = keys_of(self.schema)
         lacking = [name for name in self.required if keys[name].is_required and name not in given]
         options.overrides += [f"{name}={name.upper()}" for name in lacking if not keys[name].section]
         with open_composer(options) as composer:
             words = check_overrides(self, options, composer)
             values = asdict(self.read(composer.compose(self.name, words, full=True)))
-        return "\n".join(key_lines(self.schema, values))
+        only = {*self.first, *self.schema.further()} if self.first and not everything else None
+        lines = [*key_lines(self.schema, values, only)]
+        if only:
+            lines += ["", f"  hdrlab {self.name} {chosen} --help all   (further keys)"]
+        return "\n".join(lines)
 
     # -------------------------------------------------------------------------------------------- the run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hdrlab.config.choices import CONF, choices
@@ -52,24 +52,30 @@ def _choice(command: Declaration[Any]) -> str:
     return "".join(f"{name}={name.upper()} " for name in names)
 
 
-def key_lines(declared: type[Section], values: Mapping[str, Any], where: str = "") -> Iterator[str]:
+def key_lines(
+    declared: type[Section],
+    values: Mapping[str, Any],
+    only: Collection[str] | None = None,
+    where: str = "",
+) -> Iterator[str]:
     """Describe every key of a composed configuration: ``key = value   meaning``.
 
     Args:
         declared: Schema class.
         values: Composed plain values, interpolations unresolved.
+        only: Keys of the outermost section to describe; None: all.
         where: Dotted prefix of the section.
     """
     left_out = declared.irrelevant(values)
     values = {**values, **((values.get(declared.OPEN) if declared.OPEN else None) or {})}
     keys = keys_of(declared)
     for name in _names(declared):
-        if name in left_out:
+        if name in left_out or (only is not None and name not in only):
             continue
         key, value = keys[name], values.get(name)
         if key.section:
             if isinstance(value, Mapping):
-                yield from key_lines(schema_of(key.section, value), value, f"{where}{name}.")
+                yield from key_lines(schema_of(key.section, value), value, None, f"{where}{name}.")
         else:
             shown = "null" if value is None else ", ".join(value) if isinstance(value, tuple) else value
             if isinstance(value, Mapping):
