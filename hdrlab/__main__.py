@@ -21,6 +21,7 @@ COMMANDS = {
     "synthesize": "photograph HDR images with the camera model",
     "reproduce": "carry out a paper's chain of trainings and score it",
     "import_weights": "turn published TensorFlow weights into files that hdrlab loads",
+    "export": "write nets for other programs: ONNX, torch.export, safetensors",
     "weights": "list the weights that come along and verify them",
     "doctor": "say what is installed, which formats and processors work, and what is missing for what",
 }

@@ -23,6 +23,7 @@ EXTRAS = {
     "video": ("av", "clips: MP4, MOV, MKV, WebM"),
     "operators": ("cv2", "tone mapping by OpenCV and colour-hdri"),
     "serve": ("uvicorn", "hdrlab serve, a page to drop photographs on"),
+    "onnx": ("onnxruntime", "hdrlab export, reconstruct backend=onnxruntime"),
     "sweep": ("optuna", "hydra/sweeper=tpe and launchers for clusters"),
     "tensorboard": ("tensorboard", "logger=tensorboard"),
     "dashboards": ("wandb_workspaces", "a project's page in wandb as code"),

@@ -153,6 +153,7 @@ def _open_method(config: ReconstructConfig) -> Expander | Reconstructor:
         memory=config.memory,
         device=config.device,
         precision=config.precision,
+        backend=config.backend,
         runs=config.paths.runs,
     )
 

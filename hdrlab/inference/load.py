@@ -9,10 +9,11 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrlab.errors import ResourceError, WeightsError
+from hdrlab.errors import ResourceError, WeightsError, install
 from hdrlab.training.slots import slot_of
 from hdrlab.weights.pretrained import TONE, pretrained_weights
 
@@ -164,6 +165,19 @@ def _bf16_factor(device: torch.device) -> float:
             taken.append(time.perf_counter() - begun)
         seconds.append(min(taken))
     return seconds[1] / seconds[0]
+
+
+def require_onnx(asked: str) -> None:
+    """Refuse what needs the extra onnx where it is missing.
+
+    Args:
+        asked: What the user asked for.
+
+    Raises:
+        ResourceError: It is missing.
+    """
+    if any(find_spec(module) is None for module in ("onnx", "onnxscript", "onnxruntime")):
+        raise ResourceError(f"{asked} needs an extra: {install('onnx')}")
 
 
 def lacks_memory(error: RuntimeError) -> bool:

@@ -17,7 +17,15 @@ from hdrlab.config.validate import memory_bytes
 from hdrlab.errors import ImageError, ResourceError, WeightsError
 from hdrlab.inference.hdr_files import Developed, open_photograph
 from hdrlab.inference.heap import kept_pages
-from hdrlab.inference.load import CHAIN, LINEAR_CHAIN, find_weights, lacks_memory, pick_device, pick_precision
+from hdrlab.inference.load import (
+    CHAIN,
+    LINEAR_CHAIN,
+    find_weights,
+    lacks_memory,
+    pick_device,
+    pick_precision,
+    require_onnx,
+)
 from hdrlab.nets import Net
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.ops.colour_spaces import with_outside
@@ -65,10 +73,11 @@ class Reconstructor:
         device: auto, cpu, cuda or mps.
         precision: What the nets compute in: ``32``, ``bf16``, or ``auto``, bf16 where the device has it; the
             response curve and the images are float32.
+        backend: What computes the nets: ``torch``; or ``onnxruntime``, in float32, whose mps is CoreML.
 
     Raises:
         WeightsError: A net is missing.
-        ResourceError: The device is not there, or the memory is no amount or too little.
+        ResourceError: The device or an extra is not there, or the memory is no amount or too little.
 
     Attributes:
         metadata: What a file says of its making.
@@ -86,6 +95,7 @@ class Reconstructor:
         memory: str = "2GB",
         device: str = "auto",
         precision: str = "auto",
+        backend: str = "torch",
     ) -> None:
         linear_only = stages == "deq_lin"
         wanted = [*(LINEAR_ONLY if linear_only else REQUIRED)]
@@ -99,12 +109,19 @@ class Reconstructor:
             procedure = "official" if preset == "official" else "default"
         self.procedure = cast("ProcedureName", procedure)
         self.memory = _memory_for_tiles(memory, chosen)
-        on = pick_device(device)
-        half = pick_precision(precision, on)
+        elsewhere = backend == "onnxruntime"
+        if elsewhere and precision == "bf16":
+            raise ResourceError("precision=bf16: backend=onnxruntime computes in 32; leave it out")
+        on = pick_device("cpu" if elsewhere else device)
+        half = None if elsewhere else pick_precision(precision, on)
         self.nets: dict[str, nn.Module] = {}
         for name, net in chosen.items():
             self.nets[name] = own = copy.deepcopy(net).fold().to(on)
             own.autocast = half
+        if elsewhere:
+            from hdrlab.inference.onnx_nets import run_by_onnxruntime
+
+            run_by_onnxruntime(self.nets, device)
         if linear_only:
             self.nets["hallucination"] = NoHallucination().eval().to(on)
         self.precision = "bf16" if half else "32"
@@ -122,6 +139,7 @@ class Reconstructor:
         memory: str = "2GB",
         device: str = "auto",
         precision: str = "auto",
+        backend: str = "torch",
         runs: str | os.PathLike[str] = "runs",
     ) -> Reconstructor:
         """Load the nets and bring them to their device.
@@ -136,12 +154,15 @@ class Reconstructor:
             memory: See there.
             device: See there.
             precision: See there.
+            backend: See there.
             runs: The folder of run folders and published checkpoints.
 
         Raises:
             WeightsError: A net is missing, a file cannot be used, or none is published.
             ResourceError: The device is not there.
         """
+        if backend == "onnxruntime":
+            require_onnx("backend=onnxruntime")
         files = find_weights(weights, LINEAR_CHAIN if stages == "deq_lin" else CHAIN, runs)
         nets = load_nets(files)
         try:
@@ -153,6 +174,7 @@ class Reconstructor:
                 memory=memory,
                 device=device,
                 precision=precision,
+                backend=backend,
             )
         except WeightsError as error:
             raise WeightsError(f"{', '.join(map(str, files))}: {error}") from error

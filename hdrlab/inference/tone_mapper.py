@@ -103,7 +103,7 @@ class ToneMapper:
         """
         settings = {**(settings or {}), **more}
         if operator == LEARNED:
-            nets = _Nets.load(weights, procedure, normalize, device, precision, runs)
+            nets = ToneNets.load(weights, procedure, normalize, device, precision, runs)
             apply = partial(_adjusted, nets, check_settings(LEARNED, (), settings))
             return cls(LEARNED, apply, _caption("Guo 2021, learned", settings), nets.fingerprint)
         if not isinstance(operator, str):
@@ -164,7 +164,7 @@ def _caption(summary: str, settings: Mapping[str, Any]) -> str:
     return ", ".join((summary, *(f"{name} {value}" for name, value in shown.items())))
 
 
-class _Nets:
+class ToneNets:
     """IQATM, ready to work: from linear pixels [H, W, 3] to display-encoded ones."""
 
     def __init__(
@@ -202,7 +202,7 @@ class _Nets:
         device: str,
         precision: str,
         runs: str | os.PathLike[str],
-    ) -> _Nets:
+    ) -> ToneNets:
         """Load the nets, see `ToneMapper.load`."""
         from hdrlab.weights.net_file import load_nets
 

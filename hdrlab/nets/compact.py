@@ -7,6 +7,7 @@ linearization bends the mean camera's curve, hallucination multiplies clipped pi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from hdrlab.nets.layers import Net, require_maps, scaled
 from hdrlab.ops.colour import srgb_encode
+from hdrlab.ops.free_sizes import area_max, area_mean, as_size, in_graph, is_free
 from hdrlab.ops.inverse_basis import load_inverse_basis
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response import average_inverse, make_monotone
@@ -173,18 +175,21 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     planes = (torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1) * 255 + 0.5).to(torch.int32)
     height, width = (size - 2 for size in planes.shape[-2:])
-    stride = 1
-    while (height // stride) * (width // stride) > _ANCHORS:
+    stride = _stride(height, width) if is_free(x) else 1
+    while not is_free(x) and (height // stride) * (width // stride) > _ANCHORS:
         stride += 1
+    rows, columns = (
+        torch.arange((size + stride - 1) // stride, device=x.device) * stride for size in (height, width)
+    )
 
     def at(down: int, right: int) -> Tensor:
-        return planes[..., down : height + down : stride, right : width + right : stride]
+        return planes.index_select(-2, rows + down).index_select(-1, columns + right)
 
     here, right, below = at(0, 0), at(0, 1), at(1, 0)
     sizes = _contrast_sizes(x.device)
     joint = torch.zeros(0)
     for there in (right, below):
-        level, size = (here + there) >> 4, sizes[(here - there).abs()]
+        level, size = (here + there) >> 4, sizes[(here - there).abs().long()]
         counted = _count((level * _CONTRASTS + size).flatten(2), _JOINT)
         joint = joint + counted if joint.numel() else counted
     joint = joint / 2
@@ -198,6 +203,13 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([part.flatten(1) for part in parts], dim=1), _cell_counts(here, right)
 
 
+def _stride(height: int, width: int) -> int:
+    """Return the step from anchor to anchor where sizes, of at most `LIN_SIDE`, are free."""
+    most = math.isqrt(LIN_SIDE**2 // _ANCHORS) + 1
+    above = [in_graph((height // step) * (width // step)) > _ANCHORS for step in range(1, most)]
+    return as_size(1 + torch.stack(above).sum(dim=0), most=most)
+
+
 def _contrast_sizes(device: torch.device) -> Tensor:
     """Return the bin of each contrast 0 … 255: twice the contrast is one bin further."""
     contrast = torch.arange(256, device=device)
@@ -206,32 +218,25 @@ def _contrast_sizes(device: torch.device) -> Tensor:
 
 def _edges(first: Tensor, middle: Tensor, last: Tensor) -> list[Tensor]:
     """Count blends across edges of 2 pixels, in each plane and between channels."""
-    batch, number = len(first), first[0, 0].numel()
     step = (last - first).abs()
     usable = (step > _LEAST_EDGE) & (torch.maximum(first, last) < _UNCLIPPED)
     # Between neighbours: where the middle is no blend of both, it tells nothing.
     usable &= (middle - first) * (middle - last) <= 0
 
-    def count(which: Tensor, index: Tensor, planes: int) -> Tensor:
-        sample = torch.arange(batch * planes, device=first.device).view(batch, planes, 1, 1)
-        flat = sample.expand(which.shape)[which] * _EDGES + index
-        counts = torch.bincount(flat, minlength=batch * planes * _EDGES)
-        return counts.view(batch, planes, _EDGES).float() / number
+    def count(which: Tensor, index: Tensor) -> Tensor:
+        # What is not usable goes to one bin more, which is left out.
+        return _count(torch.where(which, index, _EDGES).flatten(2), _EDGES + 1)[..., :-1]
 
-    one, two, three = first[usable], middle[usable], last[usable]
-    low, high = torch.minimum(one, three), torch.maximum(one, three)
-    blend = (((two - low) * _BLENDS) // (high - low)).clamp_(max=_BLENDS - 1)
-    counts = [count(usable, ((low >> 5) * _EDGE_LEVELS + (high >> 5)) * _BLENDS + blend, planes=4)]
+    low, high = torch.minimum(first, last), torch.maximum(first, last)
+    blend = (((middle - low) * _BLENDS) // (high - low).clamp(min=1)).clamp(max=_BLENDS - 1)
+    counts = [count(usable, ((low >> 5) * _EDGE_LEVELS + (high >> 5)) * _BLENDS + blend)]
+    along, levels = (middle - first).float() / (last - first), (first + last) >> 6
     for a, b in _PAIRS:
         both = usable[:, a] & usable[:, b]
-        along, levels = [], []
-        for plane in (a, b):
-            begin, between, end = (x[:, plane][both] for x in (first, middle, last))
-            along.append((between - begin).float() / (end - begin))
-            levels.append((begin + end) >> 6)
-        ahead = ((along[0] - along[1]) * (1.5 * _BLENDS) + _BLENDS / 2).floor().clamp(0, _BLENDS - 1).int()
-        index = (levels[0] * _EDGE_LEVELS + levels[1]) * _BLENDS + ahead
-        counts.append(count(both[:, None], index, planes=1))
+        ahead = (along[:, a] - along[:, b]) * (1.5 * _BLENDS) + _BLENDS / 2
+        ahead = torch.where(both, ahead, 0).floor().clamp(0, _BLENDS - 1).int()
+        index = (levels[:, a] * _EDGE_LEVELS + levels[:, b]) * _BLENDS + ahead
+        counts.append(count(both[:, None], index[:, None]))
     return counts
 
 
@@ -257,8 +262,10 @@ def _count(index: Tensor, bins: int) -> Tensor:
     """Count bins along the last axis of [B, C, N], as shares [B, C, bins] of N."""
     batch, planes, number = index.shape
     first = torch.arange(batch * planes, dtype=torch.int32, device=index.device).view(batch, planes, 1) * bins
-    counts = torch.bincount((index + first).flatten(), minlength=batch * planes * bins)
-    return counts.view(batch, planes, bins).float() / number
+    where = (index + first).flatten().long()
+    counts = torch.zeros(batch * planes * bins, device=index.device)
+    counts = counts.scatter_add(0, where, counts.new_ones(()).expand_as(where))
+    return counts.view(batch, planes, bins) / number
 
 
 def _spread(mean: Tensor, components: Tensor) -> Tensor:
@@ -327,7 +334,7 @@ class CompactHallucinationNet(Net):
         require_maps(x, 3, multiple=4)
         seen = shrink(x, HAL_SIDE, multiple=4)
         # The maximum, since the mean loses highlights that are smaller than a new pixel.
-        mask = F.adaptive_max_pool2d(highlight_mask(x, self.mask_width), seen.shape[-2:])
+        mask = area_max(highlight_mask(x, self.mask_width), *seen.shape[-2:])
         y = torch.cat([seen, srgb_encode(seen), mask], dim=1)
         y = F.leaky_relu(self.enter(F.pixel_unshuffle(y, 4)), SLOPE)
         y = y + F.leaky_relu(self.first(y), SLOPE)
@@ -357,11 +364,21 @@ def _smooth(maps: Tensor) -> Tensor:
 def shrink(x: Tensor, side: int, multiple: int = 1) -> Tensor:
     """Shrink images [B, C, H, W] of any range whose longer side exceeds `side`, by each new pixel's mean."""
     height, width = x.shape[-2:]
+    if is_free(x):
+        return area_mean(x, *_shrunk_size(height, width, side, multiple))
     factor = side / max(height, width)
     if factor >= 1:
         return x
     rows, columns = (max(multiple, round(size * factor / multiple) * multiple) for size in (height, width))
-    return F.adaptive_avg_pool2d(x, (rows, columns))
+    return area_mean(x, rows, columns)
+
+
+def _shrunk_size(height: int, width: int, side: int, multiple: int) -> list[int]:
+    """Return the size that `shrink` makes of free ones, which are multiples of `multiple`."""
+    sizes = torch.stack([in_graph(size, torch.float64) for size in (height, width)])
+    factor = (side / sizes.amax(dim=0)).clamp(max=1)
+    units = (sizes * factor / multiple).round().clamp(min=1).long()
+    return [multiple * as_size(one, most=side // multiple) for one in units.unbind()]
 
 
 def _pairs(modules: nn.ModuleList) -> list[tuple[nn.Module, nn.Module]]:

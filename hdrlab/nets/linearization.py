@@ -20,6 +20,7 @@ from hdrlab.nets.layers import (
     scale_outputs,
     scaled,
 )
+from hdrlab.ops.free_sizes import is_free
 from hdrlab.ops.inverse_basis import load_inverse_basis
 from hdrlab.ops.padding import pad_same, same_margins
 from hdrlab.ops.response import make_monotone
@@ -194,7 +195,7 @@ class LinearizationNet(Net, Foldable):
         if self.features.sums is not None and kernel.shape[1] == self.features.channels:
             kernel = self._folded_kernel()
         margins = same_margins(x, kernel.shape[-1], stride)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_free(x):
             return F.conv2d(self.features.padded(x, margins), kernel, self.conv1.bias, stride)
         # The features take more memory than all that follows: a strip of them is enough.
         mirrored = mirror(x)

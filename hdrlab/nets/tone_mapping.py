@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hdrlab.nets.layers import Net, require_maps, scaled, truncated_normal_init
 from hdrlab.nets.sweeps import Moments, Run, sweep
+from hdrlab.ops.free_sizes import is_free
 from hdrlab.ops.strips import cells_at_once
 
 GROUPS = 3
@@ -135,8 +136,9 @@ class _ToneNet(Net):
 
     def _in_strips(self, x: Tensor) -> bool:
         """Say whether images are so large that computing twice costs less than their memory."""
-        cells = self.channels * x.numel() // x.shape[1]
-        return not torch.is_grad_enabled() and cells > 16 * cells_at_once(x)
+        if torch.is_grad_enabled() or is_free(x):
+            return False
+        return self.channels * x.numel() // x.shape[1] > 16 * cells_at_once(x)
 
     def _image(self, y: Tensor, like: Tensor) -> Tensor:
         """Turn maps into RGB in (0, 1), in the precision of the input."""

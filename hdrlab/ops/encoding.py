@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hdrlab.ops.colour import MIDDLE_GREY, luminance, srgb_encode
+from hdrlab.ops.free_sizes import as_size, in_graph, is_symbol
 
 Domain = Literal["gamma", "linear", "log", "adaptive"]
 
@@ -146,8 +147,9 @@ def tone_limits(
             grey = _exposed_for(level, hdr, grey, high)
         return grey, torch.maximum(high, grey)
     low, high = _range(hdr, _CLIPPED_LOG, _CLIPPED_LOG) if domain == "log" else _range(hdr, 0, _CLIPPED)
-    if official and int(hdr.shape[1:].numel() * _CLIPPED) == 0:
-        high = low
+    if official:
+        _, channels, height, width = hdr.shape
+        high = torch.where(in_graph(channels * height * width, torch.float64) * _CLIPPED < 1, low, high)
     return low, high
 
 
@@ -222,19 +224,25 @@ def normalise_percentile(x: Tensor, clipped: float = 0.001) -> Tensor:
 def _range(x: Tensor, below: float, above: float) -> tuple[Tensor, Tensor]:
     """Return limits [B, 1, ...] that leave out shares of each sample, or all of its range if they meet."""
     samples = x.flatten(1)
-    count = samples.shape[1]
-    lowest, highest = samples.aminmax(dim=1)
+    lowest, highest = samples.amin(dim=1), samples.amax(dim=1)
     # The k-th value from an end is itself the limit, so that k − 1 are left out.
-    low, high = lowest, highest
-    if (rank := int(count * below)) > 1:
-        low = samples.kthvalue(rank, dim=1).values
-    if (rank := int(count * above)) > 1:
-        high = samples.kthvalue(count + 1 - rank, dim=1).values
+    low = _from_end(samples, below, lowest, largest=False)
+    high = _from_end(samples, above, highest, largest=True)
     open_range, shape = high > low, (-1, *(1,) * (x.ndim - 1))
     return (
         torch.where(open_range, low, lowest).view(shape),
         torch.where(open_range, high, highest).view(shape),
     )
+
+
+def _from_end(samples: Tensor, share: float, end: Tensor, *, largest: bool) -> Tensor:
+    """Return the value [B] at the place that is a share of all samples [B, N] from their end."""
+    count = samples.shape[1]
+    if is_symbol(count) and share:
+        place = as_size((in_graph(count, torch.float64) * share).long().clamp(min=1))
+        return samples.topk(place, dim=1, largest=largest).values[:, -1]
+    rank = int(count * share)
+    return samples.kthvalue(count + 1 - rank if largest else rank, dim=1).values if rank > 1 else end
 
 
 def _stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hdrlab.ops.free_sizes import in_graph
 from hdrlab.ops.strips import in_strips
 
 Pyramid = Literal["bilateral", "gaussian"]
@@ -197,7 +198,7 @@ def _up(x: Tensor, dim: int) -> Tensor:
 def _mirror(x: Tensor, dim: int) -> Tensor:
     """Extend a dimension by 2 cells at both ends, mirrored without the outermost; short ones swing on."""
     size = x.shape[dim]
-    period = max(2 * size - 2, 1)
+    period = in_graph(max(2 * size - 2, 1))
     places = torch.arange(-_RADIUS, size + _RADIUS, device=x.device) % period
     return x.index_select(dim, torch.minimum(places, period - places))
 

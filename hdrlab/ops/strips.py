@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from hdrlab.ops.free_sizes import is_free
+
 Local = Callable[..., tuple[Tensor, ...]]
 """From strips of maps to strips of maps."""
 
@@ -42,6 +44,8 @@ def in_strips(
     """
     assert halo % multiple == 0
     first = sources[0]
+    if is_free(first):
+        return function(*sources)
     size, width = first.shape[-2:]
     fitting = cells_at_once(first) // (len(first) * width * channels)
     side = multiple * max(1, max(fitting, 8 * halo) // multiple)

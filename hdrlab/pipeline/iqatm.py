@@ -23,6 +23,7 @@ from hdrlab.ops.encoding import (
     normalise_percentile,
     tone_limits,
 )
+from hdrlab.ops.free_sizes import crop, is_free, round_up
 from hdrlab.ops.pyramids import LEVELS, Pyramid, decompose, expand
 from hdrlab.ops.strips import in_strips
 from hdrlab.pipeline.resizing import PROCEDURES, ProcedureName, pad_mirrored
@@ -160,8 +161,8 @@ def tone_map(
         raise OperatorError(f"{broken} of {hdr.numel()} samples are NaN or infinite: repair the images")
     official = procedure == "official"
     if official:
-        hdr = _crop(hdr)
-    return torch.cat([_map_one(image[None], nets, tone, official, normalize) for image in hdr])
+        hdr = crop_to_layers(hdr)
+    return torch.cat([map_one(image[None], nets, tone, official, normalize) for image in hdr])
 
 
 def to_bytes_official(x_srgb: Tensor) -> Tensor:
@@ -192,25 +193,41 @@ def require_tone_nets(nets: Nets) -> None:
         raise WeightsError(f"no {' and no '.join(missing)} net; tone mapping needs {', '.join(needed)}")
 
 
-def _map_one(hdr: Tensor, nets: Nets, tone: ToneInput, official: bool, normalize: Normalization) -> Tensor:
+def map_one(hdr: Tensor, nets: Nets, tone: ToneInput, official: bool, normalize: Normalization) -> Tensor:
+    """Tone-map an image [1, 3, H, W] as `tone_map` does, which checks it; also in a graph that is traced."""
     limits = tone_limits(hdr, tone.domain, official=official, level=tone.level)
     # Not after the encoding: vectorised powers of equal values differ in the last bit.
+    channels = hdr.flatten(2)
     darkest, brightest = (
-        clip_to(channel[..., None, None], *limits, tone.domain) for channel in hdr.flatten(2).aminmax(dim=2)
+        clip_to(end[..., None, None], *limits, tone.domain)
+        for end in (channels.amin(dim=2), channels.amax(dim=2))
     )
-    if torch.equal(darkest, brightest):
-        return _at_mid_grey(hdr)
+    flat = (darkest == brightest).all()
+    if is_free(hdr):
+        return torch.where(flat, _at_mid_grey(hdr), _shown(hdr, limits, nets, tone, official, normalize))
+    return _at_mid_grey(hdr) if flat else _shown(hdr, limits, nets, tone, official, normalize)
+
+
+def _shown(
+    hdr: Tensor,
+    limits: tuple[Tensor, Tensor],
+    nets: Nets,
+    tone: ToneInput,
+    official: bool,
+    normalize: Normalization,
+) -> Tensor:
     x = encode_hdr(hdr, *limits, tone.domain)
     height, width = x.shape[-2:]
     first = 0 if official else MARGIN
     if not official:
-        x = pad_mirrored(x, (MARGIN, MARGIN + -height % MULTIPLE, MARGIN, MARGIN + -width % MULTIPLE))
+        below, right = (MARGIN + round_up(size, MULTIPLE) - size for size in (height, width))
+        x = pad_mirrored(x, (MARGIN, below, MARGIN, right))
     *high, bottom = decompose(
         x, pyramid=tone.pyramid, sigma_color=tone.sigma_color, fuse_middle=tone.fuse_middle
     )
     del x
     out = merge_layers(high.pop(), bottom, nets, margin=BOTTOM_MARGIN)
-    shown = NORMALIZATIONS[normalize](out[..., first : first + height, first : first + width])
+    shown = NORMALIZATIONS[normalize](crop(out[..., first:, first:], height, width))
     shown = shown**ENCODING_EXPONENT if tone.domain == "linear" else shown
     if tone.colour == "nets":
         return shown
@@ -225,15 +242,24 @@ def _map_one(hdr: Tensor, nets: Nets, tone: ToneInput, official: bool, normalize
 def _at_mid_grey(hdr: Tensor) -> Tensor:
     tiny = torch.finfo(hdr.dtype).tiny
     colour = hdr.clamp(min=0)
-    colour = colour / colour.amax().clamp(min=tiny)  # or the sum of large values would be infinite
+    colour = colour / colour.amax(dim=(0, 1, 2, 3)).clamp(
+        min=tiny
+    )  # or the sum of large values would be infinite
     level = luminance(colour).mean().clamp(min=tiny)
     return (MID_GREY / level * colour).clamp(max=1) ** ENCODING_EXPONENT
 
 
-def _crop(hdr: Tensor) -> Tensor:
-    height, width = (size - size % MULTIPLE for size in hdr.shape[-2:])
-    if not (height and width):
+def crop_to_layers(hdr: Tensor) -> Tensor:
+    """Crop the right and the bottom of images [B, 3, H, W] to multiples of 8, as the authors do.
+
+    Raises:
+        OperatorError: An image has no 8 × 8 pixels.
+    """
+    height, width = hdr.shape[-2:]
+    if is_free(hdr):
+        return crop(hdr, *(round_up(size - MULTIPLE + 1, MULTIPLE) for size in (height, width)))
+    if min(height, width) < MULTIPLE:
         raise OperatorError(
-            f"{hdr.shape[-2]}×{hdr.shape[-1]} pixels: the official procedure needs 8×8; use procedure=default"
+            f"{width}×{height} pixels: the official procedure needs 8×8; use procedure=default"
         )
-    return hdr[..., :height, :width]
+    return crop(hdr, height - height % MULTIPLE, width - width % MULTIPLE)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdrlab.nets.layers import require_choice, require_maps
+from hdrlab.ops.free_sizes import crop, is_free, round_up
 from hdrlab.pipeline.singlehdr import Reconstruction
 
 ProcedureName = Literal["default", "official"]
@@ -49,7 +50,8 @@ class Procedure:
         if self.name == "official":
             resized = resize_bicubic(image, *self._official_size())
             return pad_mirrored(resized, (OFFICIAL_MARGIN,) * 4, repeat_border=True)
-        return pad_mirrored(image, (0, -self.height % MULTIPLE, 0, -self.width % MULTIPLE))
+        height, width = (round_up(size, MULTIPLE) for size in (self.height, self.width))
+        return pad_mirrored(image, (0, height - self.height, 0, width - self.width))
 
     def undo(self, image: Tensor) -> Tensor:
         """Bring images of the size that `fit` returns back to [B, C, height, width].
@@ -59,11 +61,10 @@ class Procedure:
         if self.name == "official":
             margin = slice(OFFICIAL_MARGIN, -OFFICIAL_MARGIN)
             return resize_bicubic(image[..., margin, margin], self.height, self.width)
-        return image[..., : self.height, : self.width]
+        return crop(image, self.height, self.width)
 
     def _official_size(self) -> tuple[int, int]:
-        height, width = (size + -size % OFFICIAL_MULTIPLE for size in (self.height, self.width))
-        return height, width
+        return round_up(self.height, OFFICIAL_MULTIPLE), round_up(self.width, OFFICIAL_MULTIPLE)
 
 
 def reconstruct_any_size(
@@ -99,7 +100,7 @@ def resize_bicubic(image: Tensor, height: int, width: int) -> Tensor:
     Returns:
         [B, C, height, width] in the same unit, not clamped.
     """
-    if image.shape[-2:] == (height, width):
+    if not is_free(image) and image.shape[-2:] == (height, width):
         return image
     return F.interpolate(image, size=(height, width), mode="bicubic", align_corners=False)
 
@@ -119,6 +120,9 @@ def pad_mirrored(image: Tensor, margins: tuple[int, ...], repeat_border: bool = 
     for dim, before, after in ((-2, above, below), (-1, left, right)):
         size = image.shape[dim]
         places = _mirrored(size, before, after, repeat_border, image.device)
+        if is_free(image):
+            image = image.index_select(dim, places)
+            continue
         # The margins alone are looked up: to look up every pixel of a large image takes seconds.
         first, last = (image.index_select(dim, some) for some in (places[:before], places[before + size :]))
         image = torch.cat([first, image, last], dim)
@@ -128,8 +132,9 @@ def pad_mirrored(image: Tensor, margins: tuple[int, ...], repeat_border: bool = 
 def _mirrored(size: int, before: int, after: int, repeat_border: bool, device: torch.device) -> Tensor:
     """Say for each place of the longer line which of the shorter one it shows."""
     places = torch.arange(-before, size + after, device=device)
-    if max(before, after) > size - (not repeat_border):
-        return places.clamp(0, size - 1)
     first = -1 - places if repeat_border else -places
     last = 2 * size - 1 - places if repeat_border else 2 * size - 2 - places
-    return torch.where(places < 0, first, torch.where(places >= size, last, places))
+    mirrored = torch.where(places < 0, first, torch.where(places >= size, last, places))
+    # What lies too far outside shows that the image is smaller than the margin.
+    fits = (mirrored >= 0).all() & (mirrored < size).all()
+    return torch.where(fits, mirrored, places.clamp(0, size - 1))

@@ -42,7 +42,7 @@ def test_a_folded_net_takes_no_more_operations_a_pixel(name: str, preset: str, m
         ("refinement", "default", 1130, 210),
         ("tmo_merge", "default", 3150, 460),
         ("dequantization", "compact", 215, 66),
-        ("linearization", "compact", 1400, 3050),
+        ("linearization", "compact", 2200, 2120),
         ("hallucination", "compact", 525, 385),
     ],
 )

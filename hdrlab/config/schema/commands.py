@@ -40,7 +40,7 @@ _OF_NETS = ("weights", "checkpoint", "slots", "procedure", "normalize", "device"
 
 _OF_CHAINS = (
     *("weights", "checkpoint", "slots", "stages", "refine", "procedure", "layers", "memory"),
-    *("device", "precision"),
+    *("device", "precision", "backend"),
 )
 """Keys of reconstruct that are for nets alone."""
 
@@ -275,6 +275,38 @@ class ImportConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportConfig(Section):
+    """Write a whole system of nets for other programs, checked against PyTorch."""
+
+    weights: str | None = key(
+        "nets: compact, which come with hdrlab; official, the authors' once imported; or a folder; "
+        "null: compact, unless checkpoint or slots is given",
+        None,
+    )
+    checkpoint: tuple[str, ...] | None = key("nets of your own: a file, a folder, or a list", None, path=True)
+    slots: str | None = key("data set whose published checkpoints, of finished trainings, are used", None)
+    task: Literal["reconstruct", "tonemap"] | None = key(
+        "which system; null: what the checkpoint holds, else reconstruct", None
+    )
+    format: Literal["onnx", "torch_export", "safetensors"] = key(
+        "onnx, one graph for any program; torch_export, the same for PyTorch without hdrlab (.pt2); "
+        "safetensors, a folder of one file a net, in half precision",
+        "onnx",
+    )
+    output: str | None = key(
+        "file to write, for safetensors a folder; null: named after the nets, here", None, path=True
+    )
+    refine: bool | None = key("reconstruct: whether to refine; null: where there is a net for it", None)
+    procedure: Literal["auto", "default", "official"] = key(
+        "how images are brought to a size that the nets take; auto: official for the authors' weights", "auto"
+    )
+    normalize: Literal["auto", "minmax", "percentile", "none"] = key(
+        "tonemap: how the output is stretched; auto: as for its training", "auto"
+    )
+    paths: PathsConfig = PathsConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputsConfig(Section):
     """Files and folders that plans need; which ones, the plan's file in experiments/ says."""
 
@@ -365,6 +397,9 @@ class ReconstructConfig(Section):
     )
     device: Device = key(_DEVICE, "auto")
     precision: InferencePrecision = key(_PRECISION, "auto")
+    backend: Literal["torch", "onnxruntime"] = key(
+        "what computes the nets; onnxruntime is an extra, and computes in 32 bits", "torch"
+    )
     gain_map: tuple[Literal["use", "ignore", "full", "half", "quarter"], ...] = key(
         "use: a photograph that is Ultra HDR already is taken by its own; ignore: its base is "
         "reconstructed; full, half or quarter: size of the one in Ultra HDR files; one word, or one of each "
