@@ -250,7 +250,13 @@ def _at_mid_grey(hdr: Tensor) -> Tensor:
 
 
 def crop_to_layers(hdr: Tensor) -> Tensor:
-    """Crop the right and the bottom of images [B, 3, H, W] to multiples of 8, as the authors do.
+    """Crop the right and the bottom of images to multiples of 8, as the authors do.
+
+    Args:
+        hdr: Images [B, 3, H, W] of any range.
+
+    Returns:
+        The cropped images, unchanged values.
 
     Raises:
         OperatorError: An image has no 8 × 8 pixels.
