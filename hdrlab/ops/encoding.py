@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hdrlab.ops.colour import MIDDLE_GREY, luminance, srgb_encode
-from hdrlab.ops.free_sizes import as_size, in_graph, is_symbol
+from hdrlab.ops.free_sizes import as_size, every, in_graph, is_free, is_symbol
 
 Domain = Literal["gamma", "linear", "log", "adaptive"]
 
@@ -149,7 +149,8 @@ def tone_limits(
     low, high = _range(hdr, _CLIPPED_LOG, _CLIPPED_LOG) if domain == "log" else _range(hdr, 0, _CLIPPED)
     if official:
         _, channels, height, width = hdr.shape
-        high = torch.where(in_graph(channels * height * width, torch.float64) * _CLIPPED < 1, low, high)
+        few = in_graph(channels * height * width, torch.float64).to(hdr.device) * _CLIPPED < 1
+        high = torch.where(few, low, high)
     return low, high
 
 
@@ -251,8 +252,12 @@ def _stretch(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 def _exposed_for(level: float, hdr: Tensor, grey: Tensor, high: Tensor) -> Tensor:
     """Return what becomes middle grey [B, 1, 1, 1] where the mean of the encoded luminance is the level."""
-    step = max(1, math.isqrt(hdr.shape[-2] * hdr.shape[-1] // _ENOUGH))
-    seen = hdr[..., ::step, ::step]
+    parts = hdr.shape[-2] * hdr.shape[-1] // _ENOUGH
+    if is_free(hdr):
+        step = as_size(in_graph(parts, torch.float64).sqrt().long().clamp(min=1))
+    else:
+        step = max(1, math.isqrt(parts))
+    seen = every(hdr, step)
     darker, brighter = torch.full_like(grey, -_STOPS), torch.full_like(grey, _STOPS)
     for _ in range(_HALVINGS):
         stops = (darker + brighter) / 2

@@ -50,6 +50,14 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
     return x.index_select(-2, rows).index_select(-1, columns)
 
 
+def every(x: Tensor, step: int) -> Tensor:
+    """Return each step-th row and column of maps [B, C, H, W] of any range, from the first on."""
+    if not is_free(x):
+        return x[..., ::step, ::step]
+    rows, columns = (torch.arange((size + step - 1) // step, device=x.device) * step for size in x.shape[-2:])
+    return x.index_select(-2, rows).index_select(-1, columns)
+
+
 def area_mean(x: Tensor, rows: int, columns: int) -> Tensor:
     """Average each new cell's area, as `torch.nn.functional.adaptive_avg_pool2d` does.
 
