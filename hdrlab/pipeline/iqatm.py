@@ -256,7 +256,7 @@ def crop_to_layers(hdr: Tensor) -> Tensor:
         hdr: Images [B, 3, H, W] of any range.
 
     Returns:
-        The cropped images, unchanged values.
+        Images [B, 3, h, w] of any range.
 
     Raises:
         OperatorError: An image has no 8 × 8 pixels.
@@ -266,6 +266,6 @@ def crop_to_layers(hdr: Tensor) -> Tensor:
         return crop(hdr, *(round_up(size - MULTIPLE + 1, MULTIPLE) for size in (height, width)))
     if min(height, width) < MULTIPLE:
         raise OperatorError(
-            f"{width}×{height} pixels: the official procedure needs 8×8; use procedure=default"
+            f"{height}×{width} pixels: the official procedure needs 8×8; use procedure=default"
         )
     return crop(hdr, height - height % MULTIPLE, width - width % MULTIPLE)
