@@ -84,6 +84,22 @@ def test_a_training_may_stop_early_and_is_finished_then(lab: Lab, capsys: pytest
     assert checkpoint(run / "last.ckpt")["global_step"] == reached
 
 
+def test_a_profile_lies_in_the_run_folder(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lab.train("deq", "trainer.profiler=simple", "stage.max_steps=1")
+    profile = run / "fit-profile.txt"
+    assert "run_training_epoch" in profile.read_text(encoding="utf-8")
+    assert f"profile: {profile}" in capsys.readouterr().out
+
+
+def test_an_error_after_the_training_is_one_line(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main(lab.words("deq", "stage.max_steps=1", "objective=val/psnr_b"))
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert "objective=val/psnr_b" in said
+    assert "Error executing job" not in said
+
+
 @pytest.mark.slow
 def test_what_counts_names_the_run(lab: Lab) -> None:
     from hdrlab.training.run_hash import run_hash

@@ -155,21 +155,24 @@ class Command(Declaration[Config]):
                 place.run.dir = place.runtime.output_dir
             with chdir(place.runtime.cwd):  # where relative paths begin, whatever hydra.job.chdir says
                 config = anchored(self.read(composed), bool(place.job.chdir))
-            if place.mode == RunMode.MULTIRUN:  # the launcher and the sweeper learn of errors by exceptions
-                if code := self.run(config):
-                    raise HydraException(f"{self.name}: ended with {code}")
-            else:
-                codes.append(self._run(config))
-            return self.result(config) if self.result and not any(codes) else None
+            code = self.run(config)
+            if place.mode == RunMode.MULTIRUN and code:  # launcher and sweeper learn of errors by exceptions
+                raise HydraException(f"{self.name}: ended with {code}")
+            codes.append(code)
+            return self.result(config) if self.result and not code else None
 
-        task.__module__ = f"hdrlab.{self.name}"  # by which Hydra names the job
-        return task
+        def told(composed: DictConfig) -> float | None:
+            """Tell what is wrong ourselves, before Hydra puts a line of its own above it."""
+            try:
+                return task(composed)
+            except Exception as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                codes.append(report(error))
+                return None
 
-    def _run(self, config: Config) -> int:
-        try:
-            return self.run(config)
-        except Exception as error:
-            return report(error)
+        told.__module__ = f"hdrlab.{self.name}"  # by which Hydra names the job
+        return told
 
 
 def find_command(name: str) -> Command[Any]:

@@ -209,6 +209,11 @@ class Stage(pl.LightningModule):
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
+        if not self._seen:
+            rank_zero_warn(
+                f"no {split} image was scored: all are mostly black or white (mask 0), so there are no "
+                "scores; use larger or other images"
+            )
         for name, values in self._seen.items():
             known = name in METRICS or name == "loss" or name in self.weights or name in self.METRICS
             assert known, f"{name} is missing in hdrlab.metrics.names, or in METRICS of a plug-in's stage"

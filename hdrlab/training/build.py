@@ -112,6 +112,8 @@ def carry_out(inputs: Inputs, run: Run, interruption: Interruption) -> None:
     scores = fit(trainer, stage, data, run.resume_from)
     if first:
         run.mark_finished(trainer.global_step, scores, config.max_steps)
+        for profile in sorted(run.folder.glob("*-profile.txt")):
+            print(f"profile: {profile}")
         for panel in sorted((run.folder / "panels").glob("*.png"))[-1:]:
             print(f"panel: {panel}")
 

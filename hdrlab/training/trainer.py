@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Checkpoint, RichProgressBar
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
 from hdrlab.config.schema.commands import TrainConfig
@@ -32,6 +34,8 @@ from hdrlab.training.nan_guard import Guard
 from hdrlab.training.precision import precision_plugin
 from hdrlab.training.run_folder import Run
 from hdrlab.training.signals import Interruption
+
+_PROFILERS: dict[Any, Callable[..., Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
 def build_trainer(
@@ -87,8 +91,11 @@ def build_trainer(
         use_distributed_sampler=False,
         default_root_dir=run.folder,
     )
+    given = dict(trainer.arguments or {})
+    if given.get("profiler") in _PROFILERS:  # what it would print with Lightning's messages goes into a file
+        given["profiler"] = _PROFILERS[given["profiler"]](dirpath=run.folder, filename="profile")
     try:
-        return pl.Trainer(**{**arguments, **(trainer.arguments or {})})
+        return pl.Trainer(**{**arguments, **given})
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise ConfigError([f"trainer: {error}"]) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 from training import START, TONE_SIDE, TONE_STAGES, Lab, assert_same, checkpoint, long_stages_slow, numbers
 
 import hdrlab
@@ -44,6 +45,17 @@ def trainer(folder: Path, steps: int = 2, **more: Any) -> pl.Trainer:
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     options = {"max_steps": steps, "accelerator": "cpu", "default_root_dir": folder, **quiet, **more}
     return pl.Trainer(**options)
+
+
+def test_a_validation_that_scores_nothing_says_so(lab: Lab, tmp_path: Path) -> None:
+    data = images(lab, "deq", stage="deq")
+    data.setup("validate")
+    batches = [{**batch, "mask": torch.zeros_like(batch["mask"])} for batch in data.val_dataloader()]
+    with pytest.warns(UserWarning, match="no val image was scored"):
+        (scores,) = trainer(tmp_path).validate(
+            small("deq"), DataLoader(batches, batch_size=None), verbose=False
+        )
+    assert scores == {}
 
 
 @long_stages_slow
