@@ -181,8 +181,11 @@ def _slot_table(runs: Path) -> Table:
 
 def _remove(folder: Path, runs: Sequence[RunRecord], *, sure: bool) -> None:
     """Remove run folders, after a question; what they published stays."""
-    from hdrlab.training.run_folder import locked_run
+    from hdrlab.training.run_lock import is_locked
 
+    for run in runs:
+        if is_locked(run.folder):
+            raise RunError(f"{run.folder}: a process trains here; stop it first, nothing is removed")
     published = {run: name for name, run, *_ in _slots(folder)}
     for run in runs:
         size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) / 1e6
@@ -195,8 +198,7 @@ def _remove(folder: Path, runs: Sequence[RunRecord], *, sure: bool) -> None:
             print("nothing removed")
             return
     for run in runs:
-        with locked_run(run.folder):
-            shutil.rmtree(run.folder)
+        shutil.rmtree(run.folder)
         print(f"removed {run.folder}")
 
 

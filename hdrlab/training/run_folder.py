@@ -14,18 +14,16 @@ folder again. What stands before it says how the run differs from the defaults, 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # comes with omegaconf
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.errors import RunError
@@ -33,9 +31,7 @@ from hdrlab.io.atomic import remove_stale, write_text
 from hdrlab.training.checkpoint_list import find_last
 from hdrlab.training.distributed import Announced
 from hdrlab.training.run_hash import label, run_hash
-
-OWNER = "run.lock.txt"
-"""Who trains in a run folder, for a message to the next."""
+from hdrlab.training.run_lock import OWNER, lock_run
 
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError)
 """What reading a damaged file of ours raises."""
@@ -119,7 +115,7 @@ def open_run(
     """
     folder = folder or run_folder(config, fingerprint, inputs)
     make_folder(folder)
-    lock = _lock(folder)
+    lock = lock_run(folder)
     _take(folder, run_hash(config, fingerprint, inputs), config)
     remove_stale(folder)
     write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
@@ -199,48 +195,3 @@ def read_finished(folder: Path) -> dict[str, Any]:
 def join_run(run: Announced) -> Run:
     """Take part in the run that the first process of a training has opened."""
     return Run(run.folder, run.resume_from, run.finished_step)
-
-
-def is_locked(folder: Path) -> bool:
-    """Say whether a process trains in a run folder."""
-    lock = FileLock(folder / "run.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:  # a folder that only others may write
-        return False
-    lock.release()
-    return False
-
-
-@contextmanager
-def locked_run(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run folder for a while.
-
-    Raises:
-        RunError: One trains there.
-    """
-    lock = _lock(folder)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _lock(folder: Path) -> FileLock:
-    """Take a run folder for this process; the system gives it back whatever way the process ends.
-
-    Raises:
-        RunError: Another process has it.
-    """
-    owner = folder / OWNER
-    lock = FileLock(folder / "run.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        who = owner.read_text(encoding="utf-8") if owner.is_file() else "just started"
-        message = f"{folder}: another process trains here ({who})"
-        raise RunError(f"{message}; wait for it, or set resume=never for a run of its own") from error
-    owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-    return lock

@@ -18,8 +18,9 @@ import yaml  # type: ignore[import-untyped]
 from hdrlab.config.schema.section import nearest
 from hdrlab.errors import RunError
 from hdrlab.training.metrics_rows import read_metrics
-from hdrlab.training.run_folder import OWNER, UNREADABLE, is_locked
+from hdrlab.training.run_folder import UNREADABLE
 from hdrlab.training.run_hash import counts
+from hdrlab.training.run_lock import is_locked
 
 TIME = "time.json"
 """When a run began, and for how many seconds it trained."""
@@ -141,7 +142,7 @@ def read_run(folder: Path) -> RunRecord:
 def _state(folder: Path, config: Mapping[str, Any], steps: int | None) -> str:
     if not config:
         return DAMAGED
-    if (folder / OWNER).is_file() and is_locked(folder):
+    if is_locked(folder):
         return "training"
     if (folder / "finished.json").is_file():
         return "finished"
