@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -169,6 +169,8 @@ class Server:
             async with asyncio.timeout(UPLOAD_SECONDS):
                 await self._store(request, picture)
             await asyncio.to_thread(self.developer.check, picture)
+            if await request.is_disconnected():  # nobody will ever know its key
+                raise ClientDisconnect
             self._enqueue(picture)
         except BaseException:
             self.discard(picture)
@@ -354,7 +356,12 @@ def create_app(settings: Settings | None = None, ready: Callable[[], None] = lam
             Route(picture + "/shown/{operator}", server.render, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, hosts=settings.hosts)],
-        exception_handlers={HTTPException: _refused, HdrlabError: _mistaken, TimeoutError: _too_slow},
+        exception_handlers={
+            HTTPException: _refused,
+            HdrlabError: _mistaken,
+            TimeoutError: _too_slow,
+            ClientDisconnect: _too_slow,
+        },
         lifespan=server.lifespan,
     )
     app.state.server = server
@@ -388,7 +395,7 @@ async def _mistaken(_: Request, error: Exception) -> Response:
 
 
 async def _too_slow(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "took too long to arrive"}, 408)
+    return JSONResponse({"error": "did not arrive in time"}, 408)
 
 
 def _reason(error: Exception) -> str:

@@ -252,6 +252,18 @@ def test_too_large_a_file_is_refused_before_and_while_it_arrives(serve: Serve) -
     assert client.kept == []
 
 
+def test_what_breaks_off_on_its_way_is_not_kept(client: Client, photograph: bytes) -> None:
+    before = client.kept
+
+    def parts() -> Any:
+        yield photograph[:100]
+        raise ConnectionError("the line broke")
+
+    with pytest.raises(ConnectionError):
+        client.give(parts())  # type: ignore[arg-type]
+    assert client.kept == before
+
+
 def test_too_many_pixels_are_refused_by_the_header(serve: Serve) -> None:
     client = serve(megapixels=0.005)
     sent = client.give(jpeg(96, 64))

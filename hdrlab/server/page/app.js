@@ -47,6 +47,7 @@
 
   // ------------------------------------------------------------------------------------------ adding
 
+  const TRIES = 30; // every two seconds, where the server has no room
   let sending = 0;
 
   async function add(list) {
@@ -84,11 +85,17 @@
     request.upload.onprogress = (event) => { next.share = event.loaded / (event.total || 1); arrange(); };
     request.onload = () => {
       if (request.status === 201) Object.assign(next, request.response);
+      else if (request.status === 503 && (next.tries = (next.tries ?? 0) + 1) < TRIES) next.later = true;
       else fail(next, request.response?.error ?? `the server answered ${request.status}`);
     };
     request.onerror = () => fail(next, "did not arrive; is hdrlab serve still running?");
     request.onloadend = () => {
       sending -= 1;
+      if (next.later && pictures.includes(next)) {
+        Object.assign(next, { later: false, share: 0 });
+        setTimeout(() => { next.request = null; send(); }, 2000);
+        return;
+      }
       next.file = null;
       if (!pictures.includes(next) && next.key) fetch(`/api/pictures/${next.key}`, { method: "DELETE" });
       remember();
@@ -111,7 +118,8 @@
     const at = pictures.indexOf(picture);
     if (at < 0) return;
     pictures.splice(at, 1);
-    picture.request?.readyState < 4 && picture.request.abort();
+    // One that may have arrived is waited for: it is deleted by the key that it gets.
+    if (picture.state === "sending" && picture.share > 0 && picture.share < 0.9) picture.request?.abort();
     if (picture.address) URL.revokeObjectURL(picture.address);
     if (picture === current) choose(pictures[Math.min(at, pictures.length - 1)] ?? null);
     remember();
@@ -182,7 +190,7 @@
   }
 
   function progressText(one) {
-    if (one.state === "sending") return one.request ? `arriving, ${Math.round(100 * one.share)} %` : "waiting to be sent";
+    if (one.state === "sending") return one.tries ? "the server is full, trying again …" : one.request ? `arriving, ${Math.round(100 * one.share)} %` : "waiting to be sent";
     if (one.state === "waiting") return `${one.ahead ? `${one.ahead} before it, ` : ""}${timeText(one.seconds_left)} left`;
     if (one.state === "working" && !one.share) return "being read …";
     if (one.state === "working") return `${Math.round(100 * one.share)} %, ${timeText(one.seconds_left)} left`;
