@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,12 +63,24 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Fetch each pixel of an image [1, C, H, W] from where it was; what stands still is left to the bit."""
     if not flow.any():
         return image
-    height, width = image.shape[-2:]
-    dense = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-    identity = torch.eye(2, 3, dtype=image.dtype, device=image.device)[None]
-    grid = F.affine_grid(identity, [1, 1, height, width], align_corners=False) + dense.permute(0, 2, 3, 1)
+    grid, dense = _places(flow, image.shape[-2:])
     fetched = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return torch.where(dense.abs().amax(dim=1, keepdim=True) > 0, fetched, image)
+
+
+def unseen(flow: Tensor, size: Sequence[int]) -> Tensor:
+    """Say which pixels of a frame [H, W] were outside the one before: 1, others 0, [1, 1, H, W]."""
+    grid, _ = _places(flow, size)
+    return (grid.abs().amax(dim=-1) > 1).to(flow.dtype)[:, None]
+
+
+def _places(flow: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return where the pixels of a frame were, [1, H, W, 2], and how far that is, [1, 2, H, W]."""
+    height, width = size
+    dense = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
+    identity = torch.eye(2, 3, dtype=flow.dtype, device=flow.device)[None]
+    grid = F.affine_grid(identity, [1, 1, height, width], align_corners=False)
+    return grid + dense.permute(0, 2, 3, 1), dense
 
 
 def _refined(before: Tensor, now: Tensor, flow: Tensor, *, is_last: bool) -> Tensor:

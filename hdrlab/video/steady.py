@@ -28,21 +28,31 @@ from hdrlab.pipeline.tiling import dequantize_tiled
 from hdrlab.tonemapping import OPERATORS
 from hdrlab.tonemapping.display import into_gamut
 from hdrlab.tonemapping.scene import Scene
-from hdrlab.video.motion import matched, motion, warp
+from hdrlab.video.motion import matched, motion, unseen, warp
 
 if TYPE_CHECKING:
     from hdrlab.inference.hdr_files import Developed
     from hdrlab.inference.reconstructor import Reconstructor
     from hdrlab.inference.tone_mapper import ToneMapper
 
-GUIDE_SECONDS, GAIN_SECONDS, SCENE_SECONDS = 0.25, 0.5, 1.0
+GUIDE_SECONDS, GAIN_SECONDS, SCENE_SECONDS = 0.25, 1.0, 1.0
 """Time constants of the means: of frames, of gains, and of what an operator knows of the scene."""
 
-MOVING_SHARE = 0.5
-"""What a moving frame counts in its mean: more, since fetching between pixels blurs."""
+MOVING_GAIN_SECONDS = 0.2
+"""That of gains where the scene moves, and shows other things. The mean frame is the frame itself there:
+fetching between pixels, over and over, would blur it."""
 
 CHANGED = 6 / 255
 """Difference from the mean, of the mean about a pixel, with which it begins anew."""
+
+CAMERA_MOVES = 0.25
+"""Share of the blocks that move from which all do: in a sky without texture nothing says so."""
+
+BRIGHT = 0.88
+"""Light, 1 = the clipping point, from which highlights are masked."""
+
+LIT = 0.3
+"""Difference of a block's mask that noise makes."""
 
 _ABOUT = 5
 _BLOCK = 16
@@ -157,7 +167,8 @@ class SteadyReconstructor:
         self._nets: Mapping[str, nn.Module] = reconstructor.nets
         self._memory, self._procedure = reconstructor.memory, reconstructor.procedure
         self._device = next(self._nets["linearization"].parameters()).device
-        self._guide_share, self._gain_share = _share(GUIDE_SECONDS, rate), _share(GAIN_SECONDS, rate)
+        self._guide_share = _share(GUIDE_SECONDS, rate)
+        self._gain_shares = _share(GAIN_SECONDS, rate), _share(MOVING_GAIN_SECONDS, rate)
         self.curve: Tensor | None = None
         self._state: State = {}
 
@@ -190,23 +201,33 @@ class SteadyReconstructor:
 
     def _carried(self, fresh: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
         """Bring the means to the present frame; return the mean frame and the gains' logarithms."""
-        field = cast("CompactHallucinationNet", self._nets["hallucination"]).field
-        small = matched(fresh.mean(dim=1, keepdim=True))
+        small, lit = matched(fresh.mean(dim=1, keepdim=True)), _lit(fresh, curve)
         before = self._state
         if not before:
-            guide, gain = fresh, field(apply_response(fresh, curve)).float()
+            guide, gain = fresh, self._field(fresh, curve)
         else:
             flow = motion(before["small"], small)
             carried = warp(before["guide"], flow)
-            anew = changed(carried, fresh)
-            moving = _moving(flow, fresh.shape[-2:])
-            share = self._guide_share + (MOVING_SHARE - self._guide_share) * moving
-            guide = torch.lerp(carried, fresh, torch.maximum(share, anew))
-            gain = field(apply_response(guide, curve)).float()
-            anew = F.adaptive_avg_pool2d(anew, (gain.shape[-2], gain.shape[-1]))
-            gain = torch.lerp(warp(before["gain"], flow), gain, anew.clamp(min=self._gain_share))
-        self._state = {"small": small, "guide": guide, "gain": gain}
+            anew = torch.maximum(changed(carried, fresh), unseen(flow, fresh.shape[-2:]))
+            moving = (flow.abs().amax(dim=1, keepdim=True) > 0).to(flow.dtype)
+            again = torch.maximum(anew, F.interpolate(moving, fresh.shape[-2:], mode="nearest"))
+            guide = torch.lerp(carried, fresh, again.clamp(min=self._guide_share))
+            gain = self._field(guide, curve)
+            size = (gain.shape[-2], gain.shape[-1])
+            slow, quick = self._gain_shares
+            if moving.mean() > CAMERA_MOVES:
+                moving = torch.ones_like(moving)
+            share = slow + (quick - slow) * F.adaptive_avg_pool2d(moving, size)
+            share = torch.maximum(share, F.adaptive_avg_pool2d(anew, size))
+            share = torch.maximum(share, _lit_otherwise(before["lit"], lit, flow))
+            gain = torch.lerp(warp(before["gain"], flow), gain, share)
+        self._state = {"small": small, "guide": guide, "gain": gain, "lit": lit}
         return guide, gain
+
+    def _field(self, guide: Tensor, curve: Tensor) -> Tensor:
+        """Return the logarithms of gains; below 0, which counts as 0, their mean would take long to rise."""
+        net = cast("CompactHallucinationNet", self._nets["hallucination"])
+        return net.field(apply_response(guide, curve)).float().clamp(min=0)
 
     def _dequantized(self, frame: Tensor) -> Tensor:
         fitted = Procedure(self._procedure, *frame.shape[-2:]).fit(frame)
@@ -279,6 +300,7 @@ class SteadyToneMapper:
         if "gain" in self._state:
             flow = motion(self._state["small"], small)
             anew = changed(warp(self._state["small"], flow), small)
+            anew = torch.maximum(anew, unseen(flow, small.shape[-2:]))
             share = F.adaptive_avg_pool2d(anew, size).clamp(min=self._share)
             held = torch.lerp(warp(self._state["gain"], flow), gain, share)
         self._state |= {"small": small, "gain": held}
@@ -308,9 +330,17 @@ def changed(carried: Tensor, fresh: Tensor) -> Tensor:
     return (difference.abs().amax(dim=1, keepdim=True) / CHANGED).square().clamp(max=1)
 
 
-def _moving(flow: Tensor, size: Iterable[int]) -> Tensor:
-    moves = (flow.abs().amax(dim=1, keepdim=True) > 0).to(flow.dtype)
-    return F.interpolate(moves, list(size), mode="nearest")
+def _lit(fresh: Tensor, curve: Tensor) -> Tensor:
+    """Return how much of a highlight each block of a frame holds, from 0 to 1, [1, 1, h, w]."""
+    bright = float((curve[0] < BRIGHT).sum() / curve.shape[1])  # the encoded value from which they count
+    mask = (fresh.amax(dim=1, keepdim=True) - bright).clamp(min=0) / (1.001 - bright)
+    return F.max_pool2d(mask, _BLOCK, ceil_mode=True).clamp(max=1)
+
+
+def _lit_otherwise(before: Tensor, now: Tensor, flow: Tensor) -> Tensor:
+    """Say which share of the highlights came or went: what a net makes of all of them depends on it."""
+    came = (now - warp(before, flow)).abs()
+    return ((came - LIT).clamp(min=0).mean() / now.mean().clamp(min=1e-3)).clamp(max=1)
 
 
 def _share(seconds: float, rate: float) -> float:

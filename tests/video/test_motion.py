@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdrlab.video.motion import matched, motion, warp
+from hdrlab.video.motion import matched, motion, unseen, warp
 
 
 def texture(height: int = 160, width: int = 240) -> Tensor:
@@ -38,3 +38,9 @@ def test_what_stands_still_stays_to_the_bit() -> None:
     carried = warp(image, flow)
     assert torch.equal(carried[..., 20:, 30:], image[..., 20:, 30:])
     assert not torch.equal(carried[..., :8, :8], image[..., :8, :8])
+
+
+def test_what_comes_into_the_frame_was_not_seen() -> None:
+    flow = torch.zeros(1, 2, 10, 15)
+    flow[:, 0] = 0.25  # an eighth of the width further right
+    assert torch.equal(unseen(flow, (40, 80))[0, 0, 7], (torch.arange(80) >= 70).float())
