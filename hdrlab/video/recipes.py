@@ -35,7 +35,7 @@ from hdrlab.video.steady import (
     frame_pixels,
     frame_tensor,
 )
-from hdrlab.video.writing import Coding
+from hdrlab.video.writing import PRESETS, Coding
 
 if TYPE_CHECKING:
     from hdrlab.inference.expander import Expander
@@ -211,10 +211,11 @@ def _checked(key: str, formats: Sequence[str], stills: Sequence[str], video: Vid
     videos = [name for name in formats if name in VIDEO]
     if video.codec == "h264" and {"hdr10", "hlg"} & {*videos}:
         raise RunError(["video.codec=h264: HDR needs hevc or av1"])
-    if video.codec == "h264" and (video.crf or 0) > 51:
-        raise RunError([f"video.crf={video.crf}: at most 51 for h264"])
-    if video.codec == "hevc" and (video.crf or 0) > 51:
-        raise RunError([f"video.crf={video.crf}: at most 51 for hevc"])
+    if video.codec != "av1" and (video.crf or 0) > 51:
+        raise RunError([f"video.crf={video.crf}: at most 51 for {video.codec}"])
+    if video.preset and video.preset not in PRESETS[video.codec]:
+        words = " | ".join(PRESETS[video.codec])
+        raise RunError([f"video.preset={video.preset}: must be {words}, of {video.codec}"])
     return videos
 
 

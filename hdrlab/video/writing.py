@@ -30,6 +30,21 @@ CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 LEAST_SIDE = 64
 """Pixels. Below, x265 writes beyond its memory."""
 
+_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+PRESETS = {"hevc": _PRESETS, "h264": _PRESETS, "av1": tuple(map(str, range(14)))}
+"""Words for how much time encoders take, from the quickest on; of AV1 from the slowest."""
+
 KINDS: Mapping[str, Tags] = {"hdr10": HDR10, "hlg": HLG, "video": SDR}
 """Formats of video, and how their colours are coded."""
 

@@ -175,6 +175,7 @@ def test_a_clip_in_pq_is_handed_on_as_it_is(
         (["formats=ultrahdr"], "formats=ultrahdr: for single images"),
         (["formats=hdr10", "video.codec=h264"], "HDR needs hevc or av1"),
         (["video.crf=60"], "at most 51 for hevc"),
+        (["video.codec=av1"], "preset=ultrafast: must be 0 | 1"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_any_work(
