@@ -116,7 +116,7 @@ class Command(Declaration[Config]):
         with open_composer(options) as composer:
             return self.read(composer.compose(self.name, check_overrides(self, options, composer), full=True))
 
-    def _help(self, options: Namespace, *, everything: bool) -> str:
+    def _help(self, options: Namespace, *, everything: bool = False) -> str:
         """The menu; with a choice made, its keys and their meaning: those people set first, or all."""
         if not options.overrides:
             return menu(self)
