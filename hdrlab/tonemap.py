@@ -129,6 +129,7 @@ def _open_mappers(config: TonemapConfig) -> list[ToneMapper]:
             precision=config.precision,
             runs=config.paths.runs,
             settings=config.settings_of(name),
+            compress=config.colorspace == "rec709",  # a wider space gets the colours beyond sRGB themselves
         )
         for name in config.operators
     ]

@@ -27,7 +27,7 @@ POSIX = re.compile(
 collect_ignore = [
     str(path)
     for path in (Path(__file__).parent.rglob("test_*.py") if sys.platform == "win32" else ())
-    if path.name != "test_windows.py" and POSIX.search(path.read_text(encoding="utf-8"))
+    if path.name != "test_windows_names.py" and POSIX.search(path.read_text(encoding="utf-8"))
 ]
 
 

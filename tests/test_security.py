@@ -23,7 +23,17 @@ from PIL import Image as PillowImage
 from training import Lab, checkpoint
 from wandb_files import of_kind, records
 
-from hdrlab import evaluate, import_weights, prepare, reconstruct, reproduce, synthesize, tonemap, train
+from hdrlab import (
+    evaluate,
+    export,
+    import_weights,
+    prepare,
+    reconstruct,
+    reproduce,
+    synthesize,
+    tonemap,
+    train,
+)
 from hdrlab.datasets.index import open_index
 from hdrlab.errors import CheckpointError, ConfigError, ImageError, RunError, WeightsError
 from hdrlab.evaluation.plans import read_plan
@@ -574,6 +584,7 @@ def test_the_commands_ask_no_network(
         reconstruct: (made, 0),
         prepare: (ready, 0),
         import_weights: ((f"source={tmp_path / 'odd.index'}", f"output={tmp_path / 'nets'}"), 2),
+        export: (("checkpoint=absent.ckpt", f"output={tmp_path / 'graph'}"), 2),
         reproduce: (("plan=iqatm", "scale=paper", f"output={tmp_path / 'again'}"), 2),
     }
     with_command = {path.stem for path in PACKAGE.glob("*.py") if "COMMAND = " in path.read_text("utf-8")}

@@ -74,6 +74,7 @@ class ToneMapper:
         precision: str = "auto",
         runs: str | os.PathLike[str] = "runs",
         settings: Mapping[str, Any] | None = None,
+        compress: bool = True,
         **more: Any,
     ) -> ToneMapper:
         """Make an operator ready.
@@ -93,6 +94,7 @@ class ToneMapper:
             runs: The folder of run folders and published checkpoints.
             settings: Of the operator, by their names: ``{"exposure": 1, "key": 0.3}``; see
                 `hdrlab.tonemapping.tone_map_classically`.
+            compress: See `hdrlab.tonemapping.display.to_display`.
             **more: Further settings, as keywords: ``ToneMapper.load("drago", bias=0.9)``.
 
         Raises:
@@ -117,7 +119,7 @@ class ToneMapper:
             raise OperatorError(f"{operator} has no nets; leave the weights out, or take {LEARNED}")
         row = OPERATORS[operator]
         check_settings(operator, [*row.defaults], settings)
-        apply = partial(tone_map_classically, operator, settings=settings)
+        apply = partial(tone_map_classically, operator, settings=settings, compress=compress)
         return cls(operator, apply, _caption(row.summary, settings), OPERATORS.version(operator))
 
     def __call__(self, hdr: ImageLike, *, panorama: bool = False) -> NDArray[np.float32]:

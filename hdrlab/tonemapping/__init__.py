@@ -44,6 +44,7 @@ def tone_map_classically(
     settings: Mapping[str, Any] = MappingProxyType({}),
     *,
     scene: Scene | None = None,
+    compress: bool = True,
 ) -> Pixels:
     """Tone-map an image of any size and unit; exposures, where an operator has one, come from the image.
 
@@ -54,6 +55,7 @@ def tone_map_classically(
             `hdrlab.tonemapping.display.to_display`; an ``exposure`` in stops acts before the curve where the
             operator has a ``key``.
         scene: What a global operator is to take for the image's average and peaks; None: the image's own.
+        compress: See `hdrlab.tonemapping.display.to_display`.
 
     Returns:
         Display-encoded sRGB [H, W, 3] in [0, 1], float32. Black where the image holds no light at all.
@@ -93,7 +95,7 @@ def tone_map_classically(
         part = operator.apply(in_unit(hdr[rows]), **own) if light is None else light[rows]
         if not np.isfinite(part).all():
             raise OperatorError(f"{name} gives values that are not finite for this image: take another")
-        shown[rows] = to_display(part, **after)
+        shown[rows] = to_display(part, **after, compress=compress)
 
     workers = min(MOST_WORKERS, available_cores())
     with ThreadPoolExecutor(workers) as pool:

@@ -27,6 +27,7 @@ def to_display(
     contrast: float = 1.0,
     saturation: float = 1.0,
     gamma: float = 1.0,
+    compress: bool = True,
 ) -> Pixels:
     """Adjust display light and encode it.
 
@@ -36,6 +37,8 @@ def to_display(
         contrast: Exponent of the luminance about middle grey.
         saturation: Factor on what distinguishes a colour from the grey of its luminance.
         gamma: The encoded values are raised to 1 / gamma: above 1 lifts the dark ones.
+        compress: Whether colours beyond the display are brought to its gamut by `into_gamut`. If not they are
+            cut channel by channel, which leaves it to the caller to add what a wider display can show.
 
     Returns:
         Display-encoded sRGB [H, W, 3] in [0, 1], float32.
@@ -49,7 +52,7 @@ def to_display(
     if saturation != 1:
         grey = luminance(shown)[..., None]
         shown = grey + (shown - grey) * np.float32(saturation)
-    encoded = srgb_encode(into_gamut(shown))
+    encoded = srgb_encode(into_gamut(shown) if compress else shown.clip(0, 1))
     return encoded if gamma == 1 else encoded ** np.float32(1 / gamma)
 
 
