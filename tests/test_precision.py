@@ -67,7 +67,6 @@ def losses_on(batch: Mapping[str, Tensor], config: TrainConfig, *, half: bool) -
 FIRST = {"tmo_high": 0.04, "tmo_ft": 0.04}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [slow(name) if name not in DAILY else name for name in STAGES])
 def test_bf16_trains_as_float64_does(lab: Lab, name: str) -> None:
     # Larger than other tests': over two cells, batch norm blows rounding up.
