@@ -5,12 +5,10 @@ They take and return what the global ones do, see `hdrlab.tonemapping.global_cur
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 from scipy.ndimage import correlate1d
 
@@ -114,18 +112,23 @@ def mertens(
     least, most = -math.log2(bright), -math.log2(dark) - 3
     number = max(1, math.ceil((most - least) / step)) + 1 if most > least else 1
     scales = 2 ** np.linspace(least, max(least, most), number, dtype=np.float32)
-    best = [
-        _goodness(srgb_encode((hdr * scale).clip(0, 1)), contrast_weight, saturation_weight)
-        for scale in scales
-    ]
-    total = sum(best[1:], best[0].copy())
-    fused: list[NDArray[np.float32]] = []
-    for scale, weight in zip(scales, best, strict=True):
-        encoded = srgb_encode((hdr * scale).clip(0, 1))
-        weights, blurred = (_gaussian_pyramid(one, 1) for one in (weight / total, encoded))
-        bands = [fine - _enlarge(coarse, fine.shape) for fine, coarse in itertools.pairwise(blurred)]
-        layers = [band * share[..., None] for band, share in zip([*bands, blurred[-1]], weights, strict=True)]
-        fused = [a + b for a, b in zip(fused, layers, strict=True)] if fused else layers
+    total = np.zeros_like(light)
+    for scale in scales:  # twice, since to keep the weights of all exposures would take more memory than time
+        total += _goodness(srgb_encode((hdr * scale).clip(0, 1)), contrast_weight, saturation_weight)
+    fused: list[Pixels] = []
+    for scale in scales:
+        band = srgb_encode((hdr * scale).clip(0, 1))
+        share = _goodness(band, contrast_weight, saturation_weight) / total
+        for level in range(depth := _depth(hdr, 1), -1, -1):
+            coarse = _halve(band) if level else band[:0]
+            if level:
+                band -= _enlarge(coarse, band.shape)
+            band *= share[..., None]
+            if len(fused) <= depth:
+                fused.append(band)
+            else:
+                fused[depth - level] += band
+            band, share = coarse, _halve(share)
     image = fused.pop()
     while fused:
         finer = fused.pop()
@@ -148,12 +151,19 @@ def _goodness(encoded: Pixels, contrast_weight: float, saturation_weight: float)
 def _gaussian_pyramid(image: Pixels, smallest: int) -> list[Pixels]:
     """Halve an image [H, W, ...] as often as its shorter side can be halved to that many pixels."""
     levels = [image]
-    for _ in range(int(math.log2(max(min(image.shape[:2]) / smallest, 1)))):
-        blurred = levels[-1]
-        for axis in (0, 1):
-            blurred = _blur(blurred, axis)
-        levels.append(blurred[::2, ::2])
+    for _ in range(_depth(image, smallest)):
+        levels.append(_halve(levels[-1]))
     return levels
+
+
+def _depth(image: Pixels, smallest: int) -> int:
+    return int(math.log2(max(min(image.shape[:2]) / smallest, 1)))
+
+
+def _halve(image: Pixels) -> Pixels:
+    for axis in (0, 1):
+        image = _blur(image, axis)
+    return np.ascontiguousarray(image[::2, ::2])
 
 
 def _blur(image: Pixels, axis: int) -> Pixels:
