@@ -23,6 +23,7 @@ _REACH = 7  # nodes: contrasts up to 0.7 are counted
 _JUST_VISIBLE = 0.0043  # contrast in log10 units
 _ADAPTED_TO = 1000.0  # cd/m²: what an observer of the scene is adapted to
 _ANCHOR = 0.1  # weight of a gap in the histogram, as a share of all contrasts
+_SEEN = (0.05, 99.95)  # percentiles of the luminance between which contrasts are shown
 _ROUNDS = 50
 
 _DT = 0.2
@@ -48,11 +49,13 @@ def mantiuk08(
     Source: Mantiuk, Daly and Kerofsky, "Display Adaptive Tone Mapping", 2008: responses to contrast by a
     transducer, sensitivity by Daly's function, a quadratic programme for the slopes of a piecewise linear
     curve; colours as in Mantiuk et al., "Color Correction for Tone Mapping", 2009. The scene counts as seen
-    by an observer adapted to 1000 cd/m², at 30 pixels per degree.
+    by an observer adapted to 1000 cd/m², at 30 pixels per degree. Ours: the
+    darkest and the brightest 0.05 % of the pixels count as the limit of the others.
     """
     light = luminance(hdr)
-    floor = light[light > 0].min()
-    logarithm = np.log10(np.maximum(light, np.float32(max(floor, log_average(light) * 1e-6))))
+    # A single hot or dark pixel would otherwise claim decades of the display for itself.
+    darkest, brightest = np.percentile(light[light > 0], _SEEN)
+    logarithm = np.log10(light.clip(darkest, brightest))
     nodes, counts = _contrasts(logarithm)
     low, high = math.log10(black), math.log10(display_peak)
     rises = _optimal_rises(counts, enhancement, low, high)

@@ -220,6 +220,14 @@ def test_mantiuk08_is_what_pfstools_shows() -> None:
     assert np.log(more + 1e-3).std() > np.log(mantiuk08(waves())[..., 1] + 1e-3).std()
 
 
+def test_mantiuk08_minds_no_single_pixel() -> None:
+    calm = mantiuk08(waves())[..., 1]
+    for value in (1e-9, 1e6):
+        hdr = waves()
+        hdr[10, 10] = value
+        assert abs(np.median(mantiuk08(hdr)[..., 1]) - np.median(calm)) < 0.01
+
+
 def test_ferradans_is_what_pfstools_shows() -> None:
     # pfstmo_ferradans11 of pfstools 2.1.0, --rho -2 --inv_alpha 5; its images are periodic.
     wanted = (0.391, 0.175, 0.071, 0.068, 0.028, 0.059, 0.063, 0.056, 0.007)
