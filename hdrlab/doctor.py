@@ -17,7 +17,7 @@ from hdrlab.registry.plugins import offered
 
 EXTRAS = {
     "heic": ("pillow_heif", "HEIC and HEIF photographs"),
-    "codecs": ("imagecodecs", "AVIF, JPEG XL, profiles with tables at 16 bits"),
+    "codecs": ("imagecodecs", "AVIF, profiles with tables at 16 bits"),
     "exr": ("OpenEXR", "OpenEXR files with sub-sampled chroma"),
     "raw": ("rawpy", "camera raw files"),
     "video": ("av", "clips: MP4, MOV, MKV, WebM"),
