@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def write(name: str, text: str) -> None:
 def test_the_pages_lines_run(call: Call) -> None:
     assert len(LINES) == 6
     for line in LINES:
-        name, *words = line.split()
+        name, *words = shlex.split(line)
         more = {"train": SMALL, "evaluate": ("report=false", "images=1", "data.short_side=64")}.get(name, ())
         code, said = call(name, *words, *more)
         assert code == 0, said
