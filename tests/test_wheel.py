@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -87,7 +88,7 @@ def test_plug_ins_work_from_a_wheel(call: Call, tmp_path: Path) -> None:
     assert call("-m", "hdrlab", "reconstruct", "photo.jpg").returncode == 0
     (tmp_path / "hdr" / "photo.exr").rename(tmp_path / "scene.exr")
     for line in LINES:
-        name, *words = line.split()
+        name, *words = shlex.split(line)
         more = {"train": TRAINING, "evaluate": ("report=false", "images=1", "data.short_side=64")}.get(
             name, ()
         )
