@@ -70,7 +70,7 @@ class Clock(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on from the time of earlier tries."""
         self.started, self.before = read_time(self.folder)
-        self.started = self.started or datetime.now(UTC).isoformat(timespec="seconds")
+        self.started = self.started or datetime.now(UTC).isoformat(timespec="milliseconds")
         self.begun = time.monotonic()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -90,7 +90,7 @@ class Clock(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         if trainer.is_global_zero:
-            seconds = round(self.before + time.monotonic() - self.begun, 1)
+            seconds = round(self.before + time.monotonic() - self.begun, 3)
             write_text(self.folder / TIME, json.dumps({"started": self.started, "seconds": seconds}))
 
 
