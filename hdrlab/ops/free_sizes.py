@@ -90,7 +90,7 @@ def area_max(x: Tensor, rows: int, columns: int) -> Tensor:
         Maps [B, C, rows, columns].
     """
     if not is_free(x):
-        return F.adaptive_max_pool2d(x, (rows, columns))
+        return x if x.shape[-2:] == (rows, columns) else F.adaptive_max_pool2d(x, (rows, columns))
     for dim, count in ((-2, rows), (-1, columns)):
         cells, _, stop = _areas(x.shape[dim], count, x.device)
         x = _look_up(x, dim, torch.minimum(cells, stop - 1)).amax(dim=dim)
