@@ -20,7 +20,7 @@ from sphinx.writers.html5 import HTML5Translator
 from hdrlab.__main__ import COMMANDS
 from hdrlab.config.choices import CONF, choices
 from hdrlab.config.cli import Command
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.section import Key, Section, keys_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,7 +168,7 @@ def operators(_: str) -> Iterator[str]:
 
 def methods(_: str) -> Iterator[str]:
     """List the classical expansions."""
-    from hdrlab.inverse_tonemapping import EXPANSIONS
+    from hdrlab.tonemapping.inverse import EXPANSIONS
 
     yield "| `method=` | what | its own keys |\n|---|---|---|"
     for name, one in EXPANSIONS.items():

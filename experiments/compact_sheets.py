@@ -15,9 +15,9 @@ from PIL import Image
 
 from hdrlab import Reconstructor
 from hdrlab.evaluation.methods import linearised
-from hdrlab.inverse_tonemapping import expand_classically
 from hdrlab.ops.resize import resize
 from hdrlab.ops.response import average_inverse
+from hdrlab.tonemapping.inverse import expand_classically
 from hdrlab.visualization.contact_sheet import exposures_side_by_side
 
 WIDTH = 240

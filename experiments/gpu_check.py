@@ -35,7 +35,7 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import Dataset
 
 from hdrlab import __version__
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.datasets.build import open_data
 from hdrlab.datasets.progress import reading
 from hdrlab.nets import NETS, Net, build_net

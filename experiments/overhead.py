@@ -26,7 +26,7 @@ from gpu_check import Cached
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets import HDRDataModule
 from hdrlab.datasets.build import open_data

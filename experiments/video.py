@@ -26,13 +26,13 @@ from torch import Tensor
 
 from hdrlab import Reconstructor
 from hdrlab.camera import load_response_curves
+from hdrlab.inference.video.reading import VideoClip
+from hdrlab.inference.video.steady import Maker, SteadyReconstructor, developed_alone
 from hdrlab.io import read_hdr
 from hdrlab.metrics.pu21 import psnr_pu21
 from hdrlab.metrics.steadiness import flicker
 from hdrlab.ops.colour import luminance
 from hdrlab.ops.colour_spaces import DIFFUSE_WHITE
-from hdrlab.video.reading import VideoClip
-from hdrlab.video.steady import Maker, SteadyReconstructor, developed_alone
 
 FRAMES, RATE, SIDE = 16, 25, 384
 KINDS = ("still", "drift", "pan", "zoom")

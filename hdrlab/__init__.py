@@ -16,13 +16,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hdrlab.errors import __version__
+
 if TYPE_CHECKING:
     from hdrlab.inference.reconstructor import Reconstructor
     from hdrlab.inference.tone_mapper import ToneMapper
     from hdrlab.io import read_image, write_image
     from hdrlab.weights.net_file import build_net
 
-__version__ = "0.1.0"
 __all__ = ["Reconstructor", "ToneMapper", "__version__", "build_net", "read_image", "write_image"]
 
 _MODULES = {

@@ -6,9 +6,9 @@ import runpy
 import sys
 from typing import NoReturn
 
-from hdrlab import __version__
 from hdrlab.config.completion import SHELLS, candidates, script
 from hdrlab.config.schema.section import nearest
+from hdrlab.errors import __version__
 
 COMMANDS = {
     "reconstruct": "turn photographs into HDR images",

@@ -11,9 +11,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from hdrlab import __version__
-from hdrlab.errors import HdrlabError, install
-from hdrlab.registry.plugins import offered
+from hdrlab.config.registry.loading import offered
+from hdrlab.errors import HdrlabError, __version__, install
 
 EXTRAS = {
     "heic": ("pillow_heif", "HEIC and HEIF photographs"),

@@ -10,6 +10,9 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+__version__ = "0.1.0"
+"""hdrlab's; it stands here because everything may import it, and importing it costs nothing."""
+
 _ENDLESS = re.compile(r"(\S{4096})\S+")
 """A word longer than any path: what a message would repeat of a damaged file."""
 

@@ -11,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrlab import __version__
 from hdrlab.config.cli import Command
+from hdrlab.config.registry.tables import AVERAGE, NETS_METHOD
 from hdrlab.config.schema.commands import VIDEO, ReconstructConfig
-from hdrlab.errors import RunError, install
-from hdrlab.registry.tables import AVERAGE, NETS_METHOD
+from hdrlab.errors import RunError, __version__, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from hdrlab.inference.hdr_files import Developed
     from hdrlab.inference.jobs import Job
     from hdrlab.inference.reconstructor import Reconstructor
-    from hdrlab.video.sources import ClipSource
+    from hdrlab.inference.video.sources import ClipSource
 
 
 def reconstruct(config: ReconstructConfig) -> int:
@@ -33,10 +32,10 @@ def reconstruct(config: ReconstructConfig) -> int:
     from hdrlab.inference.batch import Manifest, run_batch
     from hdrlab.inference.hdr_files import WIDE, base_of, from_gain_map, output_files, write_outputs
     from hdrlab.inference.jobs import folder_beside, plan_jobs
+    from hdrlab.inference.video.sources import clip_sources
     from hdrlab.io import read_photograph
     from hdrlab.io.metadata import ROUND, is_round, read_metadata
     from hdrlab.io.ultrahdr import SHRINK, has_gain_map
-    from hdrlab.video.sources import clip_sources
 
     output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "hdr")
     clips, inputs = clip_sources(config.input, sequence=config.sequence)
@@ -110,9 +109,9 @@ def reconstruct(config: ReconstructConfig) -> int:
 
 def _reconstruct_clips(config: ReconstructConfig, clips: Sequence[ClipSource], output: Path) -> int:
     """Reconstruct every clip that is not done yet."""
-    from hdrlab.video.clips import make_clips
-    from hdrlab.video.reading import require_av
-    from hdrlab.video.recipes import clip_formats, reconstruct_recipe
+    from hdrlab.inference.video.clips import make_clips
+    from hdrlab.inference.video.reading import require_av
+    from hdrlab.inference.video.recipes import clip_formats, reconstruct_recipe
 
     require_av()
     formats = clip_formats("formats", config.formats, clips, video="hdr10", frames="exr")

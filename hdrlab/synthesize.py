@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdrlab.config.cli import Command
-from hdrlab.config.registry import SYNTH_KEYS
+from hdrlab.config.registry.stages import SYNTH_KEYS
 from hdrlab.config.schema.commands import PhotographConfig
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrlab import __version__
 from hdrlab.config.cli import Command
+from hdrlab.config.registry.tables import LEARNED
 from hdrlab.config.schema.commands import TonemapConfig
-from hdrlab.errors import ImageError, OperatorError, RunError
-from hdrlab.registry.tables import LEARNED
+from hdrlab.errors import ImageError, OperatorError, RunError, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from hdrlab.inference.batch import Advance
     from hdrlab.inference.jobs import Job
     from hdrlab.inference.tone_mapper import ToneMapper
+    from hdrlab.inference.video.sources import ClipSource
     from hdrlab.io import Image
-    from hdrlab.video.sources import ClipSource
 
 BESIDE = ("_preview.jpg", "_sheet.png", "_curve.csv", ".jsonl")
 """Ends of the names of what hdrlab.reconstruct writes beside its HDR images: passed over in folders."""
@@ -36,10 +35,10 @@ def tonemap(config: TonemapConfig) -> int:
     from hdrlab.inference.batch import Manifest, run_batch
     from hdrlab.inference.jobs import folder_beside, plan_jobs
     from hdrlab.inference.sdr_files import output_files, write_sdr
+    from hdrlab.inference.video.sources import clip_sources
     from hdrlab.io import read_hdr
     from hdrlab.io.metadata import ROUND, is_round, read_metadata
     from hdrlab.io.ultrahdr import SHRINK
-    from hdrlab.video.sources import clip_sources
 
     output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "sdr")
     clips, inputs = clip_sources(config.input, sequence=config.sequence)
@@ -89,9 +88,9 @@ def tonemap(config: TonemapConfig) -> int:
 
 def _tonemap_clips(config: TonemapConfig, clips: Sequence[ClipSource], output: Path) -> int:
     """Tone-map every clip that is not done yet."""
-    from hdrlab.video.clips import make_clips
-    from hdrlab.video.reading import require_av
-    from hdrlab.video.recipes import clip_formats, tonemap_recipe
+    from hdrlab.inference.video.clips import make_clips
+    from hdrlab.inference.video.reading import require_av
+    from hdrlab.inference.video.recipes import clip_formats, tonemap_recipe
 
     require_av()
     if len(config.operators) > 1:

@@ -11,7 +11,7 @@ class PluginFolders(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add the folders of what is loaded."""
-        from hdrlab.registry.plugins import LOADED
+        from hdrlab.config.registry.loading import LOADED
 
         for plugin in LOADED.values():
             if plugin.folder:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from training import Lab, assert_same, checkpoint, numbers
 
+from hdrlab.config.registry.tables import net_names
 from hdrlab.errors import ConfigError
 from hdrlab.nets import build_net
 from hdrlab.nets.layers import Net
-from hdrlab.registry.tables import net_names
 
 PRESETS = [(name, "default") for name in net_names()] + [
     ("dequantization", "official"),

@@ -107,7 +107,7 @@ def test_the_source_distribution_is_complete_and_clean(sdist: list[str]) -> None
 def test_the_version_stands_in_one_place() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert not re.search(r"^version = ", text, re.MULTILINE)
-    assert 'path = "hdrlab/__init__.py"' in text
+    assert 'path = "hdrlab/errors.py"' in text
     assert f"## {hdrlab.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

@@ -13,8 +13,8 @@ from hdrlab import reconstruct
 from hdrlab.errors import OperatorError
 from hdrlab.evaluation.methods import linearised
 from hdrlab.inference.expander import Expander
-from hdrlab.inverse_tonemapping import EXPANSIONS, expand_classically
 from hdrlab.io import read_image
+from hdrlab.tonemapping.inverse import EXPANSIONS, expand_classically
 
 
 def photograph() -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from forked import start
 from test_resume import assert_same_run
 from training import Lab
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 
 KILLS = 40
 STEPS = 10

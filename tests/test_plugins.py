@@ -17,15 +17,15 @@ from plugin_page import EVENING, LINES, MODULES, SMALL, write_modules
 from training import checkpoint
 
 from hdrlab import ToneMapper, build_net, evaluate, reconstruct, tonemap, train, write_image
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry import TABLES
+from hdrlab.config.registry.loading import LOADED, load_plugins
+from hdrlab.config.registry.stages import DATA, STAGES
+from hdrlab.config.registry.tables import EXPANSIONS, LOSSES, NETS, OPERATORS, SCORES
 from hdrlab.datasets import HDRDataModule
 from hdrlab.errors import CheckpointError, ConfigError, OperatorError, PluginError, WeightsError
 from hdrlab.inference.expander import Expander
 from hdrlab.io import read_image
 from hdrlab.nets import Net
-from hdrlab.registry import TABLES
-from hdrlab.registry.plugins import LOADED, load_plugins
-from hdrlab.registry.tables import EXPANSIONS, LOSSES, NETS, OPERATORS, SCORES
 from hdrlab.training.checkpoints import load_stage
 from hdrlab.weights.net_file import load_nets, save_net
 
@@ -136,7 +136,7 @@ def test_a_plug_in_that_changes_makes_its_images_anew(call: Call) -> None:
 NET = """
 import torch
 from hdrlab.nets import Net
-from hdrlab.plugins import net
+from hdrlab.config.plugins import net
 
 @net("hallucination", preset="plain")
 class Plain(Net):
@@ -204,7 +204,7 @@ def test_a_net_trained_with_a_term_of_a_plug_in_needs_it_no_more(call: Call) -> 
 
 # ------------------------------------------------------------------------------------------------ mistakes
 
-HEAD = "from hdrlab.plugins import *\n"
+HEAD = "from hdrlab.config.plugins import *\n"
 CLASHES = {
     "operator drago: taken by hdrlab.tonemapping.global_curves": "@operator('drago', '')\ndef f(x): ...",
     "operator iqatm: taken by hdrlab": "@operator('iqatm', '')\ndef f(x): ...",
@@ -252,7 +252,7 @@ def test_a_cell_that_runs_again_registers_anew() -> None:
 
 
 def test_errors_of_a_plug_in_are_told_by_its_own_line_with_the_rest(call: Call) -> None:
-    write("broken.py", "from hdrlab.plugins import operator\nx = 1\ny = x + undefined\n")
+    write("broken.py", "from hdrlab.config.plugins import operator\nx = 1\ny = x + undefined\n")
     write("syntax.py", "def f(:\n")
     words = ("plugins=[broken,syntax,nowhere,./none.py]", "operator=agx", "quality=200")
     code, said = call("tonemap", "scene.exr", *words)

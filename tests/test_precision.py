@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from training import TONE_STAGES, Lab, long_stages_slow, slow
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.index import open_index
 from hdrlab.errors import ConfigError, ResourceError

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from training import Lab, slow
 
 from hdrlab import reproduce
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.errors import ConfigError
 from hdrlab.evaluation import claims
 from hdrlab.evaluation.plans import PLANS, Claim, Scale, Step, fill, read_plan

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from training import Lab
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.errors import CheckpointError, RunError
 from hdrlab.runs import main

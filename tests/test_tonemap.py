@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from hdrlab import tonemap
+from hdrlab.config.registry.tables import EVERY_OPERATOR
 from hdrlab.errors import WeightsError, install
 from hdrlab.inference.load import TONE_MAPPING, find_weights
 from hdrlab.inference.sdr_files import output_files
@@ -27,7 +28,6 @@ from hdrlab.io.ultrahdr import write_ultrahdr
 from hdrlab.nets import SYSTEMS, build_net
 from hdrlab.ops.colour import srgb_encode
 from hdrlab.pipeline.iqatm import ToneInput, tone_map
-from hdrlab.registry.tables import EVERY_OPERATOR
 from hdrlab.tonemapping import OPERATORS, tone_map_classically
 from hdrlab.visualization.preview import preview
 from hdrlab.weights import load_variables

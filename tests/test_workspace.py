@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "wandb" / "workspace.py"
 

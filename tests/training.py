@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.index import IndexedImage, Source, build_index, make_index
 from hdrlab.datasets.sources import make_tone

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.metrics.names import better
 
 COMPARED_KEYS = ("stage.lr", "stage.batch_size", "stage.width", "stage.max_steps", "seed")

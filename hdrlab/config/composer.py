@@ -29,10 +29,10 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from hdrlab.config.choices import CONF
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.loading import load_plugins
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.section import Section, nearest
 from hdrlab.errors import ConfigError
-from hdrlab.registry.plugins import load_plugins
 
 
 @dataclass(frozen=True)

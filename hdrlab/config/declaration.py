@@ -12,12 +12,12 @@ from omegaconf import DictConfig
 
 from hdrlab.config.choices import CONF
 from hdrlab.config.composer import plain_values
+from hdrlab.config.registry.loading import load_plugins
 from hdrlab.config.schema.data import DataConfig
 from hdrlab.config.schema.section import Config, keys_of
 from hdrlab.config.secrets import secret_values
 from hdrlab.config.validate import check
 from hdrlab.errors import ConfigError
-from hdrlab.registry.plugins import load_plugins
 
 
 def _beside(composed: DictConfig) -> str | None:

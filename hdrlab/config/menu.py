@@ -9,7 +9,7 @@ from typing import Any
 
 from hdrlab.config.choices import CONF, choices
 from hdrlab.config.declaration import Declaration
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.section import Key, Section, keys_of, own_keys, schema_of
 
 WIDTH = 110

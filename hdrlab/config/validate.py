@@ -15,7 +15,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hdrlab.config.registry import DATA, reads_tones
+from hdrlab.config.registry import Registry
+from hdrlab.config.registry.stages import DATA, reads_tones
+from hdrlab.config.registry.tables import (
+    ENDS,
+    EXPANSIONS,
+    LEARNED,
+    LOSSES,
+    METHODS,
+    NETS_METHOD,
+    OPERATORS,
+    SCORES,
+    expansion_of,
+)
 from hdrlab.config.schema.commands import (
     GAIN_MAP_SIZES,
     EvaluateConfig,
@@ -42,18 +54,6 @@ from hdrlab.config.schema.section import (
 from hdrlab.config.schema.stage import StageConfig
 from hdrlab.config.schema.trainer import object_problems
 from hdrlab.errors import ConfigError, install
-from hdrlab.registry import Registry
-from hdrlab.registry.tables import (
-    ENDS,
-    EXPANSIONS,
-    LEARNED,
-    LOSSES,
-    METHODS,
-    NETS_METHOD,
-    OPERATORS,
-    SCORES,
-    expansion_of,
-)
 
 FOLDERS = {"photographs": "LDR_in", "references": "HDR_gt", "hdr": "hdr", "sdr": "sdr"}
 """What data.root of data=folder may hold, by the key that it stands for."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdrlab.camera.curves import ResponseCurves, load_response_curves
-from hdrlab.config.registry import DATA, SYNTH_KEYS, reads_tones
+from hdrlab.config.registry.stages import DATA, SYNTH_KEYS, reads_tones
 from hdrlab.config.schema.data import (
     DataConfig,
     HdrRealConfig,

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.data import DataConfig
 from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.build import open_curves, open_data, training_set, validation_set

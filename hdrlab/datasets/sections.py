@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from hdrlab.config.registry import DATA
+from hdrlab.config.registry.stages import DATA
 from hdrlab.config.schema.data import DataConfig
 from hdrlab.config.schema.section import build, nearest
 from hdrlab.errors import ConfigError

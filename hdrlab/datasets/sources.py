@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.config.registry import DATA
+from hdrlab.config.registry import guarded
+from hdrlab.config.registry.stages import DATA
 from hdrlab.config.schema.data import SynthConfig
 from hdrlab.config.schema.section import own_keys
 from hdrlab.datasets import tiny
@@ -49,7 +50,6 @@ from hdrlab.datasets.splits import Bad, Listed
 from hdrlab.errors import DataError, ImageError, ImageSizeError, OperatorError
 from hdrlab.io.csv_files import write_rows
 from hdrlab.io.tensorflow.records import ToneRecord, read_pairs, read_tone_records
-from hdrlab.registry import guarded
 
 CELL = 32
 """Badly exposed pixels are counted in cells of this side, of which patches and the patch grid are made."""

@@ -1,7 +1,7 @@
 """Tone mapping: windows of HDR images, encoded and split into layers, with those of their SDR images.
 
 Which window a step draws follows from the seed and a global counter alone. What a sample holds is written in
-`hdrlab.config.registry`; only the keys that are asked for are made.
+`hdrlab.config.registry.stages`; only the keys that are asked for are made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdrlab.camera.sampling import camera_generator
-from hdrlab.config.registry import TONE_KEYS
+from hdrlab.config.registry.stages import TONE_KEYS
 from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.index import Index, IndexedImage, ToneImage, ToneRecords
 from hdrlab.datasets.sampler import sample_index

@@ -17,9 +17,9 @@ from hdrlab.evaluation.hdr_metrics import PhotographCase
 from hdrlab.evaluation.sdr_metrics import ToneCase
 from hdrlab.inference.reconstructor import Reconstructor
 from hdrlab.inference.tone_mapper import ToneMapper
-from hdrlab.inverse_tonemapping import EXPANSIONS, expand_classically
 from hdrlab.ops.response import apply_response, average_inverse
 from hdrlab.tonemapping import OPERATORS, tone_map_classically
+from hdrlab.tonemapping.inverse import EXPANSIONS, expand_classically
 
 AVERAGE = "average"
 """The one constant that a trained response has to beat, beside doing nothing."""

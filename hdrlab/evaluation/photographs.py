@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.camera import ResponseCurves
-from hdrlab.config.registry import REAL_KEYS, SYNTH_KEYS
+from hdrlab.config.registry.stages import REAL_KEYS, SYNTH_KEYS
 from hdrlab.config.schema.data import DataConfig, HdrRealConfig
 from hdrlab.datasets.build import validation_set
 from hdrlab.datasets.hdr_real import RealValidation, cut_pair, to_sample

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_load  # type: ignore[import-untyped]  # comes with omegaconf
 
 from hdrlab.config.choices import CONF
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.secrets import secret_values
 from hdrlab.errors import ConfigError
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hdrlab.camera import ResponseCurves
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.commands import EvaluateConfig
 from hdrlab.datasets.build import open_curves, open_data, validation_set
 from hdrlab.datasets.index import Index, Progress

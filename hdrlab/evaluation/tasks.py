@@ -8,14 +8,14 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from hdrlab import __version__
-from hdrlab.config.registry import SYNTH_KEYS, TONE_KEYS
+from hdrlab.config.registry.stages import SYNTH_KEYS, TONE_KEYS
+from hdrlab.config.registry.tables import SCORES
 from hdrlab.config.schema.commands import ALL, EvaluateConfig
 from hdrlab.config.schema.data import FolderConfig, TinyConfig, TmoPairsConfig
 from hdrlab.config.validate import find_matlab
 from hdrlab.datasets.build import open_curves, open_data
 from hdrlab.datasets.index import Index, Progress
-from hdrlab.errors import EvaluationError
+from hdrlab.errors import EvaluationError, __version__
 from hdrlab.evaluation import external_results, hdr_metrics, methods, sdr_metrics
 from hdrlab.evaluation.benchmark import Benchmark, Task
 from hdrlab.evaluation.candidates import Candidate
@@ -28,7 +28,6 @@ from hdrlab.inference.reconstructor import Reconstructor
 from hdrlab.inference.tone_mapper import ToneMapper
 from hdrlab.metrics import ANCHOR_LUMINANCE, PEAK_LUMINANCE, load_niqe_model
 from hdrlab.metrics.external import ExternalMetric, open_metrics
-from hdrlab.registry.tables import SCORES
 
 PACKAGES = ("torch", "numpy", "scipy", "OpenImageIO", "pillow")
 _MISUSE = {

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdrlab.config.registry.tables import ENDS, EXPANSIONS, METHODS, NETS_METHOD, expansion_of
 from hdrlab.errors import OperatorError
 from hdrlab.inference.hdr_files import Developed, open_photograph
-from hdrlab.inverse_tonemapping import require_image
 from hdrlab.ops.colour import luminance, srgb_decode
 from hdrlab.ops.colour_spaces import with_outside
 from hdrlab.ops.panorama import wrap_twice
 from hdrlab.ops.response import average_inverse
-from hdrlab.registry.tables import ENDS, EXPANSIONS, METHODS, NETS_METHOD, expansion_of
+from hdrlab.tonemapping.inverse import require_image
 
 if TYPE_CHECKING:
     from hdrlab.inference.arrays import ImageLike
@@ -26,7 +26,7 @@ class Expander:
     """Makes HDR images of photographs without nets: ``Expander("average")(photo)``.
 
     Args:
-        method: A key of `hdrlab.registry.tables.METHODS` but ``nets``. ``average`` undoes the mean of EMoR's
+        method: A name that ``reconstruct method=`` takes, but ``nets``. ``average`` undoes the mean of EMoR's
             responses and is better than every expansion but in clipped pixels; ``average_kovaleski`` lifts
             those.
         settings: Keywords of the expansion's function by their names, for example ``{"boost": 6}``.

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdrlab import __version__
-from hdrlab.errors import ResourceError
+from hdrlab.errors import ResourceError, __version__
 from hdrlab.inference.graphs import ChainGraph, Graph, ToneGraph, open_session, to_onnx, trace
 from hdrlab.inference.load import CHAIN, TONE_MAPPING, find_weights
 from hdrlab.inference.reconstructor import Reconstructor

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdrlab import __version__
-from hdrlab.errors import ResourceError
+from hdrlab.errors import ResourceError, __version__
 from hdrlab.inference.load import require_onnx
 from hdrlab.pipeline.iqatm import ToneInput, crop_to_layers, map_one
 from hdrlab.pipeline.resizing import Procedure

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab import __version__
-from hdrlab.errors import ImageError
+from hdrlab.errors import ImageError, __version__
 from hdrlab.inference.arrays import Photograph, to_photograph
 from hdrlab.io import Image, read_photograph, samples_in_unit, write_image
 from hdrlab.io.atomic import writing_text

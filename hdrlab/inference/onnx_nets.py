@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdrlab import __version__
+from hdrlab.errors import __version__
 from hdrlab.inference.graphs import OPSET, Graph, open_session, to_onnx
 from hdrlab.inference.load import require_onnx
 from hdrlab.io.atomic import write_bytes

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab import __version__
+from hdrlab.errors import __version__
 from hdrlab.io import Image, write_image
 from hdrlab.io.heif import write_avif
 from hdrlab.io.metadata import PhotoMetadata

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.config.registry.tables import EVERY_OPERATOR, LEARNED
 from hdrlab.config.schema.section import nearest
 from hdrlab.errors import CheckpointError, OperatorError, WeightsError
 from hdrlab.inference.arrays import to_hdr
@@ -26,7 +27,6 @@ from hdrlab.inference.load import (
 )
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.ops.panorama import wrap_twice
-from hdrlab.registry.tables import EVERY_OPERATOR, LEARNED
 from hdrlab.tonemapping import OPERATORS, check_settings, missing, tone_map_classically
 from hdrlab.tonemapping.display import to_display
 

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab import __version__
-from hdrlab.errors import ImageError
+from hdrlab.errors import ImageError, __version__
 from hdrlab.io.image import Image, ImageInfo, as_rgb, check_density, check_size, open_regular
 from hdrlab.ops.colour_spaces import REC709, SPACES, XYZ, Primaries, conversion, convert
 

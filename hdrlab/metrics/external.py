@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdrlab.config.registry.tables import SCORES
 from hdrlab.errors import EvaluationError
 from hdrlab.metrics.hdrvdp import open_hdrvdp
 from hdrlab.metrics.names import Metric
 from hdrlab.metrics.photometry import PEAK_LUMINANCE
-from hdrlab.registry.tables import SCORES
 
 _CONTRAST, _AMBIENT = 1_000_000, 10  # a black that no image reaches, and 10 lux in the room
 
@@ -42,7 +42,7 @@ def open_metrics(
     """Open metrics of other packages, and see that each tells equal images from clipped ones.
 
     Args:
-        names: Keys of `hdrlab.registry.tables.SCORES`.
+        names: Keys of `hdrlab.config.registry.tables.SCORES`.
         toolboxes: Main files of HDR-VDP's toolboxes by the names of their metrics.
         program: Octave or MATLAB, which runs them.
 

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from hdrlab.config.registry import resolve
+from hdrlab.config.registry.tables import NETS, Presets, like, net_names
 from hdrlab.nets.layers import Net, require_choice
-from hdrlab.registry import resolve
-from hdrlab.registry.tables import NETS, Presets, like, net_names
 
 __all__ = ["NETS", "PAPER", "SYSTEMS", "Net", "build_net"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hdrlab.config.registry import STAGES
-from hdrlab.registry import resolve
+from hdrlab.config.registry import resolve
+from hdrlab.config.registry.stages import STAGES
 
 if TYPE_CHECKING:
     from hdrlab.stages.base import Stage

@@ -16,14 +16,14 @@ from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLR
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
+from hdrlab.config.registry.tables import LOSSES, NETS
 from hdrlab.config.schema.section import build
 from hdrlab.config.schema.stage import StageConfig
 from hdrlab.errors import ConfigError
 from hdrlab.metrics.names import METRICS
 from hdrlab.nets import Net
 from hdrlab.nets.vgg16 import POOLS
-from hdrlab.registry.tables import LOSSES, NETS
 from hdrlab.stages.frozen import Frozen
 from hdrlab.stages.optimizers import CosineWay, TensorFlowAdam
 from hdrlab.visualization.panel import PanelSample
@@ -39,7 +39,7 @@ class Stage(pl.LightningModule):
     """A training stage: nets, a forward pass, and named loss terms that the configuration weighs.
 
     A stage defines ``forward``, ``losses``, ``metrics`` and ``panel``; training and validation share the step
-    made of them. What a batch holds is written in ``hdrlab.config.registry``.
+    made of them. What a batch holds is written in ``hdrlab.config.registry.stages``.
 
     Args:
         config: The stage's section of the configuration; None: made of the keywords.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.config.registry.tables import OPERATORS, Operator
 from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import Pixels
-from hdrlab.registry.tables import OPERATORS, Operator
 from hdrlab.tonemapping.display import to_display
 from hdrlab.tonemapping.scene import STRIP, Scene, available_cores, strips
 

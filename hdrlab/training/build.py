@@ -13,12 +13,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry import guarded
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.datamodule import HDRDataModule
 from hdrlab.datasets.index import Index
 from hdrlab.errors import TrainingError
-from hdrlab.registry import guarded
 from hdrlab.stages import stage_class
 from hdrlab.stages.base import Stage
 from hdrlab.training.checkpoint_callback import Checkpoints

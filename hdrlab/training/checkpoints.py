@@ -15,16 +15,15 @@ from typing import Any, BinaryIO, cast
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from hdrlab import __version__
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry import needs_plugin
+from hdrlab.config.registry.stages import STAGES
+from hdrlab.config.registry.tables import like
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.index import Index
-from hdrlab.errors import CheckpointError
+from hdrlab.errors import CheckpointError, __version__
 from hdrlab.io.atomic import filling, link, replacing
 from hdrlab.nets import Net
-from hdrlab.registry import needs_plugin
-from hdrlab.registry.tables import like
 from hdrlab.stages import stage_class
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
 from hdrlab.training.checkpoint_list import (

@@ -16,15 +16,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hdrlab import __version__, nets
-from hdrlab.errors import WeightsError
+from hdrlab import nets
+from hdrlab.config.registry import needs_plugin
+from hdrlab.config.registry.tables import NETS, like, net_names
+from hdrlab.errors import WeightsError, __version__
 from hdrlab.io.atomic import writing
 from hdrlab.nets import SYSTEMS, Net
 from hdrlab.nets.compact import CompactLinearizationNet
 from hdrlab.nets.layers import assign_tensors, require_choice, require_shapes
 from hdrlab.nets.linearization import LinearizationNet
-from hdrlab.registry import needs_plugin
-from hdrlab.registry.tables import NETS, like, net_names
 from hdrlab.weights.safe_load import DAMAGE, load_safely, require_weights
 
 SUFFIX = ".pt"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hdrlab.config.menu import menu
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.train import COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from hdrlab.config.choices import CONF, choices
 from hdrlab.config.cli import Command
 from hdrlab.config.composer import open_composer, plain_values
 from hdrlab.config.options import parse_options
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.config.schema.data import HdrRealConfig, HdrSynthConfig
 from hdrlab.config.schema.section import Section, build, keys_of, schema_of

@@ -13,7 +13,7 @@ from photographs import photograph, write_folders, write_stack
 from records import pair_example, write_records
 from test_pairs import config
 
-from hdrlab.config.registry import REAL_KEYS
+from hdrlab.config.registry.stages import REAL_KEYS
 from hdrlab.datasets.build import make_data, open_data, training_set, validation_set
 from hdrlab.datasets.hdr_real import STRIDE, RealTraining, RealValidation, pairs_of, usable_patches
 from hdrlab.datasets.index import Index

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hdrlab.camera.curves import load_response_curves
-from hdrlab.config.registry import STAGES, TONE_KEYS
+from hdrlab.config.registry.stages import STAGES, TONE_KEYS
 from hdrlab.config.schema.data import HdrSynthConfig, ListsConfig, TinyConfig
 from hdrlab.datasets import sources, tiny
 from hdrlab.datasets.build import open_data, training_set, validation_set

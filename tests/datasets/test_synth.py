@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from hdrlab.camera import load_response_curves
 from hdrlab.camera.sampling import exposure_list
-from hdrlab.config.registry import SYNTH_KEYS
+from hdrlab.config.registry.stages import SYNTH_KEYS
 from hdrlab.datasets.hdr_synth import Camera, Floats, SynthTraining, SynthValidation, square_patch
 from hdrlab.datasets.index import Index, Source, build_index
 from hdrlab.datasets.splits import Listed

@@ -14,7 +14,7 @@ from records import tone_example, tone_maps, write_records
 from tones import TONE, config, write_tone, write_tones
 from torch import Tensor
 
-from hdrlab.config.registry import STAGES, TONE_KEYS
+from hdrlab.config.registry.stages import STAGES, TONE_KEYS
 from hdrlab.datasets import pairing
 from hdrlab.datasets.build import make_data, open_data, training_set, validation_set
 from hdrlab.datasets.index import Index, ToneImage

@@ -15,7 +15,7 @@ from photographs import turn_by_exif
 from records import tone_example, tone_maps, write_records
 from tones import config, shown, write_tone, write_tones
 
-from hdrlab.config.registry import TONE_KEYS
+from hdrlab.config.registry.stages import TONE_KEYS
 from hdrlab.config.schema.data import HdrRealConfig
 from hdrlab.datasets.build import make_data, open_data
 from hdrlab.datasets.index import ToneImage, ToneRecords, open_index

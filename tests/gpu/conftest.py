@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from training import TONE_STAGES, Lab
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 

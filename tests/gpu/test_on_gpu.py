@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.nets import NETS
 
 pytestmark = [

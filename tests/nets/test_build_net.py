@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from hdrlab.config.registry.tables import Presets
 from hdrlab.nets import build_net
-from hdrlab.registry.tables import Presets
 
 TRAINABLE = {
     ("dequantization", "default"): 1_999_779,

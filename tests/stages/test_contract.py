@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from training import Lab, checkpoint, every_stage, long_stages_slow, numbers
 
-from hdrlab.config.registry import DATA, STAGES
+from hdrlab.config.registry.stages import DATA, STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.index import open_index
 from hdrlab.errors import CheckpointError

@@ -15,7 +15,7 @@ from training import START, TONE_SIDE, TONE_STAGES, Lab, assert_same, checkpoint
 
 import hdrlab
 from hdrlab import Reconstructor, ToneMapper, build_net, stages
-from hdrlab.config.registry import STAGES
+from hdrlab.config.registry.stages import STAGES
 from hdrlab.datasets import HDRDataModule
 from hdrlab.errors import ConfigError
 from hdrlab.stages import DeqStage, HalStage, LinStage, Stage, TmoFtStage, stage_class

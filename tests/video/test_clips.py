@@ -14,9 +14,9 @@ from moving import decoded, lamp, write_clip
 from PIL import Image
 
 from hdrlab import reconstruct, tonemap
+from hdrlab.inference.video import clips
+from hdrlab.inference.video.steady import SteadyReconstructor
 from hdrlab.io import read_hdr, write_image
-from hdrlab.video import clips
-from hdrlab.video.steady import SteadyReconstructor
 
 SIZE = (64, 96)
 LENGTHS = (5, 4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdrlab.video.motion import matched, motion, unseen, warp
+from hdrlab.inference.video.motion import matched, motion, unseen, warp
 
 
 def texture(height: int = 160, width: int = 240) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from moving import lamp, write_clip
 
 from hdrlab.errors import ImageError, RunError
+from hdrlab.inference.video.reading import VideoClip, open_clip
+from hdrlab.inference.video.sources import ClipSource, clip_sources
 from hdrlab.io import write_image
 from hdrlab.ops.colour_spaces import pq_encode
-from hdrlab.video.reading import VideoClip, open_clip
-from hdrlab.video.sources import ClipSource, clip_sources
 
 SIZE = (48, 64)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hdrlab.video.shots import CutFinder
+from hdrlab.inference.video.shots import CutFinder
 
 
 def texture(seed: int, height: int = 54, width: int = 200) -> Tensor:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from hdrlab import Reconstructor, ToneMapper
-from hdrlab.ops.colour import luminance
-from hdrlab.video.steady import (
+from hdrlab.inference.video.steady import (
     Maker,
     Scaled,
     SteadyReconstructor,
@@ -19,6 +18,7 @@ from hdrlab.video.steady import (
     developed_alone,
     frame_pixels,
 )
+from hdrlab.ops.colour import luminance
 
 SIZE = (128, 192)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdrlab.video.colour import (
+from hdrlab.inference.video.colour import (
     HDR10,
     HLG,
     SDR,

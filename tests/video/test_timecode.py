@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from hdrlab.video.timecode import TimeCode
+from hdrlab.inference.video.timecode import TimeCode
 
 NTSC = Fraction(30000, 1001)
 

@@ -15,10 +15,10 @@ from moving import decoded, lamp, write_clip
 from torch import Tensor
 
 from hdrlab.errors import ImageError
-from hdrlab.video.colour import to_planes
-from hdrlab.video.hdr10 import LightLevel, in_hevc
-from hdrlab.video.reading import Description
-from hdrlab.video.writing import KINDS, Coding, SegmentWriter, join
+from hdrlab.inference.video.colour import to_planes
+from hdrlab.inference.video.hdr10 import LightLevel, in_hevc
+from hdrlab.inference.video.reading import Description
+from hdrlab.inference.video.writing import KINDS, Coding, SegmentWriter, join
 
 ABOUT = Description(
     path=Path("a.mp4"), width=96, height=64, rate=Fraction(25), time_base=Fraction(1, 12800),

@@ -9,6 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from hdrlab.config.registry.tables import (
+    EVERY_OPERATOR,
+    EXPANSIONS,
+    LEARNED,
+    METHODS,
+    NETS_METHOD,
+    OPERATORS,
+    SCORES,
+    Presets,
+    expansion_of,
+)
 from hdrlab.config.schema.data import DataConfig, HdrSynthConfig, TinyConfig
 from hdrlab.config.schema.section import Key, Section, key, own_keys, parameter_keys
 from hdrlab.config.schema.stage import StageConfig
@@ -19,17 +30,6 @@ from hdrlab.config.schema.trainer import (
     LoggerConfig,
     Precision,
     TrainerConfig,
-)
-from hdrlab.registry.tables import (
-    EVERY_OPERATOR,
-    EXPANSIONS,
-    LEARNED,
-    METHODS,
-    NETS_METHOD,
-    OPERATORS,
-    SCORES,
-    Presets,
-    expansion_of,
 )
 
 ALL = "all"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from hdrlab.config.schema.section import Section, key, missing_files
 
 SYNTH_KEYS = ("jpeg", "ldr", "lin", "hdr", "curve", "inv_curve", "mask")
-"""What photographs synthesised from HDR images put into a batch, see `hdrlab.config.registry`."""
+"""What photographs synthesised from HDR images put into a batch, see `hdrlab.config.registry.stages`."""
 REAL_KEYS = ("jpeg", "hdr", "mask")
 """What photographs with their HDR images put into it."""
 TONE_KEYS = ("encoded", "high", "bottom", "sdr", "sdr_high", "sdr_bottom", "hdr", "labelled", "mask")

@@ -14,8 +14,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from hdrlab.config.registry import Limits, Parameter
 from hdrlab.errors import ConfigError
-from hdrlab.registry import Limits, Parameter
 
 Config = TypeVar("Config", bound="Section")
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+from hdrlab.config.registry import Limits
+from hdrlab.config.registry.tables import LOSSES
 from hdrlab.config.schema.section import Key, Section, key, missing_files, own_keys
 from hdrlab.errors import ConfigError
-from hdrlab.registry import Limits
-from hdrlab.registry.tables import LOSSES
 
 OWN_CHECKPOINT = "a checkpoint of this stage"
 
@@ -81,7 +81,7 @@ class StageConfig(Section):
     """What every stage has."""
 
     batch_keys: ClassVar[tuple[str, ...]] = ()
-    """What the stage reads of a batch, see `hdrlab.config.registry`."""
+    """What the stage reads of a batch, see `hdrlab.config.registry.stages`."""
     least_patch: ClassVar[int] = 32
     """The smallest patch that its loss terms can be computed on."""
 

@@ -11,15 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, TypeVar
 
-from hdrlab.config.registry import DATA, STAGES, StageRow
-from hdrlab.config.schema import commands
-from hdrlab.config.schema.data import SynthConfig
-from hdrlab.config.schema.section import key, own_keys
-from hdrlab.config.schema.stage import Init, Loss, StageConfig, weight_key
-from hdrlab.errors import PluginError
-from hdrlab.registry import Parameter, Part, guarded, parameter, signature_of
-from hdrlab.registry.plugins import load_plugins
-from hdrlab.registry.tables import (
+from hdrlab.config.registry import Parameter, Part, guarded, parameter, signature_of
+from hdrlab.config.registry.loading import load_plugins
+from hdrlab.config.registry.stages import DATA, STAGES, StageRow
+from hdrlab.config.registry.tables import (
     ENDS,
     EXPANSIONS,
     LEARNED,
@@ -32,6 +27,11 @@ from hdrlab.registry.tables import (
     Operator,
     Score,
 )
+from hdrlab.config.schema import commands
+from hdrlab.config.schema.data import SynthConfig
+from hdrlab.config.schema.section import key, own_keys
+from hdrlab.config.schema.stage import Init, Loss, StageConfig, weight_key
+from hdrlab.errors import PluginError
 
 __all__ = [
     "Init",
@@ -213,7 +213,7 @@ def stage(
         name: As for `operator`, and so are ``summary`` and ``target``.
         summary: See there.
         schema: Its section of the configuration: what may be set, and ``batch_keys``, what it reads of a
-            batch (`hdrlab.config.registry`).
+            batch (`hdrlab.config.registry.stages`).
         target: See there.
         starts_from: Stages whose published checkpoints it needs; of several choices the first that is there.
     """
@@ -241,7 +241,7 @@ def data_set(name: str, summary: str) -> Registered[type[SynthConfig]]:
 
     def decorate(cls: type[SynthConfig]) -> type[SynthConfig]:
         if not issubclass(cls, SynthConfig):
-            raise PluginError(f"data set {name}: must be a subclass of hdrlab.plugins.SynthConfig")
+            raise PluginError(f"data set {name}: must be a subclass of hdrlab.config.plugins.SynthConfig")
         cls.__annotations__ = {**cls.__annotations__, "name": "str"}
         cls.name = key("the data set's name", name)
         cls.summary = summary

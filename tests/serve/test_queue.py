@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from hdrlab.errors import ResourceError
-from hdrlab.server.queue import Advance, Queue
+from hdrlab.serve.queue import Advance, Queue
 
 
 def test_what_waits_longer_takes_longer() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from hdrlab import __version__
+from hdrlab.config.registry.tables import AVERAGE
+from hdrlab.errors import __version__
 from hdrlab.evaluation.report.images import CLIPPED, log_codes, opening_stops, shrink
 from hdrlab.inference.expander import Expander
 from hdrlab.inference.hdr_files import Developed, base_of, from_gain_map, from_hdr, write_outputs
@@ -23,10 +24,9 @@ from hdrlab.io import Image, probe_image, read_hdr, read_photograph, write_image
 from hdrlab.io.metadata import read_metadata
 from hdrlab.io.ultrahdr import has_gain_map
 from hdrlab.ops.colour import MIDDLE_GREY, log_average, luminance, srgb_levels, srgb_light
-from hdrlab.registry.tables import AVERAGE
-from hdrlab.server.operators import Operators
-from hdrlab.server.pictures import Picture
-from hdrlab.server.queue import Advance
+from hdrlab.serve.operators import Operators
+from hdrlab.serve.pictures import Picture
+from hdrlab.serve.queue import Advance
 from hdrlab.weights.pretrained import shipped
 
 PREVIEW_PIXELS = 1_000_000

@@ -25,22 +25,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from hdrlab import __version__
-from hdrlab.errors import HdrlabError, ImageError, OperatorError, ResourceError
-from hdrlab.server.developing import EXR, FORMATS, SIZES, ULTRAHDR, Caps, Developer, preview_of, write_jpeg
-from hdrlab.server.guard import Guard
-from hdrlab.server.operators import Operators, describe, settings_of
-from hdrlab.server.pictures import Picture, Pictures
-from hdrlab.server.queue import Advance, Cancelled, Queue
+from hdrlab.errors import HdrlabError, ImageError, OperatorError, ResourceError, __version__
+from hdrlab.serve.developing import EXR, FORMATS, SIZES, ULTRAHDR, Caps, Developer, preview_of, write_jpeg
+from hdrlab.serve.guard import Guard
+from hdrlab.serve.operators import Operators, describe, settings_of
+from hdrlab.serve.pictures import Picture, Pictures
+from hdrlab.serve.queue import Advance, Cancelled, Queue
 
 UPLOAD_SECONDS = 600
 GONE = "is not there (any more): pictures are deleted after some time"
 MOST_RENDERINGS = 24  # of a picture
 _PAGE = {
-    "index.html": ("hdrlab.server", "page/index.html", "text/html"),
-    "app.js": ("hdrlab.server", "page/app.js", "text/javascript"),
-    "app.css": ("hdrlab.server", "page/app.css", "text/css"),
-    "example.jpg": ("hdrlab.server", "page/example.jpg", "image/jpeg"),
+    "index.html": ("hdrlab.serve", "page/index.html", "text/html"),
+    "app.js": ("hdrlab.serve", "page/app.js", "text/javascript"),
+    "app.css": ("hdrlab.serve", "page/app.css", "text/css"),
+    "example.jpg": ("hdrlab.serve", "page/example.jpg", "image/jpeg"),
     "viewer.js": ("hdrlab.evaluation.report", "viewer.js", "text/javascript"),
     "viewer.css": ("hdrlab.evaluation.report", "viewer.css", "text/css"),
 }

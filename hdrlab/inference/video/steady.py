@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdrlab.inference.heap import kept_pages
+from hdrlab.inference.video.motion import matched, motion, unseen, warp
 from hdrlab.nets.compact import CompactHallucinationNet
 from hdrlab.ops.colour import luminance
 from hdrlab.ops.masks import highlight_mask
@@ -28,7 +29,6 @@ from hdrlab.pipeline.tiling import dequantize_tiled
 from hdrlab.tonemapping import OPERATORS
 from hdrlab.tonemapping.display import into_gamut
 from hdrlab.tonemapping.scene import Scene
-from hdrlab.video.motion import matched, motion, unseen, warp
 
 if TYPE_CHECKING:
     from hdrlab.inference.hdr_files import Developed

@@ -22,9 +22,9 @@ from serving import Client, Serve, jpeg
 from hdrlab.errors import ImageError
 from hdrlab.io import read_hdr
 from hdrlab.io.ultrahdr import has_gain_map
-from hdrlab.server.app import Settings, create_app
-from hdrlab.server.developing import Developer
-from hdrlab.server.pictures import Pictures
+from hdrlab.serve.app import Settings, create_app
+from hdrlab.serve.developing import Developer
+from hdrlab.serve.pictures import Pictures
 from hdrlab.tonemapping import OPERATORS, missing
 
 

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdrlab.errors import ImageError
+from hdrlab.inference.video import hdr10
+from hdrlab.inference.video.colour import HDR10, HLG, SDR, Tags, to_planes
+from hdrlab.inference.video.hdr10 import LightLevel
+from hdrlab.inference.video.reading import Description, require_av
 from hdrlab.io.atomic import replacing
-from hdrlab.video import hdr10
-from hdrlab.video.colour import HDR10, HLG, SDR, Tags, to_planes
-from hdrlab.video.hdr10 import LightLevel
-from hdrlab.video.reading import Description, require_av
 
 CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 """Endings of containers, and what FFmpeg calls them."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.config.registry.tables import EXPANSIONS, Expansion
 from hdrlab.errors import OperatorError
 from hdrlab.ops.colour import Pixels, srgb_light
-from hdrlab.registry.tables import EXPANSIONS, Expansion
 
 __all__ = ["EXPANSIONS", "Expansion", "OperatorError", "expand_classically", "require_image"]
 

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from hdrlab.errors import ImageError, RunError, install
+from hdrlab.inference.video.colour import RGB_MATRIX, Tags, display_samples, light_of, supported, to_rgb
+from hdrlab.inference.video.sources import ClipSource
+from hdrlab.inference.video.timecode import TimeCode
 from hdrlab.io import read_hdr, read_photograph, samples_in_unit
 from hdrlab.io.oiio import TIME_CODE
 from hdrlab.ops.colour_spaces import DIFFUSE_WHITE
-from hdrlab.video.colour import RGB_MATRIX, Tags, display_samples, light_of, supported, to_rgb
-from hdrlab.video.sources import ClipSource
-from hdrlab.video.timecode import TimeCode
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

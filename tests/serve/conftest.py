@@ -11,7 +11,7 @@ import pytest
 from serving import Client, Serve, jpeg
 
 from hdrlab.io import write_image
-from hdrlab.server.app import Settings, create_app
+from hdrlab.serve.app import Settings, create_app
 
 
 @pytest.fixture

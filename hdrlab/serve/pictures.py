@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hdrlab.errors import ResourceError
 from hdrlab.io import locks, raw
-from hdrlab.server.queue import Task
+from hdrlab.serve.queue import Task
 
 State = Literal["arriving", "waiting", "working", "ready", "failed"]
 LONGEST_NAME = 120

@@ -19,7 +19,7 @@ def serve(config: ServeConfig) -> int:
     with _listening(config.host, config.port) as door:
         import uvicorn
 
-        from hdrlab.server.app import Settings, create_app
+        from hdrlab.serve.app import Settings, create_app
 
         settings = Settings(
             file_mb=config.file_mb,
@@ -74,6 +74,3 @@ COMMAND = Command(
     ),
     (),
 )
-
-if __name__ == "__main__":
-    COMMAND.main()

@@ -15,8 +15,8 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from hdrlab.config.registry import LOADING, restored
 from hdrlab.errors import ConfigError, HdrlabError, blamed
-from hdrlab.registry import LOADING, restored
 
 GROUP = "hdrlab.plugins"
 """Entry points of installed distributions, each enabled by its name alone."""

@@ -30,16 +30,16 @@ from torch import Tensor
 from hdrlab.errors import ImageError, RunError, printable
 from hdrlab.inference.batch import Manifest, Outcome, stamp_of
 from hdrlab.inference.jobs import Job
+from hdrlab.inference.video.colour import absolute, encode_light
+from hdrlab.inference.video.hdr10 import LightLevel
+from hdrlab.inference.video.reading import Clip, Description, open_clip
+from hdrlab.inference.video.sheets import shot_row, shots_sheet
+from hdrlab.inference.video.shots import CutFinder
+from hdrlab.inference.video.sources import ClipSource
+from hdrlab.inference.video.steady import Maker
+from hdrlab.inference.video.writing import KINDS, Coding, SegmentWriter, join
 from hdrlab.io import write_image
 from hdrlab.io.atomic import remove_stale, replacing, write_text
-from hdrlab.video.colour import absolute, encode_light
-from hdrlab.video.hdr10 import LightLevel
-from hdrlab.video.reading import Clip, Description, open_clip
-from hdrlab.video.sheets import shot_row, shots_sheet
-from hdrlab.video.shots import CutFinder
-from hdrlab.video.sources import ClipSource
-from hdrlab.video.steady import Maker
-from hdrlab.video.writing import KINDS, Coding, SegmentWriter, join
 
 CURVE_FRAMES = 9
 """Frames of a shot from which its curve is estimated."""

@@ -41,12 +41,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from hdrlab.config.registry import Registry
 from hdrlab.config.schema.data import REAL_KEYS, SYNTH_KEYS, TONE_KEYS, DataConfig
 from hdrlab.config.schema.iqatm import TmoBottomConfig, TmoFtConfig, TmoHighConfig
 from hdrlab.config.schema.section import variants
 from hdrlab.config.schema.singlehdr import DeqConfig, HalConfig, JointConfig, LinConfig, RealFinetuneConfig
 from hdrlab.config.schema.stage import StageConfig
-from hdrlab.registry import Registry
 
 __all__ = ["DATA", "REAL_KEYS", "STAGES", "SYNTH_KEYS", "TONE_KEYS", "StageRow", "reads_tones"]
 

@@ -262,7 +262,7 @@ def restored() -> Iterator[None]:
 
 def _origin(target: Any) -> Origin:
     """Find the first caller outside hdrlab."""
-    package = str(Path(__file__).parents[1])
+    package = str(Path(__file__).parents[2])
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(package):
         frame = frame.f_back

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrlab.config.registry import Limits
+from hdrlab.config.registry.tables import LEARNED
 from hdrlab.config.schema.commands import TonemapConfig
 from hdrlab.config.schema.section import keys_of
 from hdrlab.errors import OperatorError
 from hdrlab.inference.tone_mapper import ToneMapper, adjusted
-from hdrlab.registry import Limits
-from hdrlab.registry.tables import LEARNED
 from hdrlab.tonemapping import ADJUSTMENTS, OPERATORS, missing
 
 RANGES: Mapping[str, tuple[float, float, bool]] = {

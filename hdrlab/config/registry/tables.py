@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from hdrlab.registry import Parameter, Part, Registry, parameter
+from hdrlab.config.registry import Parameter, Part, Registry, parameter
 
 # ---------------------------------------------------------------------------------------- tone mapping
 
@@ -142,7 +142,7 @@ class Expansion(Part):
 
 
 def _expansion(place: str, title: str, summary: str, **parameters: Parameter) -> Expansion:
-    return Expansion(f"hdrlab.inverse_tonemapping.{place}", summary, parameters, title)
+    return Expansion(f"hdrlab.tonemapping.inverse.{place}", summary, parameters, title)
 
 
 EXPANSIONS: Registry[Expansion] = Registry(

@@ -11,21 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from hdrlab import __version__
 from hdrlab.config.schema.commands import STILL_ONLY, VIDEO, ReconstructConfig, TonemapConfig, VideoConfig
-from hdrlab.errors import ImageKindError, RunError
+from hdrlab.errors import ImageKindError, RunError, __version__
 from hdrlab.inference.hdr_files import ENDINGS, SCALES, scale_factor
 from hdrlab.inference.reconstructor import Reconstructor
 from hdrlab.inference.sdr_files import output_files, write_sdr
 from hdrlab.inference.tone_mapper import ToneMapper
-from hdrlab.io import Image, write_image
-from hdrlab.io.oiio import TIME_CODE
-from hdrlab.ops.colour import srgb_decode
-from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, SPACES, conversion, convert
-from hdrlab.video.clips import PREVIEW_SIDE, Recipe, Save
-from hdrlab.video.reading import Description
-from hdrlab.video.sources import ClipSource
-from hdrlab.video.steady import (
+from hdrlab.inference.video.clips import PREVIEW_SIDE, Recipe, Save
+from hdrlab.inference.video.reading import Description
+from hdrlab.inference.video.sources import ClipSource
+from hdrlab.inference.video.steady import (
     EachAlone,
     Maker,
     Scaled,
@@ -35,7 +30,11 @@ from hdrlab.video.steady import (
     frame_pixels,
     frame_tensor,
 )
-from hdrlab.video.writing import PRESETS, Coding
+from hdrlab.inference.video.writing import PRESETS, Coding
+from hdrlab.io import Image, write_image
+from hdrlab.io.oiio import TIME_CODE
+from hdrlab.ops.colour import srgb_decode
+from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, SPACES, conversion, convert
 
 if TYPE_CHECKING:
     from hdrlab.inference.expander import Expander

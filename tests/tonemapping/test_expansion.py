@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hdrlab.errors import OperatorError
-from hdrlab.inverse_tonemapping import EXPANSIONS, expand_classically
-from hdrlab.inverse_tonemapping.global_curves import masia_exponent
+from hdrlab.tonemapping.inverse import EXPANSIONS, expand_classically
+from hdrlab.tonemapping.inverse.global_curves import masia_exponent
 
 GLOBAL = ("srgb", "landis", "akyuz", "masia")
 HOSTILE = {

@@ -1,15 +1,15 @@
 """Local expansions: how far a pixel is lifted depends on its surroundings.
 
-They take and return what the global ones do, see `hdrlab.inverse_tonemapping.global_curves`.
+They take and return what the global ones do, see `hdrlab.tonemapping.inverse.global_curves`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from hdrlab.inverse_tonemapping.global_curves import OVEREXPOSED
 from hdrlab.ops.bilateral_grid import cross_bilateral
 from hdrlab.ops.colour import Pixels, log_average, luminance, srgb_decode, with_luminance
+from hdrlab.tonemapping.inverse.global_curves import OVEREXPOSED
 
 
 def kovaleski(
