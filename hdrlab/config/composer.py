@@ -51,7 +51,10 @@ class Composer:
 
     def choices(self, group: str) -> list[str]:
         """List the names that ``group=NAME`` accepts; nothing if it is no group."""
-        return list(self.hydra.config_loader.get_group_options(group.partition("@")[0], ObjectType.CONFIG))
+        group = group.partition("@")[0]
+        # Asked of each override; the loader's own answer copies all its sources first.
+        sources = [one for one in self.hydra.config_loader.get_sources() if one.is_group(group)]
+        return sorted({name for one in sources for name in one.list(group, ObjectType.CONFIG)})
 
     def compose(self, config_name: str, overrides: Sequence[str], *, full: bool = False) -> DictConfig:
         """Compose.

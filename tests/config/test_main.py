@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image as PillowImage
 
 from hdrlab import __version__
-from hdrlab.__main__ import COMMANDS
+from hdrlab.__main__ import COMMANDS, main
 from hdrlab.config.cli import find_command
 from hdrlab.config.completion import candidates, script
 from hdrlab.config.options import parse_options
@@ -26,10 +28,27 @@ ROOT = Path(__file__).resolve().parents[2]
 RECONSTRUCT = find_command("reconstruct")
 
 
-def hdrlab(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    line = [sys.executable, "-m", "hdrlab", *words]
-    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def hdrlab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """Carries out a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["hdrlab", *line.split()])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return Said(left.value.code, *capsys.readouterr())
+
+    return run
 
 
 # -------------------------------------------------------------------------------------- arguments alone
@@ -75,9 +94,9 @@ def test_a_folder_that_may_be_input_or_output_is_asked_for(
         with_keys(RECONSTRUCT, ["a", "b.jpgg"])
 
 
-@pytest.mark.slow
-def test_an_output_file_names_folder_name_and_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_output_file_names_folder_name_and_format(
+    hdrlab: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("a.jpg").touch()
     wanted = ["input=['a.jpg']", "output='x'", "stem='lamp'", "formats=[exr]"]
     assert with_keys(RECONSTRUCT, ["a.jpg", "x/lamp.exr"]) == wanted
@@ -87,24 +106,19 @@ def test_an_output_file_names_folder_name_and_format(tmp_path: Path, monkeypatch
     Path("reconstruct.jsonl").touch()
     assert with_keys(RECONSTRUCT, ["a.jpg", "b.tif"])[2:] == ["stem='b'", "formats=[tiff]"]
     PillowImage.effect_noise((24, 16), 90).convert("RGB").save("c.png")
-    for line in (
-        "reconstruct c.png lamp.exr preview=false",
-        "tonemap lamp.exr shown.jpg",
-        "tonemap lamp.exr shown.jpg",
-    ):
-        done = hdrlab(*line.split(), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("0 written")
-    assert "1 there already" in done.stdout
+    assert hdrlab("reconstruct c.png lamp.exr preview=false precision=32").code == 0
+    assert hdrlab("tonemap lamp.exr shown.jpg").code == 0
+    done = hdrlab("tonemap lamp.exr shown.jpg")
+    assert (done.code, done.out) == (0, "0 written to ., 1 there already\n")
     assert PillowImage.open("shown.jpg").size == (24, 16)
-    for words, said in (
-        (["reconstruct", "input=[c.png,b.tif]", "stem=x"], "2 images cannot share a name"),
-        (["reconstruct", "c.png", "stem=a/b"], "must be a name without folders"),
-        (["tonemap", "lamp.exr", "output=.", "stem=lamp", "format=exr"], "itself would be written over"),
+    for line, said in (
+        ("reconstruct input=[c.png,b.tif] stem=x", "2 images cannot share a name"),
+        ("reconstruct c.png stem=a/b", "must be a name without folders"),
+        ("tonemap lamp.exr output=. stem=lamp format=exr", "itself would be written over"),
     ):
-        done = hdrlab(*words, cwd=tmp_path)
-        assert done.returncode == 2
-        assert said in done.stderr
+        done = hdrlab(line)
+        assert done.code == 2
+        assert said in done.err
 
 
 def test_without_an_output_one_lies_beside_the_input(tmp_path: Path) -> None:
@@ -116,12 +130,14 @@ def test_without_an_output_one_lies_beside_the_input(tmp_path: Path) -> None:
     assert folder_beside(str(tmp_path / "[1].jpg"), "sdr") == tmp_path / "sdr"
 
 
-def test_photographs_become_hdr_images_and_these_displays_again(tmp_path: Path) -> None:
+def test_photographs_become_hdr_images_and_these_displays_again(
+    hdrlab: Callable[..., Said], tmp_path: Path
+) -> None:
     PillowImage.effect_noise((24, 16), 90).convert("RGB").save(tmp_path / "a.jpg")
-    done = hdrlab("reconstruct", "a.jpg", "precision=32", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, f"1 written to {tmp_path / 'hdr'}\n"), done.stderr
-    done = hdrlab("tonemap", "hdr", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, f"1 written to {tmp_path / 'hdr_sdr'}\n"), done.stderr
+    done = hdrlab("reconstruct a.jpg precision=32")
+    assert done[:2] == (0, f"1 written to {tmp_path / 'hdr'}\n"), done.err
+    done = hdrlab("tonemap hdr")
+    assert done[:2] == (0, f"1 written to {tmp_path / 'hdr_sdr'}\n"), done.err
     assert PillowImage.open(tmp_path / "hdr_sdr" / "a.png").size == (24, 16)
     assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "hdr", "hdr_sdr"}
 
@@ -129,15 +145,14 @@ def test_photographs_become_hdr_images_and_these_displays_again(tmp_path: Path) 
 # ------------------------------------------------------------------------------------- help and completion
 
 
-def test_the_help_lists_every_command_and_a_slip_is_corrected(tmp_path: Path) -> None:
-    for words in ((), ("--help",)):
-        asked = hdrlab(*words, cwd=tmp_path)
-        assert asked.returncode == 0
-        assert all(f"\n  {name} " in asked.stdout for name in COMMANDS)
-        assert max(map(len, asked.stdout.splitlines())) <= 110
-    assert hdrlab("--version", cwd=tmp_path).stdout == f"hdrlab {__version__}\n"
-    asked = hdrlab("tonmap", "a.exr", cwd=tmp_path)
-    assert (asked.returncode, asked.stderr) == (2, "error: tonmap: no such command; did you mean tonemap?\n")
+def test_the_help_lists_every_command_and_a_slip_is_corrected(hdrlab: Callable[..., Said]) -> None:
+    for line in ("", "--help"):
+        asked = hdrlab(line)
+        assert asked.code == 0
+        assert all(f"\n  {name} " in asked.out for name in COMMANDS)
+        assert max(map(len, asked.out.splitlines())) <= 110
+    assert hdrlab("--version").out == f"hdrlab {__version__}\n"
+    assert hdrlab("tonmap a.exr") == (2, "", "error: tonmap: no such command; did you mean tonemap?\n")
     files = {path.stem for path in (ROOT / "hdrlab").glob("*.py")} - {"__init__", "__main__", "errors"}
     assert files | {path.parent.name for path in (ROOT / "hdrlab").glob("*/__main__.py")} == COMMANDS.keys()
 
@@ -186,13 +201,16 @@ def test_bash_completes(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------- doctor
 
 
-def test_the_doctor_finds_what_is_there_and_says_how_to_get_the_rest(tmp_path: Path) -> None:
-    asked = hdrlab("doctor", cwd=tmp_path, COLUMNS="300")
-    assert asked.returncode == 0, asked.stdout
-    (compact,) = (line for line in asked.stdout.splitlines() if "weights=compact" in line)
+def test_the_doctor_finds_what_is_there_and_says_how_to_get_the_rest(
+    hdrlab: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    asked = hdrlab("doctor")
+    assert asked.code == 0, asked.out
+    (compact,) = (line for line in asked.out.splitlines() if "weights=compact" in line)
     assert "sound" in compact
-    assert "OpenImageIO" in asked.stdout
-    for line in asked.stdout.splitlines():
+    assert "OpenImageIO" in asked.out
+    for line in asked.out.splitlines():
         if "missing" in line and "│ operators" in line:
             assert install("operators") in line
 
@@ -207,12 +225,10 @@ def test_an_extra_is_installed_by_its_packages_names() -> None:
     assert install("nothing") == "pip install 'hdrlab[nothing]'"
 
 
-def test_what_is_no_option_or_shell_is_said_with_what_is() -> None:
+def test_what_is_no_option_or_shell_is_said_with_what_is(hdrlab: Callable[..., Said]) -> None:
     with pytest.raises(ConfigError, match=r"^--formats: no such option; keys are written key=value"):
         parse_options(["a.jpg", "--formats", "exr"])
-    asked = hdrlab("completion", "tcsh", cwd=ROOT)
-    assert asked.returncode == 2
-    assert asked.stderr == "error: completion: name one shell: bash | zsh | fish\n"
+    assert hdrlab("completion tcsh") == (2, "", "error: completion: name one shell: bash | zsh | fish\n")
 
 
 def test_the_last_of_several_files_that_is_none_is_asked_about(tmp_path: Path) -> None:
