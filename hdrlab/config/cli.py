@@ -96,7 +96,7 @@ class Command(Declaration[Config]):
                 options.overrides = []
             elif not options.shell_completion:
                 with open_composer(options) as composer:
-                    options.overrides = check_overrides(self, options, composer)
+                    options.overrides, _ = check_overrides(self, options, composer)
         except ConfigError as error:
             _print_problems(error.problems)
             if "options" in locals() and lacks_choice(self, options.overrides):
@@ -114,7 +114,8 @@ class Command(Declaration[Config]):
         if problems := list(secret_arguments(overrides)):
             raise ConfigError(problems)
         with open_composer(options) as composer:
-            return self.read(composer.compose(self.name, check_overrides(self, options, composer), full=True))
+            _, config = check_overrides(self, options, composer)
+        return cast("Config", config)
 
     def _help(self, options: Namespace, *, everything: bool = False) -> str:
         """The menu; with a choice made, its keys and their meaning: those people set first, or all."""
@@ -125,8 +126,8 @@ class Command(Declaration[Config]):
         lacking = [name for name in self.required if keys[name].is_required and name not in given]
         options.overrides += [f"{name}={name.upper()}" for name in lacking if not keys[name].section]
         with open_composer(options) as composer:
-            words = check_overrides(self, options, composer)
-            values = asdict(self.read(composer.compose(self.name, words, full=True)))
+            _, config = check_overrides(self, options, composer)
+        values = asdict(cast("Any", config))
         only = {*self.first, *self.schema.further()} if self.first and not everything else None
         lines = [*key_lines(self.schema, values, only)]
         if only:

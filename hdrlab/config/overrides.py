@@ -14,11 +14,14 @@ from hdrlab.config.choices import CONF
 from hdrlab.config.composer import Composer, elements, first_value, parse, plain_values, with_values
 from hdrlab.config.declaration import Declaration
 from hdrlab.config.options import option_problems
+from hdrlab.config.schema.section import Config
 from hdrlab.config.validate import find_key
 from hdrlab.errors import ConfigError
 
 
-def check_overrides(command: Declaration[Any], options: Namespace, composer: Composer) -> list[str]:
+def check_overrides(
+    command: Declaration[Config], options: Namespace, composer: Composer
+) -> tuple[list[str], Config | None]:
     """Judge the overrides one by one, then their values together: all that can be known beforehand.
 
     Of a sweep each value is judged once, with the first of the others; of an interval its ends.
@@ -29,7 +32,8 @@ def check_overrides(command: Declaration[Any], options: Namespace, composer: Com
         composer: Composes.
 
     Returns:
-        The overrides as Hydra takes them.
+        The overrides as Hydra takes them, and the configuration that they make; of a sweep its first, None
+        where it is only to be printed.
 
     Raises:
         ConfigError: With every problem found.
@@ -71,25 +75,22 @@ def check_overrides(command: Declaration[Any], options: Namespace, composer: Com
             problem = f"{one.input_line}: keys cannot be removed; set a value"
         problems += [problem] if problem else []
         known += [] if problem else [one]
-    if not printing:
-        _check_values(command, base, [*groups, *known], known, composer, problems)
+    made = None if printing else _check_values(command, base, [*groups, *known], known, composer, problems)
     if problems or composer.problems:
         raise ConfigError(dict.fromkeys([*composer.problems, *problems]))
     given = [one for one in parsed if not (printing and one.is_sweep_override())]
-    return [
-        *(_as_hydra_takes(one, base, composer) for one in given),
-        *(first_value(one, composer) for one in parsed if one not in given),
-    ]
+    taken = [_as_hydra_takes(one, base, composer) for one in given]
+    return [*taken, *(first_value(one, composer) for one in parsed if one not in given)], made
 
 
 def _check_values(
-    command: Declaration[Any],
+    command: Declaration[Config],
     base: DictConfig,
     every: Sequence[Override],
     known: Sequence[Override],
     composer: Composer,
     problems: list[str],
-) -> None:
+) -> Config | None:
     """Judge the values together; those of a sweep each once, the rest of the sweep at its first."""
     first = {one.key_or_group: first_value(one, composer) for one in every}
     trials = [(base, first)]
@@ -100,11 +101,14 @@ def _check_values(
             moved = base if one in known else composer.compose(command.name, groups, full=True)
             trials.append((moved, changed))
     names = {one.key_or_group for one in known}
+    made = []
     for composed, values in trials:
         try:
-            command.read(with_values(composed, [text for key, text in values.items() if key in names]))
+            texts = [text for key, text in values.items() if key in names]
+            made.append(command.read(with_values(composed, texts)))
         except ConfigError as error:
             problems += error.problems
+    return made[0] if made else None
 
 
 def lacks_choice(command: Declaration[Any], overrides: Sequence[str]) -> bool:

@@ -66,6 +66,8 @@ def test_every_choice_composes_and_passes(word: str, tmp_path: Path) -> None:
     config = TRAIN.compose([*more, word, *needed(f"{group}/{name}", tmp_path)])
     named = {"trainer=ddp": "fit"}.get(word, name)  # the same training: it goes on with any number of devices
     assert getattr(config, group).name == named if group != "callbacks" else config.callbacks.panels == 4
+    if config.experiment:  # pinned to its stage
+        assert config.experiment.stage == config.stage.name
 
 
 @pytest.mark.parametrize("name", choices("sweep"))
@@ -176,14 +178,6 @@ def test_the_commands_compose_with_their_choice_alone(
 ) -> None:
     words = [word.format(file=tmp_path / "vgg16.npy", folder=tmp_path) for word in words]
     assert is_dataclass(command.compose(words))
-
-
-@pytest.mark.parametrize("name", choices("experiment"))
-def test_an_experiment_is_pinned_to_its_stage(name: str, tmp_path: Path) -> None:
-    config = TRAIN.compose([f"experiment={name}", *needed(f"experiment/{name}", tmp_path)])
-    assert config.experiment is not None
-    assert config.experiment.name == name
-    assert config.experiment.stage == config.stage.name
 
 
 def test_the_paper_experiments_train_as_the_paper(tmp_path: Path) -> None:
