@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdrlab.config.cli import Command
 from hdrlab.config.registry.tables import LEARNED
 from hdrlab.config.schema.commands import TonemapConfig
-from hdrlab.errors import ImageError, OperatorError, RunError, __version__
+from hdrlab.errors import ImageError, OperatorError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hdrlab.inference.batch import Advance
+    from hdrlab.inference.batch import Advance, Work
+    from hdrlab.inference.files import Images
     from hdrlab.inference.jobs import Job
     from hdrlab.inference.tone_mapper import ToneMapper
+    from hdrlab.inference.video.clips import Recipe
     from hdrlab.inference.video.sources import ClipSource
     from hdrlab.io import Image
 
@@ -32,82 +30,63 @@ BESIDE = ("_preview.jpg", "_sheet.png", "_curve.csv", ".jsonl")
 
 def tonemap(config: TonemapConfig) -> int:
     """Tone-map every image that is not done yet; those that fail are listed in the end."""
-    from hdrlab.inference.batch import Manifest, run_batch
-    from hdrlab.inference.jobs import folder_beside, plan_jobs
+    from hdrlab.inference.files import make_files
+
+    return make_files(config, "sdr", COMMAND.journal, partial(_images, config), partial(_clips, config))
+
+
+def _images(config: TonemapConfig) -> Images:
+    """Say what HDR images become."""
+    from hdrlab.inference.files import Images
     from hdrlab.inference.sdr_files import output_files, write_sdr
-    from hdrlab.inference.video.sources import clip_sources
     from hdrlab.io import read_hdr
     from hdrlab.io.metadata import ROUND, is_round, read_metadata
     from hdrlab.io.ultrahdr import SHRINK
 
-    output = Path(os.path.abspath(config.output)) if config.output else folder_beside(config.input[0], "sdr")
-    clips, inputs = clip_sources(config.input, sequence=config.sequence)
-    if clips and inputs:
-        raise RunError(["input: clips and images in one command; take one after the other"])
-    if clips:
-        return _tonemap_clips(config, clips, output)
     formats = config.format or ("png",)
     if "video" in formats:
         raise RunError(["format=video: only clips become video; sequence=true makes a clip of frames"])
-    files = partial(output_files, operators=config.operators, formats=formats, sheet=config.sheet)
-    own = (COMMAND.journal,)
-    plan = plan_jobs(inputs, output, files, beside=BESIDE, journals=own, stem=config.stem)
-    plan.deal(config.shard, config.num_shards)
-    mappers = _open_mappers(config)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError([f"output={output}: cannot be made ({error.strerror or error})"]) from error
 
-    def work(job: Job, advance: Advance) -> list[str]:
-        photo = read_metadata(job.source)
-        wide = config.colorspace != "rec709"
-        hdr = read_hdr(job.source, sanitize=config.sanitize, layer=config.layer, keep_outside=wide)
-        panorama = is_round(photo, hdr.shape, config.panorama)
+    def opened() -> tuple[Sequence[Any], Work]:
+        mappers = _open_mappers(config)
         captions = {one.name: f"{one.name}: {one.caption}" for one in mappers} if config.sheet else None
-        write_sdr(
-            job.outputs,
-            _show(hdr, mappers, advance, panorama=panorama),
-            formats,
-            source=hdr,
-            quality=config.quality,
-            captions=captions,
-            colorspace=config.colorspace,
-            photo=photo.kept(config.metadata),
-            shrink=SHRINK[config.gain_map],
-            channels=int(config.channels),
-        )
-        return [*photo.notes, *([ROUND] if panorama else []), *_remarks(hdr)]
 
-    settings = _settings(config, "".join(mapper.fingerprint for mapper in mappers))
-    fresh = config.resume == "never"
-    with Manifest(output / COMMAND.journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
-        outcome = run_batch(plan, manifest, work)
-    return outcome.report(config.output or output)
+        def work(job: Job, advance: Advance) -> list[str]:
+            photo = read_metadata(job.source)
+            wide = config.colorspace != "rec709"
+            hdr = read_hdr(job.source, sanitize=config.sanitize, layer=config.layer, keep_outside=wide)
+            panorama = is_round(photo, hdr.shape, config.panorama)
+            write_sdr(
+                job.outputs,
+                _show(hdr, mappers, advance, panorama=panorama),
+                formats,
+                source=hdr,
+                quality=config.quality,
+                captions=captions,
+                colorspace=config.colorspace,
+                photo=photo.kept(config.metadata),
+                shrink=SHRINK[config.gain_map],
+                channels=int(config.channels),
+            )
+            return [*photo.notes, *([ROUND] if panorama else []), *_remarks(hdr)]
+
+        settings = ["".join(one.fingerprint for one in mappers), config.operators, formats, config.quality]
+        settings += [config.sheet, config.sanitize, config.colorspace, config.layer, config.metadata]
+        settings += [config.settings, config.gain_map, config.channels, config.panorama]
+        return settings, work
+
+    files = partial(output_files, operators=config.operators, formats=formats, sheet=config.sheet)
+    return Images(files=files, open=opened, beside=BESIDE)
 
 
-def _tonemap_clips(config: TonemapConfig, clips: Sequence[ClipSource], output: Path) -> int:
-    """Tone-map every clip that is not done yet."""
-    from hdrlab.inference.video.clips import make_clips
-    from hdrlab.inference.video.reading import require_av
+def _clips(config: TonemapConfig, clips: Sequence[ClipSource]) -> Recipe:
+    """Say what clips become."""
     from hdrlab.inference.video.recipes import clip_formats, tonemap_recipe
 
-    require_av()
     if len(config.operators) > 1:
         raise RunError(["operator: one for a clip; take one after the other"])
     formats = clip_formats("format", config.format, clips, video="video", frames="png")
-    outcome = make_clips(
-        clips,
-        output,
-        tonemap_recipe(config, formats, _open_mappers(config)[0]),
-        journal=COMMAND.journal,
-        stem=config.stem,
-        shard=config.shard,
-        num_shards=config.num_shards,
-        fresh=config.resume == "never",
-        overwrite=config.overwrite,
-    )
-    return outcome.report(config.output or output)
+    return tonemap_recipe(config, formats, _open_mappers(config)[0])
 
 
 def _open_mappers(config: TonemapConfig) -> list[ToneMapper]:
@@ -154,22 +133,6 @@ def _remarks(hdr: Image) -> list[str]:
     if (negative := hdr.metadata["negative"]) and hdr.outside is None:
         notes.append(f"{negative} of {hdr.pixels.size} values are below 0 and were taken as 0")
     return notes
-
-
-def _settings(config: TonemapConfig, nets: str) -> str:
-    """Digest what changes the outputs."""
-    settings = [
-        __version__,
-        nets,
-        config.operators,
-        config.format or ("png",),
-        config.quality,
-        config.sheet,
-        config.sanitize,
-    ]
-    settings += [config.colorspace, config.layer, config.metadata, config.settings]
-    settings += [config.gain_map, config.channels, config.panorama]
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
 COMMAND = Command(

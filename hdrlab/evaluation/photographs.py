@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,6 @@ from hdrlab.datasets.build import validation_set
 from hdrlab.datasets.hdr_real import RealValidation, cut_pair, to_sample
 from hdrlab.datasets.index import Index, Pair
 from hdrlab.io.tensorflow.records import RECORD_SUFFIXES
-
-EXTREMES_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +41,6 @@ class Photograph:
     clip_point: float | None = None
     inverse_curve: NDArray[np.float32] | None = None
     mask: NDArray[np.bool_] | None = None
-
-
-class NamedPhotographs(Protocol):
-    """Photographs, each made when it is asked for."""
-
-    @property
-    def stems(self) -> Sequence[str]:
-        """Their names."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, number: int, /) -> Photograph: ...
 
 
 class Photographs:

@@ -261,6 +261,18 @@ class Outcome:
         return 1 if self.failed else 0
 
 
+def make_output(folder: Path) -> None:
+    """Make a folder of outputs.
+
+    Raises:
+        RunError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError([f"output={folder}: cannot be made ({error.strerror or error})"]) from error
+
+
 def run_batch(plan: Plan, manifest: Manifest, work: Work) -> Outcome:
     """Work on every image that is not done yet; one that fails does not stop the others.
 
@@ -311,13 +323,8 @@ def _do(job: Job, manifest: Manifest, work: Work, outcome: Outcome, watch: _Watc
             watch.end(job, f"passed over: {error.reason.splitlines()[0]}")
             return
         failure = error.reason.splitlines()[0]
-    except ImageError as error:
-        elsewhere = f"{error.path}: " if error.path and Path(error.path) != job.source else ""
-        failure = elsewhere + error.reason.splitlines()[0]
-    except (MemoryError, PluginError) as error:
-        failure = str(error) or "memory ran out"
-    except OSError as error:
-        failure = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    except (ImageError, OSError, MemoryError, PluginError) as error:
+        failure = reason_of(error, job.source)
     else:
         outcome.done += 1
         outcome.notes += [f"{job.name}: {note}" for note in notes]
@@ -325,6 +332,16 @@ def _do(job: Job, manifest: Manifest, work: Work, outcome: Outcome, watch: _Watc
         return
     outcome.failed[job.name] = failure
     watch.end(job, f"failed: {failure}")
+
+
+def reason_of(error: Exception, source: Path) -> str:
+    """Say in a line why an image or clip could not be done, with the file concerned if it is another."""
+    if isinstance(error, ImageError):
+        elsewhere = f"{error.path}: " if error.path and Path(error.path) != source else ""
+        return elsewhere + error.reason.splitlines()[0]
+    if isinstance(error, OSError):
+        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    return str(error) or "memory ran out"
 
 
 def _make_folder(folder: Path, output: Path) -> None:

@@ -54,7 +54,6 @@ class Primaries:
         return bool(np.allclose(tuple(self), tuple(other), rtol=0, atol=5e-4))
 
 
-D50: XY = (0.34567, 0.35850)
 D65: XY = (0.3127, 0.3290)
 ACES_WHITE: XY = (0.32168, 0.33767)
 

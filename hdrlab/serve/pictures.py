@@ -20,7 +20,6 @@ from hdrlab.serve.queue import Task
 State = Literal["arriving", "waiting", "working", "ready", "failed"]
 LONGEST_NAME = 120
 PREFIX, LOCK = "hdrlab-serve-", ".lock"
-JUST_MADE = 60  # seconds
 
 
 @dataclass(eq=False)

@@ -104,7 +104,7 @@ def lin_options(config: LinNetConfig, preset: str) -> dict[str, Any]:
     return {
         "features": config.features,
         "monotone": config.monotone,
-        "bn_momentum": config.bn_momentum,  # type: ignore[attr-defined]
+        "bn_momentum": config.bn_momentum,
     }
 
 

@@ -44,19 +44,9 @@ _OF_CHAINS = (
 )
 """Keys of reconstruct that are for nets alone."""
 
-option = key
-"""For a section that has a key of this name itself."""
-
 Device = Literal["auto", "cpu", "cuda", "mps"]
 _DEVICE = "where to compute"
 InferencePrecision = Literal["auto", "32", "bf16"]
-_PRECISION = "what nets compute in; auto: bf16 where the processor or GPU has it, else 32"
-_RESUME = "auto leaves what is done already; never does all again"
-_SHARD = "which share of the images to do, from 0; with -m shard=range(8) num_shards=8 eight jobs do all"
-_NUM_SHARDS = "into how many shares the images are dealt, one after the other"
-_PANORAMA = "whether the left and right edge are neighbours; null: where XMP (GPano) says so, at 2:1"
-_METADATA = "Exif, XMP and IPTC of the photograph: keep, strip, or no_gps for all but the place"
-_CHANNELS = "of the gain map in Ultra HDR files: 1, brightness alone; 3, colours too"
 GAIN_MAP_SIZES = ("full", "half", "quarter")
 """Of a gain map that is written, beside its base."""
 
@@ -77,7 +67,6 @@ _PLUGINS = (
     "paths of .py files (docs/plugins.md)"
 )
 _PARAMETERS = "what is set of "
-_OVERWRITE = "replace files in the output folder that hdrlab did not write"
 
 
 def is_clip(given: str) -> bool:
@@ -338,18 +327,49 @@ class ReproduceConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructConfig(Section):
-    """Turn photographs into HDR images."""
+class FilesConfig(Section):
+    """What the commands share that make files of images or clips, each once."""
 
     OPEN: ClassVar[str | None] = "parameters"
+
+    input: tuple[str, ...] = key("images: a file, a folder, a glob pattern, or a list of these", path=True)
+    output: str | None = key("folder to write; null: one beside the input", None, path=True)
+    stem: str | None = key("name of a single input's files, without ending; null: the input's", None)
+    paths: PathsConfig = PathsConfig()
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
+    checkpoint: tuple[str, ...] | None = key("nets of your own: a file, a folder, or a list", None, path=True)
+    sequence: bool = key("whether a folder or pattern is one clip: its numbered frames", False)
+    video: VideoConfig = VideoConfig()
+    precision: InferencePrecision = key(
+        "what nets compute in; auto: bf16 where the processor or GPU has it, else 32", "auto"
+    )
+    panorama: bool | None = key(
+        "whether the left and right edge are neighbours; null: where XMP (GPano) says so, at 2:1", None
+    )
+    metadata: Literal["keep", "strip", "no_gps"] = key(
+        "Exif, XMP and IPTC of the photograph: keep, strip, or no_gps for all but the place", "keep"
+    )
+    channels: Literal["1", "3"] = key(
+        "of the gain map in Ultra HDR files: 1, brightness alone; 3, colours too", "1"
+    )
+    resume: Literal["auto", "never"] = key("auto leaves what is done already; never does all again", "auto")
+    shard: int = key(
+        "which share of the images to do, from 0; with -m shard=range(8) num_shards=8 eight jobs do all",
+        0,
+        least=0,
+    )
+    num_shards: int = key("into how many shares the images are dealt, one after the other", 1, least=1)
+    overwrite: bool = key("replace files in the output folder that hdrlab did not write", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructConfig(FilesConfig):
+    """Turn photographs into HDR images."""
 
     input: tuple[str, ...] = key(
         "photographs: a file, a folder, a glob pattern, or a list of these", path=True
     )
     output: str | None = key("folder to write; null: one beside the input, ending in hdr", None, path=True)
-    stem: str | None = key("name of a single input's files, without ending; null: the input's", None)
-    paths: PathsConfig = PathsConfig()
-    plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
     method: str = key(
         "nets; or without them: average, the mean of all cameras' responses; average_kovaleski, brighter "
         "where it is clipped; a classical expansion of sRGB",
@@ -362,7 +382,6 @@ class ReconstructConfig(Section):
         "null: compact, unless checkpoint or slots is given",
         None,
     )
-    checkpoint: tuple[str, ...] | None = key("nets of your own: a file, a folder, or a list", None, path=True)
     slots: str | None = key("data set whose published checkpoints, of finished trainings, are used", None)
     stages: Literal["all", "deq_lin"] = key("all, or deq_lin for a linear image without highlights", "all")
     refine: bool | None = key("whether to use the refinement net; null: where there is one", None)
@@ -377,8 +396,6 @@ class ReconstructConfig(Section):
             None,
         )
     )
-    sequence: bool = key("whether a folder or pattern is one clip: its numbered frames", False)
-    video: VideoConfig = VideoConfig()
     preview: bool = key("write a tone-mapped JPEG beside each image", True)
     preview_size: int = key("longer side of the preview in pixels at most", 2048, least=16)
     sheet: bool = key("write a PNG of the photograph beside the result in three exposures", False)
@@ -396,7 +413,6 @@ class ReconstructConfig(Section):
         "what the program may take, for example 2GB; images, about 100 bytes a pixel, apart", "2GB"
     )
     device: Device = key(_DEVICE, "auto")
-    precision: InferencePrecision = key(_PRECISION, "auto")
     backend: Literal["torch", "onnxruntime"] = key(
         "what computes the nets; onnxruntime is an extra, and computes in 32 bits", "torch"
     )
@@ -406,13 +422,6 @@ class ReconstructConfig(Section):
         "kind, as in [ignore,full]",
         ("use", "half"),
     )
-    panorama: bool | None = key(_PANORAMA, None)
-    metadata: Literal["keep", "strip", "no_gps"] = key(_METADATA, "keep")
-    channels: Literal["1", "3"] = key(_CHANNELS, "1")
-    resume: Literal["auto", "never"] = key(_RESUME, "auto")
-    shard: int = key(_SHARD, 0, least=0)
-    num_shards: int = key(_NUM_SHARDS, 1, least=1)
-    overwrite: bool = key(_OVERWRITE, False)
 
     @classmethod
     def irrelevant(cls, values: Mapping[str, Any]) -> Sequence[str]:
@@ -444,75 +453,57 @@ class ReconstructConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TonemapConfig(Section):
+class TonemapConfig(FilesConfig):
     """Turn HDR images into SDR images, for any display."""
 
-    OPEN: ClassVar[str | None] = "parameters"
-
-    input: tuple[str, ...] = option(
+    input: tuple[str, ...] = key(
         "HDR images: a file, a folder, a glob pattern, or a list of these", path=True
     )
-    output: str | None = option("folder to write; null: one beside the input, ending in sdr", None, path=True)
-    stem: str | None = option("name of a single input's files, without ending; null: the input's", None)
-    paths: PathsConfig = PathsConfig()
-    plugins: tuple[str, ...] | None = option(_PLUGINS, None, later=True)
-    operator: tuple[str, ...] | None = option(
+    output: str | None = key("folder to write; null: one beside the input, ending in sdr", None, path=True)
+    operator: tuple[str, ...] | None = key(
         "what tone-maps: one, or a list whose names the files get; null: iqatm where its nets are named, by "
         "weights, checkpoint or slots, else reinhard",
         None,
         choices=EVERY_OPERATOR,
     )
-    weights: str | None = option(
+    weights: str | None = key(
         "nets of iqatm: compact, which come with hdrlab, or a folder; null: compact, unless checkpoint or "
         "slots is given",
         None,
     )
-    checkpoint: tuple[str, ...] | None = option(
-        "nets of your own: a file, a folder, or a list", None, path=True
-    )
-    slots: str | None = option("data set whose published tmo_ft is used", None)
-    procedure: Literal["auto", "default", "official"] = option(
+    slots: str | None = key("data set whose published tmo_ft is used", None)
+    procedure: Literal["auto", "default", "official"] = key(
         "iqatm: default takes any size; official crops to multiples of 8; auto: official for its weights",
         "auto",
     )
-    normalize: Literal["auto", "minmax", "percentile", "none"] = option(
+    normalize: Literal["auto", "minmax", "percentile", "none"] = key(
         "iqatm: how its output is stretched; minmax as the authors; percentile clips 0.1 % at both ends; "
         "auto: as for its training",
         "auto",
     )
-    exposure: float = option("stops by which the image is brighter", 0.0)
-    contrast: float = option("exponent of the luminance about middle grey, after the operator", 1.0, above=0)
-    saturation: float = option("factor on the colours, after the operator; 0 is grey", 1.0, least=0)
-    gamma: float = option("above 1 lifts what is dark, after the operator", 1.0, above=0)
-    parameters: dict[str, Any] | None = option(_PARAMETERS + "the operators", None, free=True)
+    exposure: float = key("stops by which the image is brighter", 0.0)
+    contrast: float = key("exponent of the luminance about middle grey, after the operator", 1.0, above=0)
+    saturation: float = key("factor on the colours, after the operator; 0 is grey", 1.0, least=0)
+    gamma: float = key("above 1 lifts what is dark, after the operator", 1.0, above=0)
+    parameters: dict[str, Any] | None = key(_PARAMETERS + "the operators", None, free=True)
     format: (
         tuple[Literal["png", "png16", "jpeg", "jpg", "tiff", "avif", "exr", "ultrahdr", "video"], ...] | None
-    ) = option(
+    ) = key(
         "of the files, one or a list; png16 and tiff have 16 bits, exr is linear light; null: png, and "
         "of a clip video",
         None,
     )
-    sequence: bool = option("whether a folder or pattern is one clip: its numbered frames", False)
-    video: VideoConfig = VideoConfig()
-    quality: int = option("of JPEG files", 95, least=1, most=100)
-    colorspace: Literal["rec709", "p3", "rec2020"] = option(
+    quality: int = key("of JPEG files", 95, least=1, most=100)
+    colorspace: Literal["rec709", "p3", "rec2020"] = key(
         "primaries of the files; wider ones keep what a wide image holds beyond rec709 (sRGB)", "rec709"
     )
-    layer: str | None = option("layer or part of OpenEXR files to take; null: the image itself", None)
-    sheet: bool = option("write all operators' images side by side as <name>_sheet.png", False)
-    sanitize: bool = option("replace NaN and infinite values instead of refusing the file", False)
-    device: Device = option("where iqatm computes", "auto")
-    precision: InferencePrecision = option(_PRECISION, "auto")
-    panorama: bool | None = option(_PANORAMA, None)
-    metadata: Literal["keep", "strip", "no_gps"] = option(_METADATA, "keep")
-    gain_map: Literal["full", "half", "quarter"] = option(
+    layer: str | None = key("layer or part of OpenEXR files to take; null: the image itself", None)
+    sheet: bool = key("write all operators' images side by side as <name>_sheet.png", False)
+    sanitize: bool = key("replace NaN and infinite values instead of refusing the file", False)
+    device: Device = key("where iqatm computes", "auto")
+    gain_map: Literal["full", "half", "quarter"] = key(
         "size of the gain map in Ultra HDR files, beside their base", "half"
     )
-    channels: Literal["1", "3"] = option(_CHANNELS, "1")
-    resume: Literal["auto", "never"] = option(_RESUME, "auto")
-    shard: int = option(_SHARD, 0, least=0)
-    num_shards: int = option(_NUM_SHARDS, 1, least=1)
-    overwrite: bool = option(_OVERWRITE, False)
 
     @classmethod
     def irrelevant(cls, values: Mapping[str, Any]) -> Sequence[str]:
@@ -554,26 +545,26 @@ class TonemapConfig(Section):
 class ServeConfig(Section):
     """Open a page in which photographs become HDR and HDR files are tone-mapped."""
 
-    plugins: tuple[str, ...] | None = option(_PLUGINS, None)
-    host: str = option("address to listen at; 0.0.0.0: at all, for others to use", "127.0.0.1")
-    port: int = option("port to listen at; 0: any free one", 8210, least=0, most=65535)
-    hosts: tuple[str, ...] | None = option(
+    plugins: tuple[str, ...] | None = key(_PLUGINS, None)
+    host: str = key("address to listen at; 0.0.0.0: at all, for others to use", "127.0.0.1")
+    port: int = key("port to listen at; 0: any free one", 8210, least=0, most=65535)
+    hosts: tuple[str, ...] | None = key(
         "names by which others call this server, for example demo.example.org; addresses need none", None
     )
-    file_mb: float = option("megabytes that a file may have", 200.0, above=0)
-    megapixels: float = option("millions of pixels that a picture may declare", 100.0, above=0)
-    pictures: int = option("how many pictures are kept at a time", 40, least=1)
-    queue: int = option("how many may wait for the worker", 40, least=1)
-    minutes: float = option("after which a picture is deleted that nobody asks for", 60.0, above=0)
-    weights: str | None = option(
+    file_mb: float = key("megabytes that a file may have", 200.0, above=0)
+    megapixels: float = key("millions of pixels that a picture may declare", 100.0, above=0)
+    pictures: int = key("how many pictures are kept at a time", 40, least=1)
+    queue: int = key("how many may wait for the worker", 40, least=1)
+    minutes: float = key("after which a picture is deleted that nobody asks for", 60.0, above=0)
+    weights: str | None = key(
         "nets: compact, which come with hdrlab; official, the authors' once imported; or a folder; "
         "null: compact",
         None,
     )
-    memory: str = option(
+    memory: str = key(
         "what the nets may take, for example 2GB; pictures, about 150 bytes a pixel, apart", "2GB"
     )
-    device: Device = option(_DEVICE, "auto")
+    device: Device = key(_DEVICE, "auto")
 
 
 for _command, _schema, _table in (

@@ -108,11 +108,17 @@ class ToneStageConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TmoBottomLoss(Loss):
+class ToneLoss(Loss):
+    """Weights of the loss terms that all tone-mapping stages have."""
+
+    l1: float = weight_key("absolute error of what the stage makes", 0.6)
+    perceptual: float = weight_key("absolute error of VGG-16 features; 0 needs no VGG", 0.3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmoBottomLoss(ToneLoss):
     """Weights of the bottom stage's loss terms."""
 
-    l1: float = weight_key("absolute error of the bottom layer", 0.6)
-    perceptual: float = weight_key("absolute error of VGG-16 features; 0 needs no VGG", 0.3)
     structure: float = weight_key("structure of the layer given, in TMQI's form; needs no label", 0.15)
     hue: float = weight_key("hue of the layer given; needs no label", 0.15)
     delta_e: float = weight_key("colour difference ΔE-ITP", 0.2)
@@ -136,11 +142,9 @@ class TmoBottomConfig(ToneStageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TmoHighLoss(Loss):
+class TmoHighLoss(ToneLoss):
     """Weights of the high stage's loss terms."""
 
-    l1: float = weight_key("absolute error of the high layer", 0.6)
-    perceptual: float = weight_key("absolute error of VGG-16 features; 0 needs no VGG", 0.3)
     structure: float = weight_key(
         "structure of the layer given over five scales, in TMQI's form; needs no label", 0.2
     )
@@ -163,11 +167,9 @@ class TmoHighConfig(ToneStageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TmoFtLoss(Loss):
+class TmoFtLoss(ToneLoss):
     """Weights of the merging stage's loss terms."""
 
-    l1: float = weight_key("absolute error of the SDR image", 0.6)
-    perceptual: float = weight_key("absolute error of VGG-16 features; 0 needs no VGG", 0.3)
     ssim: float = weight_key("SSIM", 0.1)
     delta_e: float = weight_key("colour difference ΔE-ITP", 0.2)
     hue: float = weight_key("hue of the HDR image; needs no label", 0.15)

@@ -18,8 +18,6 @@ from hdrlab.config.schema.stage import (
 )
 
 Feature = Literal["rgb", "edges", "histograms"]
-_BASIS = "inverse response basis: builtin, or the path of EMoR's invemor.txt"
-_MASK_WIDTH = "width of the highlight mask's ramp below 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +75,14 @@ class DeqConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LinNetConfig(Section):
-    """What the paper's ablation takes from the linearization net."""
+    """The linearization net, and what the paper's ablation takes from it."""
 
+    basis: str = key(
+        "inverse response basis: builtin, or the path of EMoR's invemor.txt", "builtin", path=True
+    )
+    bn_momentum: float = key(
+        "momentum of linearization's batch norm, in its running averages", 0.001, above=0, most=1
+    )
     features: tuple[Feature, ...] = key(
         "what linearization sees of an image", ("rgb", "edges", "histograms"), later=True
     )
@@ -87,8 +91,9 @@ class LinNetConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class HalNetConfig(Section):
-    """What the paper's ablation takes from the hallucination net."""
+    """The hallucination net and its loss's VGG-16, and what the paper's ablation takes from the net."""
 
+    mask_width: float = key("width of the highlight mask's ramp below 1", 0.12, above=0, most=1)
     upsampling: Literal["resize", "transposed"] = key(
         "hallucination's decoder: resize, then a convolution; or transposed convolutions",
         "resize",
@@ -97,6 +102,7 @@ class HalNetConfig(Section):
     residual: bool = key(
         "whether hallucination adds to clipped pixels; false: it replaces them", True, later=True
     )
+    perceptual: PerceptualConfig = PerceptualConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +126,6 @@ class LinConfig(LinNetConfig, StageConfig):
     input: Literal["ldr", "jpeg"] = key(
         "what the net sees: ldr, the clean L as the authors; or jpeg, the 8-bit I", "ldr"
     )
-    basis: str = key(_BASIS, "builtin", path=True)
-    bn_momentum: float = key("batch norm's running-average momentum", 0.001, above=0, most=1)
     curve_reduction: Literal["per_sample", "authors_broadcast"] = key(
         "authors_broadcast: the reference's cross-sample accident", "per_sample"
     )
@@ -151,11 +155,9 @@ class HalConfig(HalNetConfig, StageConfig):
         "curve between the true inverse and the average camera's",
         "lin",
     )
-    mask_width: float = key(_MASK_WIDTH, 0.12, above=0, most=1)
     encoder_weights: str | None = key(
         "VGG-16 weights the encoder starts from (the paper: places365)", None, path=True
     )
-    perceptual: PerceptualConfig = PerceptualConfig()
     loss: HalLoss = HalLoss()
 
 
@@ -179,10 +181,6 @@ class ChainConfig(LinNetConfig, HalNetConfig, StageConfig):
 
     max_steps: int = max_steps_key(100_000)
     lr: float = lr_key(1e-5)
-    mask_width: float = key(_MASK_WIDTH, 0.12, above=0, most=1)
-    basis: str = key(_BASIS, "builtin", path=True)
-    bn_momentum: float = key("momentum of linearization's batch norm", 0.001, above=0, most=1)
-    perceptual: PerceptualConfig = PerceptualConfig()
 
 
 @dataclass(frozen=True, kw_only=True)

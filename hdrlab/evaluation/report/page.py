@@ -58,18 +58,28 @@ def _page(
     images: Sequence[Mapping[str, Any]],
     notes: Mapping[str, str],
 ) -> Iterator[str]:
-    script = asset("viewer.js") + asset("page.js")
-    values = {
-        "title": escape(benchmark.title),
-        "style": asset("viewer.css") + asset("page.css"),
-        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        "script": script,
+    fragments = tables.fragments(benchmark, results, notes)
+    parts = {
+        "scores": "Scores",
+        "images": "Images",
+        "failures": f"Failures ({fragments['num_failures']})",
+        "measured": "How it was measured",
+    }
+    template, values = framed(
+        "page.html",
+        benchmark.title,
+        "Parts of the page",
+        parts,
+        ("viewer.css", "page.css"),
+        ("viewer.js", "page.js"),
+    )
+    values |= {
         "long_side": f"{LONG_SIDE}",
         "most": f"{MOST_STOPS}",
         "report": to_json(_heading(benchmark, results)),
-        **tables.fragments(benchmark, results, notes),
+        **fragments,
     }
-    before, after = asset("page.html").split("$images")
+    before, after = template.split("$images")
     yield Template(before).substitute(values)
     names = {metric.name for metric in benchmark.metrics}
     for image in images:
@@ -81,6 +91,36 @@ def _page(
         text = to_json({**image, "scores": scores})
         yield f'<script type="application/json" class="image">{text}</script>\n'
     yield Template(after).substitute(values)
+
+
+def framed(
+    content: str,
+    title: str,
+    label: str,
+    parts: Mapping[str, str],
+    styles: Sequence[str],
+    scripts: Sequence[str],
+) -> tuple[str, dict[str, str]]:
+    """Return the template of a page, and the values of what all pages have.
+
+    Args:
+        content: The file with what the page shows.
+        title: Its title.
+        label: What its links to parts of it are, for who hears the page.
+        parts: Their texts, by the parts' names in ``content``.
+        styles: Files of styles.
+        scripts: Files of scripts, the only ones that it lets run.
+    """
+    script = "".join(map(asset, scripts))
+    values = {
+        "title": escape(title),
+        "label": label,
+        "parts": "".join(f'<a href="#{escape(name)}">{escape(text)}</a>' for name, text in parts.items()),
+        "style": "".join(map(asset, styles)),
+        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        "script": script,
+    }
+    return asset("frame.html").replace("$content", asset(content)), values
 
 
 def asset(name: str) -> str:

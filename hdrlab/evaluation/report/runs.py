@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -12,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from hdrlab.errors import RunError
-from hdrlab.evaluation.report.page import asset
+from hdrlab.evaluation.report.page import framed
 from hdrlab.evaluation.run_curves import curve, shown_curves
 from hdrlab.evaluation.run_tables import duration, score_rows, steps
 from hdrlab.io.atomic import writing_text
@@ -37,20 +35,16 @@ def write_runs_report(runs: Sequence[RunRecord], title: str, path: Path) -> None
     """
     if not runs:
         raise RunError("report: there are no runs yet; train a stage first")
-    script = asset("runs.js")
     groups = {stage: list(group) for stage, group in groupby(runs, key=lambda run: run.stage)}
-    values = {
-        "title": escape(title),
-        "style": asset("viewer.css") + asset("page.css") + asset("runs.css"),
-        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        "script": script,
+    styles = ("viewer.css", "page.css", "runs.css")
+    template, values = framed("runs.html", title, "Stages", {one: one for one in groups}, styles, ["runs.js"])
+    values |= {
         "lead": f"{len(runs)} run{'s' * (len(runs) > 1)} of {', '.join(map(escape, groups))}",
-        "parts": "".join(f'<a href="#{escape(stage)}">{escape(stage)}</a>' for stage in groups),
         "stages": "".join(_stage(*group) for group in groups.items()),
     }
     try:
         with writing_text(path) as file:
-            file.write(Template(asset("runs.html")).substitute(values))
+            file.write(Template(template).substitute(values))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -27,8 +27,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor
 
+from hdrlab.config.schema.commands import FilesConfig
 from hdrlab.errors import ImageError, RunError, printable
-from hdrlab.inference.batch import Manifest, Outcome, stamp_of
+from hdrlab.inference.batch import Manifest, Outcome, make_output, reason_of, stamp_of
 from hdrlab.inference.jobs import Job
 from hdrlab.inference.video.colour import absolute, encode_light
 from hdrlab.inference.video.hdr10 import LightLevel
@@ -139,13 +140,8 @@ def make_clips(
     sources: Sequence[ClipSource],
     output: Path,
     recipe: Recipe,
-    *,
+    config: FilesConfig,
     journal: str,
-    stem: str | None = None,
-    shard: int = 0,
-    num_shards: int = 1,
-    fresh: bool = False,
-    overwrite: bool = False,
 ) -> Outcome:
     """Make every clip that is not done yet; one that fails does not stop the others.
 
@@ -153,24 +149,18 @@ def make_clips(
         sources: Clips and sequences.
         output: The folder to write; it is made.
         recipe: What they become.
+        config: Of the command: which share of the shots to make, whether to do all again, and the like.
         journal: Name of the manifest in the output folder.
-        stem: What the files of a single clip are called.
-        shard: Which share of the shots to make, from 0.
-        num_shards: How many there are.
-        fresh: Whether to do all again.
-        overwrite: Whether files that hdrlab did not write may be replaced.
 
     Raises:
         RunError: The folder cannot be made, or a name is given for several clips.
     """
+    stem, fresh = config.stem, config.resume == "never"
     if stem is not None and len(sources) > 1:
         raise RunError(
             [f"stem={stem}: {len(sources)} clips cannot share a name; without it they keep their own"]
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError([f"output={output}: cannot be made ({error.strerror or error})"]) from error
+    make_output(output)
     remove_stale(output)
     outcome, taken = Outcome(), set[str]()
     for source in sources:
@@ -182,16 +172,11 @@ def make_clips(
             clip = open_clip(source, recipe.rate)
             settings = f"{recipe.fingerprint} {_listing(clip)}"
             settings = hashlib.sha256(settings.encode()).hexdigest()[:16]
-            with Manifest(output / journal, settings, fresh=fresh, overwrite=overwrite) as manifest:
+            with Manifest(output / journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
                 work = _ClipWork(clip, source, output, name, recipe, manifest)
-                how, notes = work.run(shard, num_shards)
-        except ImageError as error:
-            elsewhere = f"{error.path}: " if error.path and Path(error.path) != source.path else ""
-            outcome.failed[source.path.name] = elsewhere + error.reason.splitlines()[0]
-        except OSError as error:
-            outcome.failed[source.path.name] = ": ".join(
-                str(part) for part in (error.filename, error.strerror) if part
-            )
+                how, notes = work.run(config.shard, config.num_shards)
+        except (ImageError, OSError) as error:
+            outcome.failed[source.path.name] = reason_of(error, source.path)
         else:
             outcome.done += how == "done"
             outcome.kept += how == "kept"

@@ -6,7 +6,7 @@ HEVC and AV1 have it unless they say otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,12 +177,6 @@ def light_of(rgb: Tensor, tags: Tags) -> Tensor:
         last = np.ascontiguousarray(rgb[0].permute(1, 2, 0).numpy())
         light = torch.from_numpy(hlg_curve(primaries)(last)).permute(2, 0, 1)[None]
     return _converted(light / DIFFUSE_WHITE, conversion(primaries, REC709))
-
-
-def sdr_light(rgb: Tensor, tags: Tags) -> Tensor:
-    """Decode SDR by the curve it was coded with, for measures: linear, in its own primaries."""
-    curve: Callable[..., np.ndarray] = CODED_CURVES[tags.transfer]
-    return torch.from_numpy(curve(rgb.clamp(0, 1).numpy()).astype(np.float32))
 
 
 def absolute(hdr: Tensor, peak: float) -> Tensor:

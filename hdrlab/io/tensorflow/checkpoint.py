@@ -21,7 +21,6 @@ from hdrlab.io.tensorflow.protobuf import check_crc, parse_message, parse_varint
 
 FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
-BLOCK_TRAILER_BYTES = 5
 STRING = 7
 DTYPES = {
     1: "<f4", 2: "<f8", 3: "<i4", 4: "<u1", 5: "<i2", 6: "<i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2",
