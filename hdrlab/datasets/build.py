@@ -6,7 +6,7 @@ Imports torch for samples only: what is wrong with the data is reported before t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from hdrlab.config.schema.data import (
 from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.index import (
     Index,
+    IndexedImage,
     Pair,
     Progress,
     Source,
@@ -89,7 +90,7 @@ def open_data(
         source = Rendered() if DATA.origin(data.name) is None else PluginImages(data)
         folder = cache / f"{data.name}-{_digest_of(source.version, data)}"
         index = build_index(source.listed(), source, folder, **settings_of(data), progress=progress)[0]
-        _require_images(index, splits, f"data={data.name}")
+        _require_images(index.images, splits, f"data={data.name}")
         return index
     assert data.root is not None
     root = Path(data.root)
@@ -97,13 +98,14 @@ def open_data(
         index = open_index(root)
         _check_prepared(index, data)
     else:
-        index, _ = make_data(data, root, cache / _cache_name(root, data), progress)
-    _require_images(index, splits, f"data.root={root}")
+        index, _ = make_data(data, root, cache / _cache_name(root, data), progress, splits=splits)
+    _require_images(index.images, splits, f"data.root={root}")
     return index
 
 
-def _require_images(index: Index, splits: Collection[str], named: str) -> None:
-    if empty := [split for split in splits if not index.split(split)]:
+def _require_images(images: Sequence[Listed | IndexedImage], splits: Collection[str], named: str) -> None:
+    held = {image.split for image in images}
+    if empty := [split for split in splits if split not in held and not (split == "all" and held)]:
         raise DataError([f"{named}: no usable image in the split {' or '.join(empty)}"])
 
 
@@ -120,6 +122,8 @@ def make_data(
     root: Path,
     folder: Path,
     progress: Progress | None = None,
+    *,
+    splits: Collection[str] = (),
 ) -> tuple[Index, list[Bad]]:
     """Check everything in a folder of images or pairs, and write index and fast files.
 
@@ -128,6 +132,7 @@ def make_data(
         root: The images.
         folder: Where the index goes.
         progress: Called with (done, all, file) while images are read.
+        splits: Those that must hold images, which is known before any is read.
 
     Returns:
         The index, and what was left out.
@@ -135,9 +140,10 @@ def make_data(
     Raises:
         DataError: With every problem found.
     """
-    settings = settings_of(data)
+    settings, named = settings_of(data), f"data.root={root}"
     if isinstance(data, HdrSynthConfig):
         listed = listed_of(data, root)
+        _require_images(listed, splits, named)
         return build_index(
             listed, Source(root), folder, **settings, skip_bad=data.skip_bad, progress=progress
         )
@@ -145,6 +151,8 @@ def make_data(
     if isinstance(data, TmoPairsConfig):
         unlabelled = Path(data.unlabelled) if data.unlabelled else None
         tones, bad = list_tones(root, manifest=manifest, make_sdr=data.make_sdr, unlabelled=unlabelled)
+        if not bad:
+            _require_images(tones, splits, named)
         made = make_index(
             tones, ToneSource(root), folder, settings, found=bad, skip_bad=data.skip_bad, progress=progress
         )
@@ -152,6 +160,8 @@ def make_data(
         return made
     assert isinstance(data, HdrRealConfig)
     pairs, bad = list_pairs(root, manifest=manifest, pairing=data.pairing, exposures=data.exposures)
+    if not bad:
+        _require_images(pairs, splits, named)
     source = PairSource(root)
     return make_index(pairs, source, folder, settings, found=bad, skip_bad=data.skip_bad, progress=progress)
 

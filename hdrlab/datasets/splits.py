@@ -247,11 +247,9 @@ def _split_problems(listed: Sequence[Listed]) -> list[str]:
     scenes: dict[str, set[str]] = {}
     for item in listed:
         scenes.setdefault(item.scene, set()).add(item.split)
-    problems += [
+    return problems + [
         f"scene {scene}: in the splits {' and '.join(sorted(found))}; a scene belongs to one (a column scene "
         "in the manifest overrules a guess from the names)"
         for scene, found in scenes.items()
         if len(found) > 1
     ]
-    used = {item.split for item in listed}
-    return problems + [f"no image in the split {split}" for split in ("train", "val") if split not in used]

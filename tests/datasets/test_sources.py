@@ -94,6 +94,17 @@ def test_manifest_and_lists_choose_the_splits(root: Path, cache: Path, tmp_path:
     assert [p.file for p in by_lists.split("val")] == ["a.exr", "b.exr"]
 
 
+def test_images_for_scoring_alone_need_no_training_images(root: Path, cache: Path, tmp_path: Path) -> None:
+    manifest, reads = tmp_path / "m.csv", []
+    manifest.write_text("file,split\na.exr,val\nb.exr,val\n")
+    data = folder_config(root, manifest=str(manifest))
+    with pytest.raises(DataError, match=r"no usable image in the split train$"):
+        open_data(data, cache, progress=lambda *read: reads.append(read))
+    assert not reads
+    assert len(open_data(data, cache, splits=("val",)).images) == 2
+    assert len(open_data(data, cache, splits=("all",)).images) == 2
+
+
 def test_prepared_folder_is_opened_as_it_is(root: Path, cache: Path, tmp_path: Path) -> None:
     prepared, _ = build_index(list_images(root), Source(root), tmp_path / "ready", short_side=64)
     assert open_data(folder_config(prepared.folder), cache) == prepared
