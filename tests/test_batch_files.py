@@ -317,6 +317,7 @@ def test_a_failure_stops_nothing_and_is_told_in_the_end(
         f"error: a.jpg: {batch.file(0)}: cannot be written: No space left on device\n"
         "error: b 1's%.png: is truncated\nerror: sub/a.jpg: memory ran out\n"
     ) in said.err
+    assert said.err.count("is truncated") == 1
     assert said.out == f"1 written to {batch.path.parent}, 1 passed over, 3 failed\n"
     assert batch.run().report(batch.path.parent) == 0
     assert capsys.readouterr().out == f"3 written to {batch.path.parent}, 1 there already, 1 passed over\n"

@@ -331,7 +331,7 @@ def _do(job: Job, manifest: Manifest, work: Work, outcome: Outcome, watch: _Watc
         watch.end(job, "written")
         return
     outcome.failed[job.name] = failure
-    watch.end(job, f"failed: {failure}")
+    watch.end(job, "failed")  # why, is told in the end
 
 
 def reason_of(error: Exception, source: Path) -> str:
@@ -371,7 +371,7 @@ class _Watch:
     def end(self, job: Job, how: str) -> None:
         self._number += 1
         line = f"{self._number}/{self._total} {job.name}: {how}"
-        if how == "written":
+        if how == "written" and self._total > 1:  # a single image's time is mostly the program's start
             line += f" in {_duration(time.monotonic() - self._begun)}"
         if self._worked and self._number < self._total:
             spent = time.monotonic() - self._start
