@@ -72,7 +72,8 @@ def _machine() -> Iterator[Row]:
     cores = available_cores()
     memory = free_memory()
     remark = "bf16 natively" if computes_bf16(torch.device("cpu")) else "no bf16: precision=auto is 32"
-    yield "processor", f"{cores} cores", f"{remark}; {memory / 1e9:.1f} GB free" if memory < 1e15 else remark
+    remark += f"; {memory / 1e9:.1f} GB free" if memory < 1e15 else ""
+    yield "processor", "1 core" if cores == 1 else f"{cores} cores", remark
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
         yield f"cuda:{index}", card.name, f"{card.total_memory / 1e9:.0f} GB"
@@ -95,7 +96,7 @@ def _formats() -> Iterator[Row]:
 
 
 def _weights() -> Iterator[Row]:
-    from hdrlab.weights.net_file import load_nets
+    from hdrlab.weights.net_file import load_nets, num_parameters
     from hdrlab.weights.pretrained import HOW_OFFICIAL, OFFICIAL, SHIPPED, shipped
 
     for name in shipped():
@@ -105,7 +106,7 @@ def _weights() -> Iterator[Row]:
         except HdrlabError as error:
             yield f"weights={name}", "broken", str(error)
         else:
-            count = sum(values.numel() for net in nets.values() for values in net.parameters())
+            count = num_parameters(*nets.values())
             yield f"weights={name}", "sound", f"{', '.join(nets)}; {count / 1e6:.1f} million parameters"
     folder = Path("runs", "weights", OFFICIAL)
     if folder.is_dir():

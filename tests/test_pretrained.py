@@ -18,8 +18,10 @@ from hdrlab.errors import CheckpointError, WeightsError
 from hdrlab.inference.tone_mapper import ToneMapper
 from hdrlab.nets import build_net
 from hdrlab.weights.__main__ import export, verify
-from hdrlab.weights.net_file import load_nets, read_header, save_net
+from hdrlab.weights.net_file import load_nets, num_parameters, read_header, save_net
 from hdrlab.weights.pretrained import SHIPPED, TONE, pretrained_weights, shipped
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_what_ships_is_whole_small_and_has_a_card(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,11 +34,18 @@ def test_what_ships_is_whole_small_and_has_a_card(capsys: pytest.CaptureFixture[
     assert "hdrlab.import_weights" in capsys.readouterr().out
 
 
+def test_the_number_of_parameters_is_the_readmes() -> None:
+    folder = SHIPPED / "compact"
+    count = num_parameters(*load_nets(folder).values(), *load_nets(folder / TONE).values())
+    for page in ("README.md", "docs/howto/which_weights.md"):
+        assert f" {count / 1e6:.1f} million parameters" in (ROOT / page).read_text(encoding="utf-8"), page
+
+
 def test_what_ships_tone_maps_by_its_own_way_of_seeing() -> None:
     folder = SHIPPED / "compact" / TONE
     assert (folder / "card.md").is_file()
     assert sum(file.stat().st_size for file in folder.iterdir()) < 1e6
-    assert sum(p.numel() for net in load_nets(folder).values() for p in net.parameters()) == 61_113
+    assert num_parameters(*load_nets(folder).values()) == 61_113
     hdr = np.random.default_rng(1).lognormal(0, 2, (40, 56, 1)).astype(np.float32) * [1.0, 0.6, 0.3]
     default, named = (ToneMapper.load("iqatm", name, device="cpu") for name in (None, "compact"))
     assert default.fingerprint == named.fingerprint

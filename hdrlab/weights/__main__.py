@@ -13,7 +13,7 @@ from typing import Any
 
 from hdrlab.errors import WeightsError
 from hdrlab.nets import SYSTEMS
-from hdrlab.weights.net_file import load_nets, save_net
+from hdrlab.weights.net_file import load_nets, num_parameters, save_net
 from hdrlab.weights.pretrained import HOW_OFFICIAL, SHIPPED, shipped
 from hdrlab.weights.safe_load import load_safely
 
@@ -66,7 +66,7 @@ def verify() -> int:
                 sound = False
                 table.add_row(name, file.stem, "", size, str(error))
             else:
-                table.add_row(name, net.name, f"{sum(p.numel() for p in net.parameters()):,}", size, "sound")
+                table.add_row(name, net.name, f"{num_parameters(net):,}", size, "sound")
     Console().print(table)
     print(f"cards: {SHIPPED}/**/card.md")
     print(f"official: {HOW_OFFICIAL.format(folder='runs/weights/official')}")

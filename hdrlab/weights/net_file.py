@@ -185,6 +185,11 @@ def load_nets(paths: PathLike | Sequence[PathLike]) -> dict[str, Net]:
     return loaded
 
 
+def num_parameters(*nets: Net) -> int:
+    """Count the values in nets that training sets."""
+    return sum(values.numel() for net in nets for values in net.parameters())
+
+
 def require_one_preset(presets: Mapping[tuple[str, Path], str]) -> None:
     """Refuse nets of one system in several presets, which do not understand each other's images.
 
