@@ -38,7 +38,7 @@ usage: hdrlab COMMAND ...
 
 examples
   hdrlab reconstruct photo.jpg
-  hdrlab tonemap scene.exr operator=[reinhard,drago] sheet=true
+  hdrlab tonemap scene.exr 'operator=[reinhard,drago]' sheet=true
 """
 
 

@@ -66,7 +66,7 @@ COMMAND = Command(
     ExportConfig,
     export,
     (
-        "weights=compact              (writes compact_reconstruct.onnx here)",
+        "weights=compact              # writes compact_reconstruct.onnx here",
         "tonemap.onnx task=tonemap",
         "chain.pt2 checkpoint=runs/slots/tiny/joint.ckpt format=torch_export",
         "nets weights=compact format=safetensors",

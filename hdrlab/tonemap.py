@@ -140,8 +140,8 @@ COMMAND = Command(
     TonemapConfig,
     tonemap,
     (
-        "scene.exr                    (writes sdr/scene.png beside it)",
-        "~/hdr ~/sdr operator=[reinhard,drago,durand] sheet=true",
+        "scene.exr                    # writes sdr/scene.png beside it",
+        "~/hdr ~/sdr 'operator=[reinhard,drago,durand]' sheet=true",
         "hdr/frame.####.exr sdr format=video video.codec=h264",
         "scene.exr operator=iqatm checkpoint=weights/iqatm format=ultrahdr",
     ),

@@ -23,7 +23,7 @@ def menu(command: Declaration[Any], *, everything: bool = False) -> str:
     groups = [name for name, key in keys.items() if key.section and (CONF / name).is_dir()]
     data = {name: schema.summary for name, schema in DATA.items() if command.data(schema)}
     tables = {"stage": {name: row.summary for name, row in STAGES.items()}, "data": data}
-    lines = [inspect.getdoc(command.schema) or "", "", f"usage: {called} {_usage(command)} [key=value ...]"]
+    lines = [inspect.getdoc(command.schema) or "", "", f"usage: {called} {_usage(command)}[key=value ...]"]
     for name in groups:
         if name in tables:
             rows = [f"  {choice:<13} {summary}" for choice, summary in tables[name].items()]
@@ -36,14 +36,14 @@ def menu(command: Declaration[Any], *, everything: bool = False) -> str:
     more = {f"{called} --help all": "further keys"} if shown is command.first else {}
     if groups:
         more[f"{called} {_choice(command)}--help"] = "every key and its value"
-    return "\n".join([*lines, *(f"  {line}   ({what})" for line, what in more.items())])
+    return "\n".join([*lines, *(f"  {line}   # {what}" for line, what in more.items())])
 
 
 def _usage(command: Declaration[Any]) -> str:
     """The arguments of a command: ``INPUT [OUTPUT]``; those of one that takes a choice, ``stage=STAGE``."""
     keys = keys_of(command.schema)
     names = [name.upper() if keys[name].is_required else f"[{name.upper()}]" for name in command.positional]
-    return " ".join(names) or _choice(command).strip()
+    return "".join(f"{name} " for name in names) or _choice(command)
 
 
 def _choice(command: Declaration[Any]) -> str:

@@ -69,7 +69,7 @@ COMMAND = Command(
     ServeConfig,
     serve,
     (
-        "                             (for you alone, at http://127.0.0.1:8210/)",
+        "                             # for you alone, at http://127.0.0.1:8210/",
         "host=0.0.0.0 hosts=demo.example.org file_mb=30 megapixels=16 minutes=15",
     ),
     (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,19 @@ LINES = {
     for path in reversed(pages())
     for line in command_lines(path)
     if "plugins=" not in line  # modules that the reader of that page has just written
+} | {
+    f"hdrlab {name} {example.partition('  ')[0]}": f"{name} --help"
+    for name in COMMANDS
+    if isinstance(command := getattr(import_module(f"hdrlab.{name}"), "COMMAND", None), Command)
+    for example in command.examples
 }
 
 ABSENT = re.compile(r"no such (file|folder)|holds no hdrvdp|not found; install")
 """What the reader has, and this machine has not."""
+
+
+SHELLS = re.compile(r"[()\[\]{}*?<>|&;!]")
+"""What shells take for themselves where it is not quoted."""
 
 
 def check(line: str) -> None:
@@ -64,6 +74,7 @@ def test_it_is_a_command_line(line: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HDRLAB_VGG16", "vgg16.pth")
+    assert not SHELLS.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", line)), "a shell needs quotes here"
     try:
         check(line)
     except ConfigError as error:
