@@ -57,6 +57,8 @@ def check(line: str) -> None:
     if not isinstance(command, Command):
         return
     options = parse_options([expand_home(one) for one in arguments])
+    if options.hydra_help:
+        return
     if options.help:
         assert options.overrides == ["all"] or command._help(options)
         return
