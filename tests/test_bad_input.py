@@ -580,13 +580,13 @@ def test_names_that_are_no_text_are_listed(run: Run, tmp_path: Path, data: str) 
 def test_an_index_reaches_no_file_outside_its_folder(images: Path, tmp_path: Path, file: str) -> None:
     precious, ready = tmp_path / "precious", tmp_path / "ready"
     precious.write_text("dear")
-    build_index(list_images(images), Source(images), ready, short_side=64)
+    build_index(list_images(images), Source(images), ready, short_side=64, resize_filter="area")
     stored = json.loads((ready / "index.json").read_text())
     stored["images"][0]["array"] = file.format(tmp_path)
     (ready / "index.json").write_text(json.dumps(stored))
     with pytest.raises(DataError, match="is no fast file"):
         open_index(ready)
-    build_index(list_images(images), Source(images), ready, short_side=64)
+    build_index(list_images(images), Source(images), ready, short_side=64, resize_filter="area")
     assert precious.read_text() == "dear"
     assert len(open_index(ready).images) == 3
 
@@ -608,7 +608,7 @@ def mutate_value(value: Any, rng: random.Random) -> Any:
 def test_any_damaged_index_is_refused_or_made_again(images: Path, tmp_path: Path) -> None:
     ready, rng = tmp_path / "ready", random.Random(1)
     listed = list_images(images)
-    build_index(listed, Source(images), ready, short_side=64)
+    build_index(listed, Source(images), ready, short_side=64, resize_filter="area")
     good = json.loads((ready / "index.json").read_text())
     refused = 0
     for _ in range(300):
@@ -623,7 +623,7 @@ def test_any_damaged_index_is_refused_or_made_again(images: Path, tmp_path: Path
         (ready / "index.json").unlink()
         damaged = [json.dumps(mutate_value(json.loads(line), rng)) for line in journal]
         (ready / "journal.jsonl").write_bytes("\n".join(damaged).encode() + b"\n\xff{")
-        build_index(listed, Source(images), ready, short_side=64)
+        build_index(listed, Source(images), ready, short_side=64, resize_filter="area")
         assert len(open_index(ready).images) == 3
 
 

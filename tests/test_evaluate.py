@@ -360,7 +360,7 @@ def test_splits_without_anything_to_score_are_told(
 
     folder = tmp_path / "small"
     listed = [Listed(str(number), split, f"{number}") for number, split in enumerate(("train", "val"))]
-    build_index(listed, Formulas(folder), folder, short_side=SIDE, workers=1)
+    build_index(listed, Formulas(folder), folder, short_side=SIDE, resize_filter="area", workers=1)
     words = ["data=hdr_synth", f"data.root={folder}", "data.short_side=64", f"paths.data={tmp_path}"]
     for more in ([f"checkpoint={lab.starts('deq')}"], []):
         assert compared(*words, *more) == 2

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
-from hdrlab.datasets.index import IndexedImage, Source, build_index, make_index
+from hdrlab.datasets.index import IndexedImage, Source, build_index
 from hdrlab.datasets.sources import make_tone
 from hdrlab.datasets.splits import Bad, Listed
 
@@ -61,7 +61,7 @@ class Formulas(Source):
 
 def prepare_formulas(folder: Path) -> None:
     listed = [Listed(str(number), split, f"scene {number}") for number, split in enumerate(SPLITS)]
-    build_index(listed, Formulas(folder), folder, short_side=SIDE, workers=1)
+    build_index(listed, Formulas(folder), folder, short_side=SIDE, resize_filter="area", workers=1)
 
 
 class ToneFormulas(Formulas):
@@ -80,7 +80,7 @@ class ToneFormulas(Formulas):
 def prepare_tones(folder: Path) -> None:
     """Prepare a data set for ``data=tmo_pairs``."""
     listed = [Listed(str(number), split, f"scene {number}") for number, split in enumerate(SPLITS)]
-    make_index(listed, ToneFormulas(folder), folder, {}, workers=1)
+    build_index(listed, ToneFormulas(folder), folder, workers=1)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from hdrlab.datasets.index import (
     ToneImage,
     ToneRecords,
     build_index,
-    make_index,
     open_index,
 )
 from hdrlab.datasets.pairing import list_pairs, list_tones
@@ -112,7 +111,7 @@ def _require_images(images: Sequence[Listed | IndexedImage], splits: Collection[
 def _open_rendered_tones(cache: Path, progress: Progress | None) -> Index:
     source = RenderedTones()
     folder = cache / f"tiny-tones-{source.version[:6]}{labels_version()[:6]}"
-    index, _ = make_index(source.listed(), source, folder, {}, progress=progress)
+    index, _ = build_index(source.listed(), source, folder, progress=progress)
     write_labels(index)
     return index
 
@@ -153,8 +152,8 @@ def make_data(
         tones, bad = list_tones(root, manifest=manifest, make_sdr=data.make_sdr, unlabelled=unlabelled)
         if not bad:
             _require_images(tones, splits, named)
-        made = make_index(
-            tones, ToneSource(root), folder, settings, found=bad, skip_bad=data.skip_bad, progress=progress
+        made = build_index(
+            tones, ToneSource(root), folder, **settings, found=bad, skip_bad=data.skip_bad, progress=progress
         )
         write_labels(made[0])
         return made
@@ -163,7 +162,9 @@ def make_data(
     if not bad:
         _require_images(pairs, splits, named)
     source = PairSource(root)
-    return make_index(pairs, source, folder, settings, found=bad, skip_bad=data.skip_bad, progress=progress)
+    return build_index(
+        pairs, source, folder, **settings, found=bad, skip_bad=data.skip_bad, progress=progress
+    )
 
 
 def open_curves(data: DataConfig) -> ResponseCurves | None:

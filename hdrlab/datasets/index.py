@@ -241,59 +241,30 @@ def build_index(
     source: Source,
     folder: Path,
     *,
-    short_side: int,
-    resize_filter: str = "area",
+    found: Sequence[Bad] = (),
     skip_bad: bool = False,
     workers: int = 2,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> tuple[Index, list[Bad]]:
     """Check all images and write index and fast files, going on where an earlier call was interrupted.
 
     Args:
         listed: Images and their splits.
-        source: Reads them.
+        source: Makes them.
         folder: Where the index goes; made if missing.
-        short_side: Images are resized to this short side in pixels, up or down.
-        resize_filter: ``area`` or ``bilinear``.
+        found: What is known to be bad already, to be reported with the rest.
         skip_bad: Leave bad images out instead of failing.
         workers: Processes.
         progress: Called with (done, all, file) after each image.
+        **settings: How the source makes them, plain values: of `Source` ``short_side``, to which images are
+            resized, up or down, and ``resize_filter``, ``area`` or ``bilinear``.
 
     Returns:
         The index, and the images left out.
 
     Raises:
         DataError: With one problem a kind of failure; nothing already done is lost.
-    """
-    settings = {"short_side": short_side, "resize_filter": resize_filter}
-    return make_index(listed, source, folder, settings, skip_bad=skip_bad, workers=workers, progress=progress)
-
-
-def make_index(
-    listed: Sequence[Listed],
-    source: Source,
-    folder: Path,
-    settings: Mapping[str, Any],
-    *,
-    found: Sequence[Bad] = (),
-    skip_bad: bool = False,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> tuple[Index, list[Bad]]:
-    """Do what `build_index` does, for any kind of source.
-
-    Args:
-        listed: Images and their splits.
-        source: Makes them.
-        folder: Where the index goes; made if missing.
-        settings: How the source makes them, plain values.
-        found: What is known to be bad already, to be reported with the rest.
-        skip_bad: Leave bad images out instead of failing.
-        workers: Processes.
-        progress: Called with (done, all, file) after each image.
-
-    Raises:
-        DataError: As `build_index`.
     """
     settings = {"version": VERSION, **settings}
     try:

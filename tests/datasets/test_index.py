@@ -46,7 +46,9 @@ class CountingSource(Source):
 
 
 def build(source: Source, folder: Path, **options: Any) -> Index:
-    index, _ = build_index(list_images(source.root), source, folder, **{"short_side": 32, **options})
+    index, _ = build_index(
+        list_images(source.root), source, folder, **{"short_side": 32, "resize_filter": "area", **options}
+    )
     return index
 
 
@@ -201,7 +203,9 @@ def test_all_bad_images_are_reported_at_once_by_kind(mixed: Path, folder: Path) 
 
 def test_bad_images_can_be_left_out(mixed: Path, folder: Path) -> None:
     source = CountingSource(mixed)
-    index, bad = build_index(list_images(mixed), source, folder, short_side=32, skip_bad=True, workers=1)
+    index, bad = build_index(
+        list_images(mixed), source, folder, short_side=32, resize_filter="area", skip_bad=True, workers=1
+    )
     assert [image.file for image in index.images] == ["good/a.exr", "good/b.exr", "good/c.hdr"]
     assert len(bad) == 10
     assert open_index(folder) == index
@@ -383,7 +387,7 @@ def test_fingerprint_changes_with_the_splits(source: CountingSource, index: Inde
     listed = [
         Listed(x.file, {"test": "train"}.get(x.split, x.split), x.scene) for x in list_images(source.root)
     ]
-    other, _ = build_index(listed, source, folder, short_side=32)
+    other, _ = build_index(listed, source, folder, short_side=32, resize_filter="area")
     assert source.reads() == []
     assert other.fingerprint != index.fingerprint
     assert not other.split("test")
@@ -391,5 +395,5 @@ def test_fingerprint_changes_with_the_splits(source: CountingSource, index: Inde
 
 def test_fingerprint_changes_with_the_images(source: Source, index: Index, folder: Path) -> None:
     listed = list_images(source.root)
-    fewer, _ = build_index(listed[:-1], source, folder, short_side=32)
+    fewer, _ = build_index(listed[:-1], source, folder, short_side=32, resize_filter="area")
     assert fewer.fingerprint != index.fingerprint

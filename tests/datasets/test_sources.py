@@ -106,13 +106,15 @@ def test_images_for_scoring_alone_need_no_training_images(root: Path, cache: Pat
 
 
 def test_prepared_folder_is_opened_as_it_is(root: Path, cache: Path, tmp_path: Path) -> None:
-    prepared, _ = build_index(list_images(root), Source(root), tmp_path / "ready", short_side=64)
+    prepared, _ = build_index(
+        list_images(root), Source(root), tmp_path / "ready", short_side=64, resize_filter="area"
+    )
     assert open_data(folder_config(prepared.folder), cache) == prepared
     assert not cache.exists()
 
 
 def test_prepared_folder_with_other_settings_is_refused(root: Path, cache: Path, tmp_path: Path) -> None:
-    build_index(list_images(root), Source(root), tmp_path / "ready", short_side=64)
+    build_index(list_images(root), Source(root), tmp_path / "ready", short_side=64, resize_filter="area")
     wanted = folder_config(tmp_path / "ready", short_side=96, resize_filter="bilinear", manifest="m.csv")
     with pytest.raises(DataError) as caught:
         open_data(wanted, cache)

@@ -35,7 +35,14 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     for number, item in enumerate(listed):
         size = (72, 96, 3) if number % 2 else (100, 70, 3)
         write_image(root / item.file, np.random.default_rng(number).lognormal(0, 1, size).astype(np.float32))
-    return build_index(listed, Source(root), tmp_path_factory.mktemp("ready"), short_side=SIDE, workers=1)[0]
+    return build_index(
+        listed,
+        Source(root),
+        tmp_path_factory.mktemp("ready"),
+        short_side=SIDE,
+        resize_filter="area",
+        workers=1,
+    )[0]
 
 
 @pytest.fixture(scope="module")
