@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import call
 from PIL import Image as PillowImage
 
 from hdrlab import reconstruct, tonemap
@@ -25,10 +26,7 @@ from colour_files import png, samples_in
 
 
 def run(command: Command[Any], *words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        command.main(words)
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(command, words)
 
 
 @pytest.fixture(scope="module")

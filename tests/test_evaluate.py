@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from training import Lab, checkpoint
+from commands import call
+from training import Lab, checkpoint, slow
 
 from hdrlab.evaluate import COMMAND
 from hdrlab.io import read_image
@@ -13,12 +14,7 @@ from hdrlab.io import read_image
 
 def score(lab: Lab, file: Path, *words: str) -> int:
     ours = [word for word in lab.data() if not word.startswith("data.val_images")]
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(
-            [f"checkpoint={file}", *ours, f"paths.data={lab.work / 'data'}", "accelerator=cpu", *words]
-        )
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return compared(f"checkpoint={file}", *ours, f"paths.data={lab.work / 'data'}", *words)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +107,8 @@ def test_a_chain_is_compared_with_other_methods(lab: Lab, capsys: pytest.Capture
 def test_a_learned_operator_is_compared_with_classical_ones(lab: Lab) -> None:
     words = lab.data("tmo_ft")
     folder = lab.work / "out"
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(
-            [
-                *(f"checkpoint={lab.starts('tmo_ft')}", *words[:2], "operators=[log]", "report=false"),
-                *("images=1", f"output={folder}", f"paths.data={lab.work / 'data'}", "accelerator=cpu"),
-            ]
-        )
-    assert left.value.code == 0
+    given = [f"checkpoint={lab.starts('tmo_ft')}", *words[:2], "operators=[log]", "report=false"]
+    assert compared(*given, "images=1", f"output={folder}", f"paths.data={lab.work / 'data'}") == 0
     rows = rows_of(folder)
     assert [row["method"] for row in rows] == ["tmo_ft", "gamma", "log", "sdr"]
     assert float(rows[-1]["ssim_sdr"]) == pytest.approx(1, abs=1e-5)
@@ -149,9 +139,7 @@ def test_wrong_use_is_told_before_anything_is_computed(
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     (tmp_path / "empty").mkdir()
     own = [word.format(tones=lab.prepared / "tones", empty=tmp_path / "empty") for word in words]
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main([f"checkpoint={lab.starts('joint')}", *own, f"paths.data={tmp_path}", "accelerator=cpu"])
-    assert left.value.code == 2
+    assert compared(f"checkpoint={lab.starts('joint')}", *own, f"paths.data={tmp_path}") == 2
     said = capsys.readouterr().err
     assert problem in said
     assert "Traceback" not in said
@@ -164,10 +152,7 @@ def test_nets_that_make_no_chain_are_refused(lab: Lab, capsys: pytest.CaptureFix
 
 
 def compared(*words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main([*words, "accelerator=cpu"])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(COMMAND, [*words, "accelerator=cpu"])
 
 
 @pytest.fixture
@@ -176,9 +161,8 @@ def photographs(lab: Lab, tmp_path: Path) -> Path:
     from hdrlab.synthesize import COMMAND as PHOTOGRAPH
 
     folder = tmp_path / "photographs"
-    with pytest.raises(SystemExit) as left:
-        PHOTOGRAPH.main([*lab.data(), f"output={folder}", f"paths.data={lab.work / 'data'}", "images=4"])
-    assert left.value.code == 0
+    words = [*lab.data(), f"output={folder}", f"paths.data={lab.work / 'data'}", "images=4"]
+    assert call(PHOTOGRAPH, words) == 0
     return folder
 
 
@@ -302,7 +286,7 @@ def test_operators_and_results_are_compared_without_a_checkpoint(lab: Lab, tmp_p
             ["data=hdr_real", "data.root={photographs}", "task=tonemap"],
             "data=hdr_real is for task=reconstruct",
         ),
-        (
+        slow(  # for the nets
             ["checkpoint={tmo_ft}", "data=hdr_real", "data.root={photographs}"],
             "these nets tone-map whole HDR images",
         ),

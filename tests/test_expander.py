@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -27,9 +28,7 @@ def photograph() -> NDArray[np.uint8]:
 
 
 def command(*words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        reconstruct.COMMAND.main(words)
-    return int(left.value.code or 0)
+    return call(reconstruct.COMMAND, words)
 
 
 def test_the_names_and_keys_are_those_of_the_methods() -> None:

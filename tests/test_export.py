@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from commands import call
 from PIL import Image
 from torch import nn
 
@@ -75,6 +76,7 @@ def run(content: bytes, image: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any
     return list(session.run(None, {session.get_inputs()[0].name: image[None]}))
 
 
+@pytest.mark.slow
 def test_what_depends_on_sizes_does_so_in_a_graph_too() -> None:
     graph = Sizes()
     loaded = trace(graph).module()
@@ -83,6 +85,7 @@ def test_what_depends_on_sizes_does_so_in_a_graph_too() -> None:
         torch.testing.assert_close(loaded(x), graph(x), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_areas_are_those_of_adaptive_pooling() -> None:
     class Areas(Graph):
         inputs, example = ("x",), torch.zeros(1, 101, 127, 3)
@@ -130,15 +133,17 @@ def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
 
 
-def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for wrong, said in (
         (("chain.txt",), "format=onnx writes a file that ends in .onnx"),
         (("chain.onnx", "format=torch_export"), "writes a file that ends in .pt2"),
         (("format=onx",), "did you mean onnx?"),
     ):
-        done = command(tmp_path, *wrong)
-        assert done.returncode == 2
-        assert said in done.stderr
+        assert call(export.COMMAND, wrong) == 2
+        assert said in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -15,9 +16,22 @@ from parity.__main__ import PAGE, main
 from parity.cases import Case, cases, dequantization_tf2, named
 from parity.metrics import CHECKS, Check
 from parity.recipe import image, iqatm_variable, photograph, refinement_input, singlehdr_variable
-from parity.reference import FILE, Reference, sampled, totals
+from parity.reference import FILE, Agreement, Reference, sampled, totals
 
 REFERENCE = Reference()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_case_is_computed_once() -> Iterator[None]:
+    plain, found = Case.compare, dict[tuple[str, ...], Agreement]()
+
+    def compare(case: Case, reference: Reference) -> Agreement:
+        key = case.what, case.preset, case.program
+        return found[key] if key in found else found.setdefault(key, plain(case, REFERENCE))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Case, "compare", compare)
+        yield
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.what}, {case.preset}, {case.program}")

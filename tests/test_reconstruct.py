@@ -15,6 +15,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 import torch
+from commands import call
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageCms
@@ -77,10 +78,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def command(*words: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        reconstruct.COMMAND.main(["precision=32", *map(str, words), "device=cpu"])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(reconstruct.COMMAND, ["precision=32", *words, "device=cpu"])
 
 
 def names(folder: Path) -> set[str]:
@@ -430,7 +428,7 @@ def test_a_half_done_folder_is_gone_on_with(
     with monkeypatch.context() as patch:
         patch.setattr(reconstructor.Reconstructor, "develop", killed)
         with pytest.raises(KeyboardInterrupt):
-            reconstruct.COMMAND.main([*words, "device=cpu", "precision=32"])
+            command(*words)
     assert names(output) == {"a.exr", "reconstruct.jsonl"}
     first = (output / "a.exr").stat().st_mtime_ns
     capsys.readouterr()

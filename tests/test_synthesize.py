@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from training import Lab
 
 from hdrlab.datasets.pairing import list_pairs
@@ -14,10 +15,7 @@ from hdrlab.synthesize import COMMAND
 
 def photograph(lab: Lab, *words: str) -> int:
     data = [word for word in lab.data() if not word.startswith("data.val_images")]
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main([*data, f"paths.data={lab.work / 'data'}", *words])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(COMMAND, [*data, f"paths.data={lab.work / 'data'}", *words])
 
 
 def test_photographs_and_scenes_make_pairs_on_one_scale(lab: Lab, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import call
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -66,10 +67,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def command(*words: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        tonemap.COMMAND.main(["precision=32", *map(str, words), "device=cpu"])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(tonemap.COMMAND, ["precision=32", *words, "device=cpu"])
 
 
 def names(folder: Path) -> set[str]:
@@ -411,7 +409,7 @@ def test_a_half_done_folder_is_gone_on_with(
     with monkeypatch.context() as patch:
         patch.setattr(ToneMapper, "__call__", killed)
         with pytest.raises(KeyboardInterrupt):
-            tonemap.COMMAND.main([*words, "device=cpu", "precision=32"])
+            command(*words)
     assert names(output) == {"a.png", "tonemap.jsonl"}
     capsys.readouterr()
     assert command(*words) == 0

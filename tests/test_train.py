@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from commands import call
 from training import Lab, assert_same, checkpoint, formula, numbers, slow
 
 from hdrlab.errors import CheckpointError
@@ -201,9 +202,7 @@ def test_init_starts_from_a_checkpoint_of_the_same_stage(
         (("stage=lin", f"stage.init.lin={last}"), "not of stage=lin"),
         ((f"stage.init.deq={last}", "stage.width=0.125"), "must be ("),
     ):
-        with pytest.raises(SystemExit) as exited:
-            COMMAND.main(lab.words("deq", *words))
-        assert exited.value.code == 2
+        assert call(COMMAND, lab.words("deq", *words)) == 2
         assert said in capsys.readouterr().err
 
 

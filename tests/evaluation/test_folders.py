@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from scenes import scene
 
 from hdrlab.config.schema.data import FolderConfig
@@ -193,9 +194,8 @@ def test_wrong_words_are_told(
 ) -> None:
     from hdrlab.evaluate import COMMAND
 
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(["data=folder", *(word.format(empty=tmp_path).strip("'") for word in words)])
-    assert left.value.code == 2
+    given = [word.format(empty=tmp_path).strip("'") for word in words]
+    assert call(COMMAND, ["data=folder", *given]) == 2
     assert problem.format(empty=tmp_path) in capsys.readouterr().err
 
 
@@ -212,9 +212,7 @@ def test_a_root_is_turned_into_its_folders(tmp_path: Path) -> None:
 def test_trainings_are_told_that_folders_are_for_evaluations(capsys: pytest.CaptureFixture[str]) -> None:
     from hdrlab.train import COMMAND
 
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(["stage=deq", "data=folder"])
-    assert left.value.code == 2
+    assert call(COMMAND, ["stage=deq", "data=folder"]) == 2
     said = capsys.readouterr().err
     assert "data=folder: for hdrlab.evaluate only; to train on pairs use data=hdr_real" in said
     assert len(said.splitlines()) == 1
