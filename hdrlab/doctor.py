@@ -64,7 +64,7 @@ def _machine() -> Iterator[Row]:
     import torch
 
     from hdrlab.inference.load import computes_bf16, free_memory
-    from hdrlab.tonemapping.scene import available_cores
+    from hdrlab.tonemapping.rows import available_cores
 
     yield "hdrlab", __version__, str(Path(__file__).parent)
     yield "Python", platform.python_version(), f"{platform.system()} {platform.machine()}"

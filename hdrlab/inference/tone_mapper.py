@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from hdrlab.pipeline.iqatm import Normalization, ToneInput
     from hdrlab.pipeline.resizing import ProcedureName
 
+STRIPS = 50e6
+"""Bytes that classical operators take for the strips that they work on."""
 BLACKEST = 1 / 510  # rounds to 0 in 8 bits below
 REMEDY = "and the nets see an image as a whole; take a classical operator or make it smaller"
 IMAGE_BYTES, NET_BYTES = 70, 130
@@ -48,7 +50,8 @@ class ToneMapper:
 
     Args:
         name: What the operator is called.
-        apply: From linear pixels [H, W, 3], at least 0, to display-encoded ones in [0, 1].
+        apply: From linear pixels [H, W, 3], at least 0, to display-encoded ones in [0, 1]; asked to with
+            ``panorama=True`` it continues them round their edges.
         caption: What it is, in a few words.
         fingerprint: Digest of its nets, or of the plug-in that it is of; empty without.
     """
@@ -56,7 +59,7 @@ class ToneMapper:
     def __init__(
         self,
         name: str,
-        apply: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        apply: Callable[..., NDArray[np.float32]],
         caption: str = "",
         fingerprint: str = "",
     ) -> None:
@@ -106,7 +109,7 @@ class ToneMapper:
         settings = {**(settings or {}), **more}
         if operator == LEARNED:
             nets = ToneNets.load(weights, procedure, normalize, device, precision, runs)
-            apply = partial(_adjusted, nets, check_settings(LEARNED, (), settings))
+            apply = partial(_learned, nets, check_settings(LEARNED, (), settings))
             return cls(LEARNED, apply, _caption("Guo 2021, learned", settings), nets.fingerprint)
         if not isinstance(operator, str):
             raise OperatorError(f"operator {operator!r}: must be one name; load a ToneMapper for each")
@@ -128,7 +131,7 @@ class ToneMapper:
         Args:
             hdr: A linear float array [H, W, 3] in any unit and of any size, values below 0 taken as 0; a
                 tensor, an `hdrlab.io.Image`, or the path of a file, see `hdrlab.inference.arrays`.
-            panorama: Whether its left and right edge are neighbours; takes twice the memory.
+            panorama: Whether its left and right edge are neighbours; nets take twice the memory.
 
         Returns:
             Display-encoded (sRGB) float32 [H, W, 3] in [0, 1].
@@ -138,22 +141,37 @@ class ToneMapper:
             OperatorError: The operator cannot show it.
         """
         pixels = to_hdr(hdr).pixels
-        if panorama:
-            doubled, own = wrap_twice(pixels)
-            shown = np.ascontiguousarray(self.apply(doubled)[:, own])
-        else:
-            shown = self.apply(pixels)
+        if self.name in OPERATORS:
+            _require_memory(self.name, OPERATORS[self.name].memory, pixels)
+        shown = self.apply(pixels, panorama=True) if panorama else self.apply(pixels)
         if pixels.any() and shown.max() < BLACKEST:
             raise OperatorError("comes out black; take another operator")
         return shown
 
 
-def _adjusted(
+def _learned(
     nets: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     settings: Mapping[str, Any],
     hdr: NDArray[np.float32],
+    *,
+    panorama: bool = False,
 ) -> NDArray[np.float32]:
-    return adjusted(nets(hdr), settings)
+    doubled, own = wrap_twice(hdr) if panorama else (hdr, slice(None))
+    return adjusted(np.ascontiguousarray(nets(doubled)[:, own]), settings)
+
+
+def _require_memory(operator: str, bytes_a_pixel: int, pixels: NDArray[np.float32]) -> None:
+    """Refuse what Linux would grant and then kill the program for."""
+    need = bytes_a_pixel * pixels.shape[0] * pixels.shape[1] + STRIPS
+    if need > (free := free_memory()):
+        least = min(OPERATORS, key=lambda name: OPERATORS[name].memory)
+        remedy = (
+            f"take {least}, which needs least"
+            if bytes_a_pixel > OPERATORS[least].memory
+            else "make it smaller"
+        )
+        amounts = f"{need / 1e9:.1f} GB of memory beside the image, {free / 1e9:.1f} GB are free"
+        raise OperatorError(f"{operator} needs {amounts}; {remedy}")
 
 
 def adjusted(shown: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:

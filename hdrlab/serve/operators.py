@@ -18,6 +18,7 @@ from hdrlab.config.schema.section import keys_of
 from hdrlab.errors import OperatorError
 from hdrlab.inference.tone_mapper import ToneMapper, adjusted
 from hdrlab.tonemapping import ADJUSTMENTS, OPERATORS, missing
+from hdrlab.tonemapping.scene import Scene
 
 RANGES: Mapping[str, tuple[float, float, bool]] = {
     "exposure": (-5, 5, False),
@@ -35,6 +36,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
 Key = tuple[str, str]
 LEARNED_SUMMARY = "Guo 2021, learned"
 KEPT = 4  # images of nets, whose adjustments are to answer at once
+KEPT_SCENES = 100
 
 
 def describe() -> list[dict[str, Any]]:
@@ -83,6 +85,7 @@ class Operators:
         self._device = device
         self._learned: ToneMapper | None = None
         self._seen: OrderedDict[Key | None, NDArray[np.float32]] = OrderedDict()
+        self._scenes: OrderedDict[Key, Scene] = OrderedDict()
         self._computing, self._changing = Lock(), Lock()  # the first is held for seconds
 
     def show(
@@ -98,8 +101,8 @@ class Operators:
             operator: Its name.
             hdr: Linear pixels [H, W, 3], at least 0.
             settings: From `settings_of`.
-            key: Of the picture and which copy of it, where it is likely to be shown again: what nets make of
-                it is then kept.
+            key: Of the picture and which copy of it, where it is a preview, likely to be shown again: what
+                nets make of it and what global operators must know of it is then kept.
 
         Returns:
             Display-encoded sRGB [H, W, 3] in [0, 1].
@@ -108,26 +111,34 @@ class Operators:
             OperatorError: The operator cannot show it.
         """
         if operator != LEARNED:
-            return ToneMapper.load(operator, settings=settings)(hdr)
+            mapper = ToneMapper.load(operator, settings=settings)
+            return mapper.apply(hdr, scene=self._scene(key, hdr), quick=True) if key else mapper(hdr)
         with self._computing:
             if (shown := self._seen.get(key)) is None:
                 self._learned = self._learned or ToneMapper.load(LEARNED, device=self._device)
                 shown = self._learned(hdr)
                 if key:
-                    self._keep(key, shown)
+                    self._keep(self._seen, key, shown, KEPT)
         return adjusted(shown, settings)
 
-    def _keep(self, key: Key, shown: NDArray[np.float32]) -> None:
+    def _scene(self, key: Key, hdr: NDArray[np.float32]) -> Scene:
+        if (scene := self._scenes.get(key)) is None:
+            scene = Scene.of(hdr)
+            self._keep(self._scenes, key, scene, KEPT_SCENES)
+        return scene
+
+    def _keep(self, kept: OrderedDict[Any, Any], key: Key, value: Any, most: int) -> None:
         with self._changing:
-            self._seen[key] = shown
-            while len(self._seen) > KEPT:
-                self._seen.popitem(last=False)
+            kept[key] = value
+            while len(kept) > most:
+                kept.popitem(last=False)
 
     def forget(self, picture: str) -> None:
         """Keep nothing of a picture any more."""
         with self._changing:
-            for key in [key for key in self._seen if key and key[0] == picture]:
-                del self._seen[key]
+            for kept in (self._seen, self._scenes):
+                for key in [key for key in kept if key and key[0] == picture]:
+                    del kept[key]
 
 
 def _names(operator: str) -> list[str]:

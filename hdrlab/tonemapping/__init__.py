@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -15,12 +16,15 @@ from hdrlab.config.registry.tables import OPERATORS, Operator
 from hdrlab.errors import OperatorError, install
 from hdrlab.ops.colour import Pixels
 from hdrlab.tonemapping.display import to_display
-from hdrlab.tonemapping.scene import STRIP, Scene, available_cores, strips
+from hdrlab.tonemapping.rows import Shown, Source, available_cores, show_by_rows, strips
+from hdrlab.tonemapping.scene import Scene, log_average_of
 
 __all__ = ["OPERATORS", "Operator", "OperatorError", "check_settings", "missing", "tone_map_classically"]
 
 BRIGHTEST = 2.0**40  # times the log-average
 MOST_WORKERS = 4
+MOST_SAMPLES = 2**23
+"""In all strips that are worked on at once, however wide the image; the widest alone may have more."""
 
 ADJUSTMENTS = ("exposure", "contrast", "saturation", "gamma")
 """Settings of every operator, see `hdrlab.tonemapping.display.to_display`."""
@@ -45,6 +49,8 @@ def tone_map_classically(
     *,
     scene: Scene | None = None,
     compress: bool = True,
+    panorama: bool = False,
+    quick: bool = False,
 ) -> Pixels:
     """Tone-map an image of any size and unit; exposures, where an operator has one, come from the image.
 
@@ -56,6 +62,8 @@ def tone_map_classically(
             operator has a ``key``.
         scene: What a global operator is to take for the image's average and peaks; None: the image's own.
         compress: See `hdrlab.tonemapping.display.to_display`.
+        panorama: Whether the image's left and right edge are neighbours.
+        quick: Whether what is nearly the same will do, where an operator takes long.
 
     Returns:
         Display-encoded sRGB [H, W, 3] in [0, 1], float32. Black where the image holds no light at all.
@@ -79,28 +87,34 @@ def tone_map_classically(
     own: dict[str, Any] = {one: after.pop(one) for one in defaults if one in after}
     if "key" in defaults:
         own["key"] = own.get("key", defaults["key"]) * 2 ** after.pop("exposure", 0.0)
-    white = _white(scene or Scene.of(hdr))
-
-    def in_unit(part: NDArray[Any]) -> Pixels:
-        return np.asarray(np.minimum(part, white) / hdr.dtype.type(white), np.float32)
-
-    shown = np.empty(hdr.shape, np.float32)
-    light = None
+    if quick and "quick" in inspect.signature(operator.apply).parameters:
+        own["quick"] = True
+    white = float(peak)
+    average = scene.average / white if scene else log_average_of(Source(hdr, white))
+    # What is brighter than any scene, say a broken pixel, is clipped, or it would leave nothing of the rest.
+    white *= min(1.0, average * BRIGHTEST)
+    source = Source(hdr, white, panorama=panorama and not operator.is_global)
     if operator.is_global:
-        own["scene"] = Scene.of(hdr, in_unit) if scene is None else scene.scaled(1 / white)
+        own["scene"] = scene.scaled(1 / white) if scene else Scene.of(source)
+        picture = Shown(lambda rows: operator.apply(source[rows], **own))
     else:
-        light = operator.apply(in_unit(hdr), **own)
+        picture = show_by_rows(operator.apply, source, **own)
+    columns = source.columns
+    shown = picture.store
+    if shown is None or shown.shape != hdr.shape:
+        shown = np.empty(hdr.shape, np.float32)
 
     def show(rows: slice) -> None:
-        part = operator.apply(in_unit(hdr[rows]), **own) if light is None else light[rows]
+        part = picture.rows(rows)[:, columns]
         if not np.isfinite(part).all():
             raise OperatorError(f"{name} gives values that are not finite for this image: take another")
         shown[rows] = to_display(part, **after, compress=compress)
 
-    workers = min(MOST_WORKERS, available_cores())
+    samples = 3 * source.width * picture.least
+    workers = min(MOST_WORKERS, available_cores(), max(1, MOST_SAMPLES // samples))
     with ThreadPoolExecutor(workers) as pool:
         # By as much smaller strips, so that memory does not grow with the workers.
-        list(pool.map(show, strips(hdr.shape[0], hdr.shape[1], STRIP // workers)))
+        list(pool.map(show, strips(source.height, source.width, parts=workers, least=picture.least)))
     return shown
 
 
@@ -114,15 +128,6 @@ def check_settings(name: str, parameters: Sequence[str], settings: Mapping[str, 
     if unknown := sorted(settings.keys() - {*allowed}):
         raise OperatorError(f"{name} has no {' and no '.join(unknown)}; it has {', '.join(allowed)}")
     return settings
-
-
-def _white(scene: Scene) -> float:
-    """Return what becomes 1, so that no unit overflows in a square or vanishes in a sum.
-
-    What is brighter than any scene, say a broken pixel, is clipped, or it would leave nothing of the others.
-    """
-    with np.errstate(over="ignore"):
-        return min(scene.peak, scene.average * BRIGHTEST)
 
 
 def _require(name: str) -> Operator:

@@ -12,13 +12,16 @@ import math
 import numpy as np
 
 from hdrlab.ops.colour import MIDDLE_GREY, Pixels, luminance, with_luminance
+from hdrlab.ops.ranks import ranked
+from hdrlab.tonemapping.rows import Shown, Source, by_rows
 from hdrlab.tonemapping.scene import Scene
 
 _HABLE = np.array((0.15, 0.5, 0.1, 0.2, 0.02, 0.3), np.float32)  # A to F of the source
 _HABLE_EXPOSURE = 2.0
 
 
-def gamma(hdr: Pixels, clipped: float = 0.003) -> Pixels:
+@by_rows
+def gamma(hdr: Source, clipped: float = 0.003) -> Shown:
     """Show linear light as it is, its brightest samples clipped; the display's encoding is the only curve.
 
     Args:
@@ -28,11 +31,10 @@ def gamma(hdr: Pixels, clipped: float = 0.003) -> Pixels:
     Returns:
         Display light [H, W, 3], linear; 1 = the display's white, which it may exceed.
     """
-    samples = hdr.ravel()
-    rank = samples.size - max(1, int(samples.size * clipped))
-    white = np.partition(samples, rank)[rank] or samples.max()
-    shown: Pixels = hdr / white
-    return shown
+    number = 3 * hdr.height * hdr.width
+    ranks = number - max(1, int(number * clipped)), number - 1
+    white, most = ranked(lambda: (hdr[rows] for rows in hdr.strips()), lambda _: ranks)
+    return Shown(lambda rows: hdr[rows] / np.float32(white or most))
 
 
 def log(hdr: Pixels, key: float = 1.0, *, scene: Scene | None = None) -> Pixels:

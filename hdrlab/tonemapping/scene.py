@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrlab.ops.colour import luminance
+from hdrlab.ops.colour import Pixels, greatest_sample
+from hdrlab.ops.ranks import ranked
+from hdrlab.tonemapping.rows import Source
 
-STRIP = 2**20
-"""Samples that are worked on at once: 4 MB in float32, which stay in the cache."""
+BLINDING = 0.0005
+"""Share of the lit pixels that count as the brightest of the others: a broken pixel would darken all of
+them."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Scene:
 
     Attributes:
         average: Log-average of the luminance over what holds light; 1 where nothing does.
-        brightest: Greatest luminance.
-        peak: Greatest sample.
+        brightest: Greatest luminance, but for the share `BLINDING` of what holds light.
+        peak: Greatest sample, but for the same share.
     """
 
     average: float
@@ -32,37 +34,35 @@ class Scene:
     peak: float
 
     @classmethod
-    def of(cls, hdr: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> Scene:
+    def of(cls, hdr: NDArray[Any] | Source) -> Scene:
         """Measure an image strip by strip.
 
         Args:
             hdr: Linear pixels [H, W, 3], at least 0.
-            convert: What is to be done to its pixels first.
         """
-        total, lit, brightest, peak = 0.0, 0, 0.0, 0.0
-        for rows in strips(hdr.shape[0], hdr.shape[1]):
-            part = convert(hdr[rows]) if convert else hdr[rows]
-            light = luminance(part)
-            brightest, peak = max(brightest, float(light.max())), max(peak, float(part.max()))
-            shining = light[light > 0]
-            total += float(np.log(shining).sum(dtype=np.float64))
-            lit += shining.size
-        return cls(math.exp(total / lit) if lit else 1.0, brightest, peak)
+        source = hdr if isinstance(hdr, Source) else Source(hdr)
+
+        def peaks() -> Iterator[Pixels]:
+            for rows in source.strips():
+                peak = greatest_sample(source[rows])
+                yield peak[peak > 0]
+
+        return cls(log_average_of(source), *(_brightest(parts) for parts in (source.lit, peaks)))
 
     def scaled(self, factor: float) -> Scene:
         """Return the same scene in another unit."""
         return Scene(self.average * factor, self.brightest * factor, self.peak * factor)
 
 
-def strips(height: int, width: int, samples: int = STRIP) -> Iterator[slice]:
-    """Divide the rows of an image into parts of about so many samples."""
-    rows = max(1, samples // (3 * width))
-    for start in range(0, height, rows):
-        yield slice(start, min(start + rows, height))
+def log_average_of(source: Source) -> float:
+    """Return the geometric mean of what holds light, see `hdrlab.ops.colour.log_average`."""
+    total, number = 0.0, 0
+    for lit in source.lit():
+        total += float(np.log(lit).sum(dtype=np.float64))
+        number += lit.size
+    return math.exp(total / number) if number else 1.0
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _brightest(parts: Callable[[], Iterator[Pixels]]) -> float:
+    found = ranked(parts, lambda number: [number - 1 - int(number * BLINDING)] if number else [])
+    return found[0] if found else 0.0

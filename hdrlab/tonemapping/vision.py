@@ -1,20 +1,25 @@
 """Operators that model what an eye adapts to and sees.
 
-They take and return what the global ones do, see `hdrlab.tonemapping.global_curves`.
+They take and return what the global ones do, see `hdrlab.tonemapping.global_curves`, and read and show images
+by rows, see `hdrlab.tonemapping.rows.by_rows`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, gaussian_filter, zoom
+from scipy.ndimage import correlate1d, gaussian_filter
 from scipy.optimize import nnls
 
-from hdrlab.ops.colour import Pixels, log_average, luminance
+from hdrlab.ops.colour import Pixels, luminance
+from hdrlab.ops.ranks import percentiles
+from hdrlab.tonemapping.rows import Shown, Source, by_rows, with_halo
+from hdrlab.tonemapping.scene import log_average_of
 
 _PIXELS_PER_DEGREE = 30.0
 _LOWEST_BAND = 3.0  # cycles per degree
@@ -25,6 +30,7 @@ _ADAPTED_TO = 1000.0  # cd/m²: what an observer of the scene is adapted to
 _ANCHOR = 0.1  # weight of a gap in the histogram, as a share of all contrasts
 _SEEN = (0.05, 99.95)  # percentiles of the luminance between which contrasts are shown
 _ROUNDS = 50
+_HALO = 32  # rows that a contrast of mantiuk08 depends on at the most
 
 _DT = 0.2
 _CONE_EXPONENT, _CONE_RANGE = 0.74, 2.0  # of Naka and Rushton's equation; log10 units
@@ -32,9 +38,10 @@ _FECHNER = (100 / 1.85, 100 / 1.85, 100 / 8.7)  # of the three cones
 _CONTRAST = (-7.7456, 0, 15.836, 0, -11.013, 0, 3.7891, 0)  # from x⁷ down: an arctangent of slope 10
 
 
+@by_rows
 def mantiuk08(
-    hdr: Pixels, enhancement: float = 1.0, display_peak: float = 200.0, black: float = 0.4
-) -> Pixels:
+    hdr: Source, enhancement: float = 1.0, display_peak: float = 200.0, black: float = 0.4
+) -> Shown:
     """Find the tone curve by which a display shows the scene's contrasts with the least visible distortion.
 
     Args:
@@ -52,31 +59,48 @@ def mantiuk08(
     by an observer adapted to 1000 cd/m², at 30 pixels per degree. Ours: the
     darkest and the brightest 0.05 % of the pixels count as the limit of the others.
     """
-    light = luminance(hdr)
     # A single hot or dark pixel would otherwise claim decades of the display for itself.
-    darkest, brightest = np.percentile(light[light > 0], _SEEN)
-    logarithm = np.log10(light.clip(darkest, brightest))
-    nodes, counts = _contrasts(logarithm)
+    darkest, brightest = percentiles(hdr.lit, _SEEN)
+
+    def logarithm(rows: slice) -> Pixels:
+        level: Pixels = np.log10(hdr.light(rows).clip(np.float32(darkest), np.float32(brightest)))
+        return level
+
+    first = math.floor(math.log10(darkest) / _NODE)
+    number = math.ceil(math.log10(brightest) / _NODE) - first + 1
+    counts = np.zeros((len([*_frequencies()]), number, 2 * _REACH + 1))
+    for rows in hdr.strips(4 * _HALO):
+        outer, inner = with_halo(rows, hdr.height, _HALO)
+        counts += _contrasts(logarithm(outer), inner, first, number)
+    nodes = (first + np.arange(number)) * _NODE
     low, high = math.log10(black), math.log10(display_peak)
     rises = _optimal_rises(counts, enhancement, low, high)
     curve = high - rises.sum() + np.concatenate([[0], rises.cumsum()])
     slope = np.append(rises / _NODE, 1.0)
     powered = slope**0.82
-    chroma = np.interp(logarithm, nodes, 2.48 * powered / (1 + 1.48 * powered)).astype(np.float32)
-    shown = (10 ** np.interp(logarithm, nodes, curve)).astype(np.float32)
-    ratio = np.divide(hdr, light[..., None], out=np.zeros_like(hdr), where=light[..., None] > 0)
-    displayed: Pixels = (ratio ** chroma[..., None] * shown[..., None] - black) / (display_peak - black)
-    return displayed.clip(min=0)
+    chromas = 2.48 * powered / (1 + 1.48 * powered)
+
+    def show(rows: slice) -> Pixels:
+        pixels, level = hdr[rows], logarithm(rows)
+        light = luminance(pixels)[..., None]
+        chroma = np.interp(level, nodes, chromas).astype(np.float32)
+        shown = (10 ** np.interp(level, nodes, curve)).astype(np.float32)
+        ratio = np.divide(pixels, light, out=np.zeros_like(pixels), where=light > 0)
+        displayed: Pixels = (ratio ** chroma[..., None] * shown[..., None] - black) / (display_peak - black)
+        return displayed.clip(min=0)
+
+    return Shown(show)
 
 
-def _contrasts(logarithm: Pixels) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Count contrasts by band, background and size.
+def _contrasts(logarithm: Pixels, inner: slice, first: int, number: int) -> NDArray[np.float64]:
+    """Count contrasts [F, N, 2 · 7 + 1] by band, background and size.
 
-    Returns:
-        The nodes [N] of the tone curve in log10 luminance; the counts [F, N, 2 · 7 + 1].
+    Args:
+        logarithm: Of the luminance to the base 10, rows [h, W] that reach `_HALO` further than those counted.
+        inner: The rows that are counted.
+        first: Node of the tone curve that the darkest pixel lies above, in steps of `_NODE`.
+        number: Of its nodes.
     """
-    first = math.floor(float(logarithm.min()) / _NODE)
-    number = math.ceil(float(logarithm.max()) / _NODE) - first + 1
     fine, counts = logarithm, []
     for band, _ in enumerate(_frequencies()):
         coarse = fine
@@ -84,16 +108,16 @@ def _contrasts(logarithm: Pixels) -> tuple[NDArray[Any], NDArray[np.float64]]:
         taps[:: 2**band] = (0.05, 0.25, 0.4, 0.25, 0.05)
         for axis in (0, 1):
             coarse = correlate1d(coarse, taps, axis=axis, mode="mirror")
-        contrast = fine - coarse
+        contrast = (fine - coarse)[inner]
         size = np.rint(contrast / _NODE).astype(np.int64)
         seen = np.abs(contrast) > _JUST_VISIBLE
         size[seen & (size == 0)] = np.sign(contrast[seen & (size == 0)])
-        ground = (np.rint(coarse / _NODE).astype(np.int64) - first).clip(0, number - 1)
+        ground = (np.rint(coarse[inner] / _NODE).astype(np.int64) - first).clip(0, number - 1)
         within = np.abs(size) <= _REACH
         cells = ground[within] * (2 * _REACH + 1) + size[within] + _REACH
         counts.append(np.bincount(cells, minlength=number * (2 * _REACH + 1)).reshape(number, -1))
         fine = coarse
-    return (first + np.arange(number)) * _NODE, np.stack(counts).astype(np.float64)
+    return np.stack(counts).astype(np.float64)
 
 
 def _frequencies() -> Iterator[float]:
@@ -193,7 +217,8 @@ def _response(contrast: NDArray[np.float64], sensitivity: NDArray[np.float64]) -
     return answer
 
 
-def ferradans(hdr: Pixels, rho: float = -2.0, inverse_reach: float = 5.0) -> Pixels:
+@by_rows
+def ferradans(hdr: Source, rho: float = -2.0, inverse_reach: float = 5.0) -> Shown:
     """Adapt each channel as cones do, then enhance contrasts as the brain does.
 
     Args:
@@ -206,77 +231,154 @@ def ferradans(hdr: Pixels, rho: float = -2.0, inverse_reach: float = 5.0) -> Pix
 
     Source: Ferradans, Bertalmío, Provenzi and Caselles, "An Analysis of Visual Adaptation and Contrast
     Perception for Tone Mapping", 2011. Ours: the unit, in which the channels' adaptation has a geometric
-    mean of 1.
+    mean of 1; and the darkest and the brightest 0.05 % of the samples count as the limit of the others.
     """
-    light = np.maximum(hdr, np.float32(log_average(luminance(hdr)) * 1e-6))
-    middles = [
-        float(np.sqrt(light[..., k].mean(dtype=np.float64) * np.median(light[..., k]))) for k in range(3)
+
+    def samples() -> Iterator[Pixels]:
+        for rows in hdr.strips():
+            part = hdr[rows]
+            yield part[part > 0]
+
+    darkest, brightest = percentiles(samples, _SEEN)
+    least, most = np.float32(max(darkest, log_average_of(hdr) * 1e-6)), np.float32(brightest)
+
+    def seen(rows: slice, channel: int) -> Pixels:
+        return hdr[rows][..., channel].clip(least, most)
+
+    size = hdr.height, hdr.width
+    middles, ends = [], []
+    for k in range(3):
+        parts = partial(_each, seen, hdr, k)
+        low, median, high = percentiles(parts, (0, 50, 100))
+        mean = sum(float(part.sum(dtype=np.float64)) for part in parts()) / math.prod(size)
+        middles.append(math.sqrt(mean * median))
+        ends.append((low, high))
+    unit = math.prod(middles) ** (1 / 3)
+    cones = [
+        partial(_cones, middle=middle / unit, rho=rho, fechner=fechner)
+        for middle, fechner in zip(middles, _FECHNER, strict=True)
     ]
-    light = light / np.float32(math.prod(middles) ** (1 / 3))
-    middles = [middle / math.prod(middles) ** (1 / 3) for middle in middles]
-    adapted = np.stack([_cones(light[..., k], middles[k], rho, _FECHNER[k]) for k in range(3)], axis=2)
-    sigma = min(hdr.shape[:2]) / inverse_reach
-    shown, average = adapted, np.float32(255 / 253) * adapted.mean(axis=(0, 1))
+    extremes = [
+        of(np.array(pair, np.float32) / np.float32(unit)) for of, pair in zip(cones, ends, strict=True)
+    ]
+
+    def adapted(rows: slice, channel: int) -> Pixels:
+        least, most = extremes[channel]
+        answer = cones[channel](seen(rows, channel) / np.float32(unit)) - least
+        scaled: Pixels = answer / (most - least) if most > least else answer + np.float32(0.5)
+        return scaled
+
+    surround = [_LocalContrast(size, min(size) / inverse_reach) for _ in range(3)]
+    shown, average = np.empty((*size, 3), np.float32), np.zeros(3)
+    for rows, k in product(hdr.strips(), range(3)):
+        shown[rows, :, k] = answer = adapted(rows, k)
+        average[k] += answer.sum(dtype=np.float64) * (255 / 253 / math.prod(size))
+        surround[k].add(rows.start, answer)
     for _ in range(_ROUNDS):
-        before = shown
-        contrast = np.stack([_local_contrast(shown[..., k], sigma) for k in range(3)], axis=2).clip(-1, 1)
-        contrast *= 0.5 / np.maximum(np.abs(contrast).max(axis=(0, 1)), np.float32(1e-12))
-        shown = before + np.float32(_DT) * (adapted + contrast + average)
-        shown = (shown / np.float32(1 + _DT * (1 + 255 / 253))).clip(0, 1)
-        if np.abs(shown - before).mean(axis=(0, 1)).sum() < _DT / 20:
+        greatest, moved = np.full(3, 1e-12), 0.0
+        for k in range(3):
+            surround[k].close()
+        for rows, k in product(hdr.strips(), range(3)):
+            found = surround[k].read(rows.start, np.ascontiguousarray(shown[rows, :, k]))
+            greatest[k] = max(greatest[k], min(1.0, float(np.abs(found).max())))
+        for rows, k in product(hdr.strips(), range(3)):
+            before = np.ascontiguousarray(shown[rows, :, k])
+            contrast = surround[k].read(rows.start, before).clip(-1, 1)
+            contrast *= np.float32(0.5 / greatest[k])
+            after = before + np.float32(_DT) * (adapted(rows, k) + contrast + np.float32(average[k]))
+            after = (after / np.float32(1 + _DT * (1 + 255 / 253))).clip(0, 1)
+            moved += float(np.abs(after - before).sum(dtype=np.float64))
+            shown[rows, :, k] = after
+            surround[k].add(rows.start, after)
+        if moved / math.prod(size) < _DT / 20:
             break
-    low, high = shown.min(axis=(0, 1)), shown.max(axis=(0, 1))
-    flat = high - low < 1e-6
-    encoded = (shown - np.where(flat, 0, low)) / np.where(flat, 1, high - low)
-    return np.asarray(encoded ** np.float32(2.2) * hdr.any(axis=2, keepdims=True), np.float32)
+    start, end = shown.min(axis=(0, 1)), shown.max(axis=(0, 1))
+    flat = end - start < 1e-6
+    start, span = np.where(flat, 0, start), np.where(flat, 1, end - start)
+
+    def show(rows: slice) -> Pixels:
+        encoded = (shown[rows] - start) / span
+        return np.asarray(encoded ** np.float32(2.2) * hdr[rows].any(axis=2, keepdims=True), np.float32)
+
+    return Shown(show, store=shown)
 
 
-def _cones(light: NDArray[Any], middle: float, rho: float, fechner: float) -> Pixels:
-    """Return what cones answer [H, W] in [0, 1]: Weber and Fechner's law, then Naka and Rushton's."""
+def _each(read: Callable[[slice, int], Pixels], hdr: Source, channel: int) -> Iterator[Pixels]:
+    return (read(rows, channel) for rows in hdr.strips())
+
+
+def _cones(light: Pixels, middle: float, rho: float, fechner: float) -> Pixels:
+    """Return what cones answer [H, W], more to more light, by Weber and Fechner, then Naka and Rushton."""
     half = middle * 10 ** (1.9 - 0.37 * (math.log10(middle) + 4 - rho))
     dark, bend = half / 10**1.2, half * 10**_CONE_RANGE
     powered = np.maximum(light, np.float32(bend)) ** np.float32(_CONE_EXPONENT)
     bright = powered / (powered + np.float32(half**_CONE_EXPONENT))
     meeting = bend**_CONE_EXPONENT / (bend**_CONE_EXPONENT + half**_CONE_EXPONENT)
     meeting -= fechner * math.log10(bend + dark)
-    answer = np.where(
-        light <= bend, np.float32(fechner) * np.log10(light + np.float32(dark)) + meeting, bright
-    )
-    answer -= answer.min()
-    most = float(answer.max())
-    scaled: Pixels = (answer / most if most > 0 else answer + 0.5).astype(np.float32)
-    return scaled
+    answer = np.float32(fechner) * np.log10(light + np.float32(dark)) + np.float32(meeting)
+    return np.where(light <= bend, answer, bright)
 
 
-def _local_contrast(channel: Pixels, sigma: float) -> Pixels:
-    """Return ∫ w(x, y) r(I(x) - I(y)) dy [H, W] for a Gaussian w and the odd polynomial r.
+class _LocalContrast:
+    """Finds ∫ w(x, y) r(I(x) - I(y)) dy for a wide Gaussian w and the odd polynomial r.
 
-    By the binomial theorem it is a polynomial in I(x) with the means of I(y)ⁿ as coefficients.
+    By the binomial theorem it is a polynomial in I(x) with the means of I(y)ⁿ as coefficients. These are
+    found at a size at which the Gaussian measures some four pixels, and lie between those pixels on lines.
+
+    Args:
+        shape: H and W of I, which comes by rows.
+        sigma: Standard deviation of w in pixels.
     """
-    means, power = [np.ones_like(channel)], np.ones_like(channel)
-    for _ in range(7):
-        power = power * channel
-        means.append(_wide_mean(power, sigma))
-    total = np.zeros_like(channel)
-    for degree, factor in zip(range(7, -1, -1), _CONTRAST, strict=True):
-        if not factor:
-            continue
-        inner = np.zeros_like(channel)
-        for own in range(degree, -1, -1):
-            inner *= channel
-            inner += np.float32(math.comb(degree, own) * (-1) ** (degree - own)) * means[degree - own]
-        total += np.float32(factor) * inner
-    return total
 
+    def __init__(self, shape: tuple[int, int], sigma: float) -> None:
+        self._step = step = max(1, int(sigma / 4))
+        self._shape, self._sigma = shape, sigma / step
+        self._small = tuple(-(-size // step) for size in shape)
+        self._places = [
+            ((np.arange(size) + 0.5) / step - 0.5).clip(0, small - 1)
+            for size, small in zip(shape, self._small, strict=True)
+        ]
+        self._sums = np.zeros((7, *self._small))
+        self._factors: Pixels = np.empty(0, np.float32)
 
-def _wide_mean(image: Pixels, sigma: float) -> Pixels:
-    """Blur an image [H, W] by a wide Gaussian, at a size at which it measures some four pixels."""
-    step = max(1, int(sigma / 4))
-    height, width = (-(-size // step) * step for size in image.shape)
-    padded = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1])), mode="edge")
-    small = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
-    blurred = gaussian_filter(small, sigma / step, mode="nearest")
-    wide: Pixels = zoom(blurred, step, order=1, mode="nearest", grid_mode=True)[
-        : image.shape[0], : image.shape[1]
-    ]
-    return wide
+    def add(self, top: int, image: Pixels) -> None:
+        """Add rows [h, W] of I, the first of which is row ``top``."""
+        rows = np.arange(top, top + len(image))
+        # The last row and column stand for those that the small image's last pixels lack.
+        lacking = [small * self._step - size for small, size in zip(self._small, self._shape, strict=True)]
+        weights = np.where(rows == self._shape[0] - 1, 1 + lacking[0], 1)
+        power = np.ones_like(image)
+        for sums in self._sums:
+            power *= image
+            across = np.add.reduceat(power, np.arange(0, self._shape[1], self._step), axis=1).astype(
+                np.float64
+            )
+            across[:, -1] += lacking[1] * power[:, -1]
+            np.add.at(sums, rows // self._step, across * weights[:, None])
+
+    def close(self) -> None:
+        """Take what was added for the image that is read from now on."""
+        means = [np.ones(self._small)]
+        means += [gaussian_filter(sums / self._step**2, self._sigma, mode="nearest") for sums in self._sums]
+        factors = np.zeros((8, *self._small))
+        for degree, factor in zip(range(7, -1, -1), _CONTRAST, strict=True):
+            for own in range(degree + 1):
+                factors[own] += factor * math.comb(degree, own) * (-1) ** (degree - own) * means[degree - own]
+        self._factors = factors.astype(np.float32)
+        self._sums[:] = 0
+
+    def read(self, top: int, image: Pixels) -> Pixels:
+        """Return the contrasts [h, W] of rows of I."""
+        (down, above), (across, left) = (
+            (place % 1, place.astype(int))
+            for place in (self._places[0][top : top + len(image)], self._places[1])
+        )
+        lower = np.minimum(above + 1, self._small[0] - 1)
+        total = np.zeros_like(image)
+        for factor in self._factors[::-1]:
+            rows = factor[above] + (factor[lower] - factor[above]) * down[:, None].astype(np.float32)
+            rise = np.diff(rows, axis=1, append=rows[:, -1:])
+            total *= image
+            total += rows.take(left, axis=1)
+            total += rise.take(left, axis=1) * across.astype(np.float32)
+        return total

@@ -220,12 +220,13 @@ def test_mantiuk08_is_what_pfstools_shows() -> None:
     assert np.log(more + 1e-3).std() > np.log(mantiuk08(waves())[..., 1] + 1e-3).std()
 
 
-def test_mantiuk08_minds_no_single_pixel() -> None:
-    calm = mantiuk08(waves())[..., 1]
+@pytest.mark.parametrize("name", [name for name in OWN if name != "gamma"])
+def test_no_single_pixel_changes_the_others(name: str) -> None:
+    calm = tone_map_classically(name, waves())
     for value in (1e-9, 1e6):
         hdr = waves()
         hdr[10, 10] = value
-        assert abs(np.median(mantiuk08(hdr)[..., 1]) - np.median(calm)) < 0.01
+        assert abs(np.median(tone_map_classically(name, hdr)) - np.median(calm)) < 0.03
 
 
 def test_ferradans_is_what_pfstools_shows() -> None:
@@ -276,13 +277,13 @@ def test_any_image_gives_display_values(name: str) -> None:
         assert np.all(shown[hdr.max(axis=-1) == 0] < 1e-6), said
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATORS if OPERATORS[name].is_global])
+@pytest.mark.parametrize("name", OWN)
 def test_strips_show_what_the_whole_image_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    hdr = scene()
+    hdr = scene(300, 31)
     hdr[:4] = 0
     whole = tone_map_classically(name, hdr, {"exposure": 0.5})
-    monkeypatch.setattr("hdrlab.tonemapping.scene.STRIP", 3 * 60 * 7)
-    np.testing.assert_allclose(tone_map_classically(name, hdr, {"exposure": 0.5}), whole, atol=2e-5)
+    monkeypatch.setattr("hdrlab.tonemapping.rows.STRIP", 3 * 31 * 80)
+    np.testing.assert_allclose(tone_map_classically(name, hdr, {"exposure": 0.5}), whole, atol=1e-5)
 
 
 def test_a_large_image_costs_little_more_than_itself() -> None:

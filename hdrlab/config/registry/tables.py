@@ -22,9 +22,11 @@ class Operator(Part):
 
     Attributes:
         package: What it imports of an extra.
+        memory: Bytes that it takes for each pixel beside the image, its result among them.
     """
 
     package: str | None = None
+    memory: int = 60
 
     @property
     def is_global(self) -> bool:
@@ -41,7 +43,9 @@ _WHITE = parameter(
 
 
 def _operator(place: str, summary: str, package: str | None = None, **parameters: Parameter) -> Operator:
-    return Operator(f"hdrlab.tonemapping.{place}", summary, parameters, package)
+    module = place.partition(":")[0]
+    memory = 16 if module in ("local", "gradient") else 12 if package is None else 100
+    return Operator(f"hdrlab.tonemapping.{place}", summary, parameters, package, memory)
 
 
 OPERATORS: Registry[Operator] = Registry(

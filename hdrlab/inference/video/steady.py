@@ -274,7 +274,7 @@ class SteadyToneMapper:
         pixels = frame_pixels(light)
         scene = self._scene(pixels)
         if self._is_global:
-            return frame_tensor(self._mapper.apply(pixels, scene=scene))  # type: ignore[call-arg]
+            return frame_tensor(self._mapper.apply(pixels, scene=scene))
         return self._held(light, frame_tensor(self._mapper.apply(pixels)), scene)
 
     def _scene(self, pixels: np.ndarray) -> Scene:

@@ -273,7 +273,7 @@
     if (!picture.opened) {
       picture.opened = true;
       picture.view = facts.photograph
-        ? { shown: LIGHT, wipe: true, stops: facts.clipped > 0.002 ? facts.stops - 2 : facts.stops }
+        ? { shown: LIGHT, wipe: true, stops: facts.stops }
         : { shown: FIRST, wipe: false, stops: facts.stops };
     }
     if (fresh || !picture.layers.size) Object.assign(view, picture.view, { screen: false });
