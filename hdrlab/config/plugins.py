@@ -71,8 +71,8 @@ def _guarded(kind: str, name: str, made: Any) -> Any:
     return made if isinstance(made, str) else guarded(kind, name, made)
 
 
-def _described(made: Any, described: Mapping[str, Parameter]) -> Mapping[str, Parameter]:
-    return described if isinstance(made, str) else signature_of(made, described)
+def _described(made: Any, described: Mapping[str, Parameter], given: int = 1) -> Mapping[str, Parameter]:
+    return described if isinstance(made, str) else signature_of(made, described, given)
 
 
 def operator(
@@ -126,14 +126,18 @@ def method(
     return _registering(add, target)
 
 
-def loss(name: str, summary: str, target: str | None = None) -> Registered[Callable[..., Any]]:
+def loss(
+    name: str, summary: str, target: str | None = None, **parameters: Parameter
+) -> Registered[Callable[..., Any]]:
     """Register a loss term for every stage: ``train stage=hal stage.loss.NAME=0.1``.
 
-    Its function takes the batch and what the stage's ``forward`` made of it, both by name, to a scalar.
+    Its function takes the batch and what the stage's ``forward`` made of it, both by name, to a scalar. Its
+    keywords are keys too: ``stage.loss.NAME_KEYWORD``; see `operator`.
     """
 
     def add(made: Any) -> None:
-        LOSSES.add(name, Part(_guarded("loss", name, made), summary), made, taken=_own_terms())
+        row = Part(_guarded("loss", name, made), summary, _described(made, parameters, given=2))
+        LOSSES.add(name, row, made, taken=_own_terms())
 
     return _registering(add, target)
 
@@ -151,6 +155,7 @@ def metric(
     title: str = "",
     unit: str = "",
     higher_is_better: bool = True,
+    **parameters: Parameter,
 ) -> Registered[Callable[..., Any]]:
     """Register a metric of comparisons: ``evaluate metrics=[NAME]``.
 
@@ -165,11 +170,14 @@ def metric(
         title: For heads of tables; empty: its name.
         unit: Such as "dB".
         higher_is_better: Whether a larger number is the better one.
+        **parameters: By keyword, what it means and may be: keys of the command, as of an `operator`.
     """
 
     def add(made: Any) -> None:
         taken = {commands.ALL}
-        row = Score(_guarded("metric", name, made), summary, {}, task, title or name, unit, higher_is_better)
+        described = _described(made, parameters, given=2)
+        function = _guarded("metric", name, made)
+        row = Score(function, summary, described, task, title or name, unit, higher_is_better)
         SCORES.add(name, row, made, taken=taken)
 
     return _registering(add, target)

@@ -38,7 +38,11 @@ def with_keys(command: Declaration[Any], arguments: Sequence[str]) -> list[str]:
     names = list(command.positional)
     paths = [existing(os.path.expanduser(one)) for one in positional]
     values = [quote(one, literally=True) for one in paths]
-    if keys_of(command.schema)[names[0]].kind is tuple:
+    takes_several = keys_of(command.schema)[names[0]].kind is tuple
+    if takes_several and (members := _members(positional[0])):
+        inputs = [quote(existing(os.path.expanduser(one)), literally=True) for one in members]
+        values = [f"[{','.join(inputs)}]", *values[1:]]
+    elif takes_several:
         has_output = len(names) > 1 and not any(one.startswith(f"{names[1]}=") for one in overrides)
         if has_output and (named := _named_file(command, paths)):
             return [f"{names[0]}=[{values[0]}]", *named, *overrides]
@@ -48,6 +52,13 @@ def with_keys(command: Declaration[Any], arguments: Sequence[str]) -> list[str]:
         usage = f"hdrlab {command.name} {' '.join(name.upper() for name in names)}"
         raise ConfigError([f"{one}: one too many; {usage}" for one in positional[len(names) :]])
     return [*(f"{name}={value}" for name, value in zip(names, values, strict=False)), *overrides]
+
+
+def _members(argument: str) -> list[str]:
+    """Return what a list as keys take it holds, ``[a.hdr,b.hdr]``; nothing, if it is a file or a pattern."""
+    if not re.fullmatch(r"\[.*[.,/].*\]", argument) or os.path.lexists(argument):
+        return []
+    return [one.strip().strip("'\"") for one in argument[1:-1].split(",") if one.strip()]
 
 
 def _has_no_key(command: Declaration[Any], argument: str) -> bool:

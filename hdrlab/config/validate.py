@@ -162,7 +162,7 @@ def _stage_rules(config: TrainConfig) -> Iterator[str]:
     side = getattr(data, "short_side", None)
     if side is not None and not reads_tones(stage.batch_keys) and stage.patch > side:
         yield f"stage.patch={stage.patch}: must be at most data.short_side={side}"
-    for name in (stage.loss.more or {}).keys() - LOSSES.keys():
+    for name in stage.loss.added.keys() - LOSSES.keys():
         yield f"stage.loss.{name}: no such term; name the plug-in that has it, plugins=[MODULE]"
     if config.preset == "tf2" and reads_tones(stage.batch_keys):
         yield f"preset=tf2: SingleHDR's only; stage={stage.name} has default and official"
@@ -257,6 +257,10 @@ def _task_rules(config: EvaluateConfig) -> Iterator[str]:
 
 def _metric_rules(config: EvaluateConfig) -> Iterator[str]:
     of_matlab = []
+    having = SCORES.parameters()
+    for word in config.parameters or {}:
+        if word in having and not {*having[word]} & {*(config.metrics or ())}:
+            yield f"{word}: of the metric {' and '.join(having[word])}, which metrics does not name"
     for name in config.metrics or ():
         row = SCORES.get(name)
         if row and row.package and importlib.util.find_spec(row.package[0]) is None:

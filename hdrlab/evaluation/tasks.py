@@ -133,7 +133,7 @@ def _open_metrics(config: EvaluateConfig, task: Task) -> list[ExternalMetric]:
     files = {name: row.toolbox for name, row in SCORES.items() if row.toolbox}
     folders = {name: getattr(config.toolbox, name) for name in files}
     mains = {name: Path(folder, files[name]) for name, folder in folders.items() if folder}
-    return open_metrics(names, mains, find_matlab(config.toolbox.program))
+    return open_metrics(names, mains, find_matlab(config.toolbox.program), config.parameters or {})
 
 
 def _tone_mapping(config: EvaluateConfig, candidates: Sequence[Candidate], progress: Progress) -> Benchmark:

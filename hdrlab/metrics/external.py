@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,7 +38,10 @@ class ExternalMetric:
 
 
 def open_metrics(
-    names: Sequence[str], toolboxes: Mapping[str, Path], program: str | None = None
+    names: Sequence[str],
+    toolboxes: Mapping[str, Path],
+    program: str | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[ExternalMetric]:
     """Open metrics of other packages, and see that each tells equal images from clipped ones.
 
@@ -45,12 +49,13 @@ def open_metrics(
         names: Keys of `hdrlab.config.registry.tables.SCORES`.
         toolboxes: Main files of HDR-VDP's toolboxes by the names of their metrics.
         program: Octave or MATLAB, which runs them.
+        settings: Parameters of plug-ins' metrics.
 
     Raises:
         EvaluationError: A package cannot be used as it is installed.
     """
     try:
-        metrics = [_open(name, toolboxes.get(name), program) for name in names]
+        metrics = [_open(name, toolboxes.get(name), program, settings) for name in names]
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not fit torch
         reason = str(error).splitlines()[0]
         raise EvaluationError(f"metrics={','.join(names)}: a package cannot be used ({reason})") from error
@@ -60,18 +65,22 @@ def open_metrics(
     return metrics
 
 
-def _open(name: str, toolbox: Path | None, program: str | None) -> ExternalMetric:
+def _open(
+    name: str, toolbox: Path | None, program: str | None, settings: Mapping[str, Any]
+) -> ExternalMetric:
     row = SCORES[name]
     if name in SCORES.own:
         opened: ExternalMetric = row.apply(toolbox, program) if row.toolbox else row.apply()
         return opened
-    column = Metric(name, row.title, row.unit, row.summary, row.higher_is_better)
+    own = {word: settings[word] for word in row.parameters if settings.get(word) is not None}
+    summary = ", ".join((row.summary, *(f"{word} {value}" for word, value in own.items())))
+    column = Metric(name, row.title, row.unit, summary, row.higher_is_better)
 
     def score(test: Tensor, reference: Tensor) -> dict[str, float]:
         with torch.inference_mode():
-            return {name: float(row.apply(test, reference))}
+            return {name: float(row.apply(test, reference, **own))}
 
-    return ExternalMetric((column,), score, f"{row.title}: {row.summary}")
+    return ExternalMetric((column,), score, f"{row.title}: {summary}")
 
 
 def check(metric: ExternalMetric) -> None:

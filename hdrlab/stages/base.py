@@ -142,8 +142,10 @@ class Stage(pl.LightningModule):
         Raises:
             PluginError: A term of a plug-in raises.
         """
-        more = {name: weight for name, weight in (self.config.loss.more or {}).items() if weight}
-        return {**self.losses(batch, outputs), **{name: LOSSES[name].apply(batch, outputs) for name in more}}
+        loss = self.config.loss
+        more = [name for name, weight in loss.added.items() if weight]
+        added = {name: LOSSES[name].apply(batch, outputs, **loss.settings_of(name)) for name in more}
+        return {**self.losses(batch, outputs), **added}
 
     def weigh(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Sum the scalar loss terms with the configuration's weights.
@@ -254,7 +256,7 @@ class Stage(pl.LightningModule):
     def _plugins(self) -> list[str]:
         """Name the plug-ins that the stage, its nets and its loss terms are of."""
         nets = [f"{net.name}/{net.preset}" for net in self.children() if isinstance(net, Net)]
-        used = [(STAGES, [self.name]), (NETS, nets), (LOSSES, [*(self.config.loss.more or ())])]
+        used = [(STAGES, [self.name]), (NETS, nets), (LOSSES, [*self.config.loss.added])]
         origins = (table.origin(name) for table, names in used for name in names)  # type: ignore[attr-defined]
         return list(dict.fromkeys(one.plugin for one in origins if one))
 

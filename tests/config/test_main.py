@@ -64,6 +64,9 @@ def test_files_and_a_folder_to_write_need_no_keys(tmp_path: Path, monkeypatch: p
     assert with_keys(RECONSTRUCT, names) == [everything]
     assert with_keys(RECONSTRUCT, [*names, "hdr"]) == [everything, "output='hdr'"]
     assert with_keys(RECONSTRUCT, ["*.jpg", "hdr"]) == ["input=['*.jpg']", "output='hdr'"]
+    assert with_keys(RECONSTRUCT, ["[a.jpg, b.jpg]"]) == ["input=['a.jpg','b.jpg']"]
+    assert with_keys(RECONSTRUCT, ["[a.jpg,'b.jpg']", "hdr"]) == ["input=['a.jpg','b.jpg']", "output='hdr'"]
+    assert with_keys(RECONSTRUCT, ["[ab]"]) == ["input=['[ab]']"]
     assert with_keys(RECONSTRUCT, ["output=hdr", "a.jpg"]) == ["input=['a.jpg']", "output=hdr"]
     assert with_keys(RECONSTRUCT, ["~logger", "+x=1", "hydra.mode=RUN"]) == [
         "~logger",

@@ -284,13 +284,20 @@ def needs_plugin(named: object) -> str:
     return f"is of a plug-in that is not loaded; {remedy}"
 
 
-def signature_of(function: Callable[..., Any], described: Mapping[str, Parameter]) -> dict[str, Parameter]:
+def signature_of(
+    function: Callable[..., Any], described: Mapping[str, Parameter], given: int = 1
+) -> dict[str, Parameter]:
     """Read the parameters of a plug-in's function: its keywords with defaults, as described.
+
+    Args:
+        function: The function.
+        described: What is said of them.
+        given: How many arguments it gets that are none.
 
     Raises:
         PluginError: One has no default or is of another type, or what is described is none of them.
     """
-    _, *keywords = inspect.signature(function).parameters.values()
+    keywords = [*inspect.signature(function).parameters.values()][given:]
     named = getattr(function, "__qualname__", str(function))
     hints, found = get_type_hints(function), dict[str, Parameter]()
     for one in keywords:

@@ -184,6 +184,8 @@ class ToolboxConfig(Section):
 class EvaluateConfig(Section):
     """Score trained nets on images they never saw, beside classical methods and other programs."""
 
+    OPEN: ClassVar[str | None] = "parameters"
+
     data: DataConfig = TinyConfig()
     paths: PathsConfig = PathsConfig()
     plugins: tuple[str, ...] | None = key(_PLUGINS, None, later=True)
@@ -222,6 +224,7 @@ class EvaluateConfig(Section):
         None,
         choices=ChainMap(SCORES, {ALL: None}),  # type: ignore[arg-type]
     )
+    parameters: dict[str, Any] | None = key(_PARAMETERS + "plug-ins' metrics", None, free=True)
     niqe: str | None = key(
         "NIQE's model file, for tone mapping: modelparameters.mat, or .npz", None, path=True
     )
@@ -236,6 +239,11 @@ class EvaluateConfig(Section):
         "what nets compute in: 32, so that scores of several machines compare; bf16; or auto, the faster",
         "32",
     )
+
+    @classmethod
+    def further(cls) -> Mapping[str, Key]:
+        """List the parameters of the metrics."""
+        return parameter_keys(SCORES.parameters())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -570,5 +578,6 @@ class ServeConfig(Section):
 for _command, _schema, _table in (
     ("hdrlab tonemap", TonemapConfig, OPERATORS),
     ("hdrlab reconstruct", ReconstructConfig, EXPANSIONS),
+    ("hdrlab evaluate", EvaluateConfig, SCORES),
 ):
     _table.reserved = dict.fromkeys(own_keys(_schema), _command)

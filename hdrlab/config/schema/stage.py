@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from hdrlab.config.registry import Limits
 from hdrlab.config.registry.tables import LOSSES
-from hdrlab.config.schema.section import Key, Section, key, missing_files, own_keys
+from hdrlab.config.schema.section import Key, Section, key, missing_files, own_keys, parameter_keys
 from hdrlab.errors import ConfigError
 
 OWN_CHECKPOINT = "a checkpoint of this stage"
@@ -53,20 +53,36 @@ class Loss(Section):
 
     OPEN: ClassVar[str | None] = "more"
 
-    more: dict[str, Any] | None = key("weights of plug-ins' terms", None, later=True, free=True)
+    more: dict[str, Any] | None = key(
+        "weights of plug-ins' terms, and what is set of these", None, later=True, free=True
+    )
 
     @classmethod
     def further(cls) -> Mapping[str, Key]:
-        """List the terms of plug-ins."""
-        own = own_keys(cls)
-        described = {name: weight_key(row.summary, 0.0) for name, row in LOSSES.items() if name not in own}
-        return {name: Key(name, float, True, Limits(least=0), one) for name, one in described.items()}
+        """List the terms of plug-ins, and their parameters as TERM_PARAMETER."""
+        found: dict[str, Key] = {}
+        for name in [name for name in LOSSES if name not in own_keys(cls)]:
+            found[name] = Key(name, float, True, Limits(least=0), weight_key(LOSSES[name].summary, 0.0))
+            parameters = LOSSES[name].parameters.items()
+            found |= parameter_keys({f"{name}_{word}": {name: one} for word, one in parameters})
+        return found
+
+    @property
+    def added(self) -> dict[str, float]:
+        """The weights of plug-ins' terms."""
+        settings = {f"{name}_{word}" for name, row in LOSSES.items() for word in row.parameters}
+        return {name: weight for name, weight in (self.more or {}).items() if name not in settings}
+
+    def settings_of(self, term: str) -> dict[str, Any]:
+        """Return what is set of a plug-in's term."""
+        given = {word: (self.more or {}).get(f"{term}_{word}") for word in LOSSES[term].parameters}
+        return {word: value for word, value in given.items() if value is not None}
 
     @property
     def weights(self) -> dict[str, float]:
         """All weights, by the terms' names."""
         own = {name: getattr(self, name) for name in own_keys(type(self)) if name != self.OPEN}
-        return {**own, **(self.more or {})}
+        return {**own, **self.added}
 
 
 @dataclass(frozen=True, kw_only=True)
