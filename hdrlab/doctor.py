@@ -61,13 +61,16 @@ def main() -> int:
 
 
 def _machine() -> Iterator[Row]:
-    import torch
-
+    yield "hdrlab", __version__, str(Path(__file__).parent)
+    yield "Python", platform.python_version(), f"{platform.system()} {platform.machine()}"
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # Windows' word for a library that is not there
+        yield "PyTorch", "broken", str(error)
+        return
     from hdrlab.inference.load import computes_bf16, free_memory
     from hdrlab.tonemapping.rows import available_cores
 
-    yield "hdrlab", __version__, str(Path(__file__).parent)
-    yield "Python", platform.python_version(), f"{platform.system()} {platform.machine()}"
     yield "PyTorch", torch.__version__, f"Lightning {version('pytorch-lightning')}"
     cores = available_cores()
     memory = free_memory()
@@ -96,6 +99,10 @@ def _formats() -> Iterator[Row]:
 
 
 def _weights() -> Iterator[Row]:
+    try:
+        import_module("torch")
+    except (ImportError, OSError):  # PyTorch, which has its own line
+        return
     from hdrlab.weights.net_file import load_nets, num_parameters
     from hdrlab.weights.pretrained import HOW_OFFICIAL, OFFICIAL, SHIPPED, shipped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image as PillowImage
 
-from hdrlab import __version__
+from hdrlab import __version__, doctor
 from hdrlab.__main__ import COMMANDS, main
 from hdrlab.config.cli import find_command
 from hdrlab.config.completion import candidates, script
@@ -216,6 +217,15 @@ def test_the_doctor_finds_what_is_there_and_says_how_to_get_the_rest(
     for line in asked.out.splitlines():
         if "missing" in line and "│ operators" in line:
             assert install("operators") in line
+
+
+def test_the_doctor_works_without_pytorch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(sys, "argv", ["doctor"])
+    assert doctor.main() == 1
+    assert re.search(r"PyTorch +│ broken", capsys.readouterr().out)
 
 
 def test_the_doctor_knows_every_extra() -> None:
