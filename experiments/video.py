@@ -3,7 +3,8 @@
 Clips are made of HDR pictures, so that their truth is known: still, with an exposure that drifts, a pan and a
 zoom. Each frame is photographed with noise of its own through a response curve that no net was trained on,
 and encoded by x264 (4:2:0, 8 bits). What is decoded becomes HDR by the nets that come along, frame by frame
-and steadily.
+and steadily. With ``--tonemap`` clips are HDR10 by x265 and become SDR, likewise in both ways: still, a pan,
+and still but for a light that passes.
 """
 
 from __future__ import annotations
@@ -24,19 +25,30 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab import Reconstructor
+from hdrlab import Reconstructor, ToneMapper
 from hdrlab.camera import load_response_curves
-from hdrlab.inference.video.reading import VideoClip
-from hdrlab.inference.video.steady import Maker, SteadyReconstructor, developed_alone
+from hdrlab.inference.video.colour import HDR10, absolute, encode_light
+from hdrlab.inference.video.reading import Description, VideoClip
+from hdrlab.inference.video.steady import (
+    EachAlone,
+    Maker,
+    SteadyReconstructor,
+    SteadyToneMapper,
+    developed_alone,
+    frame_pixels,
+    frame_tensor,
+)
+from hdrlab.inference.video.writing import Coding, SegmentWriter
 from hdrlab.io import read_hdr
 from hdrlab.metrics.pu21 import psnr_pu21
 from hdrlab.metrics.steadiness import flicker
-from hdrlab.ops.colour import luminance
-from hdrlab.ops.colour_spaces import DIFFUSE_WHITE
+from hdrlab.ops.colour import luminance, srgb_decode
+from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, PQ_PEAK
 
 FRAMES, RATE, SIDE = 16, 25, 384
 KINDS = ("still", "drift", "pan", "zoom")
-METHODS = ("input", "alone", "steady")
+TONE_KINDS = ("still", "pan", "passing")
+OPERATORS = ("reinhard", "drago", "durand", "iqatm")
 NOISE = (0.006, 0.012)
 """Of the sensor: standard deviation in the dark, and the factor on the root of the light."""
 
@@ -45,6 +57,9 @@ BORDER = (0.75, 1.3)
 
 DRIFT, ZOOM, PAN = 0.6, 0.25, 2.6
 """Stops over the clip, share of the picture over it, and pixels a frame."""
+
+LAMP = (40.0, 24.0, 20.0)
+"""Light that passes, 1 = diffuse white; its radius, and its way from a frame to the next, in pixels."""
 
 
 class Scene:
@@ -78,7 +93,14 @@ class Scene:
     def light(self, number: int) -> Tensor:
         """Return what is photographed, 1 = the clipping point of the first frame."""
         seen = F.grid_sample(self.hdr, self.grid(number), mode="bilinear", align_corners=True)
-        return seen * 2 ** self.brighter(number)
+        return torch.where(self.lamp(number), LAMP[0], seen * 2 ** self.brighter(number))
+
+    def lamp(self, number: int) -> Tensor:
+        """Return where a light passes, which is outside in the first and the last frames."""
+        radius, step = LAMP[1:]
+        y, x = torch.meshgrid(torch.arange(self.height), torch.arange(self.width), indexing="ij")
+        x = x - (step * (number - 1) - 2 * radius if self.kind == "passing" else -self.width)
+        return ((x**2 + (y - self.height / 2) ** 2) < radius**2)[None, None]
 
     def brighter(self, number: int) -> float:
         """Stops by which the exposure has drifted."""
@@ -87,11 +109,16 @@ class Scene:
 
 def photograph(light: Tensor, curve: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Add a sensor's noise, clip, and apply a response curve."""
-    pixels = light[0].permute(1, 2, 0).numpy()
-    noise = np.sqrt(NOISE[0] ** 2 + NOISE[1] ** 2 * pixels) * rng.standard_normal(pixels.shape)
-    encoded = np.interp((pixels + noise).clip(0, 1), np.linspace(0, 1, len(curve)), curve)
+    pixels = noisy(frame_pixels(light), rng).clip(0, 1)
+    encoded = np.interp(pixels, np.linspace(0, 1, len(curve)), curve)
     levels: NDArray[np.uint8] = np.rint(encoded * 255).astype(np.uint8)
     return levels
+
+
+def noisy(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Add a sensor's noise."""
+    noise = np.sqrt(NOISE[0] ** 2 + NOISE[1] ** 2 * pixels) * rng.standard_normal(pixels.shape)
+    return np.asarray(pixels + noise, np.float32)
 
 
 def encode(path: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
@@ -118,9 +145,7 @@ def score(
     """
     found: dict[str, list[float]] = {}
     for number in range(1, len(made)):
-        grid = scene.grid(number, number - 1)
-        before = F.grid_sample(made[number - 1], grid, mode="bilinear", align_corners=True)
-        inside = (grid.abs() < 0.98).all(dim=-1)[:, None]
+        before, inside = carried(scene, made, number)
         rise = scene.brighter(number) - scene.brighter(number - 1)
         for region, mask in masks[number].items():
             where = mask & inside
@@ -137,6 +162,13 @@ def score(
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
+def carried(scene: Scene, made: list[Tensor], number: int) -> tuple[Tensor, Tensor]:
+    """Return the frame before, carried along the true motion, and where it shows the same."""
+    grid = scene.grid(number, number - 1)
+    before = F.grid_sample(made[number - 1], grid, mode="bilinear", align_corners=True)
+    return before, (grid.abs() < 0.98).all(dim=-1)[:, None] & ~scene.lamp(number) & ~scene.lamp(number - 1)
+
+
 def masks_of(truth: Tensor) -> dict[str, Tensor]:
     """Part what is clipped, what surely is not, and the border between, where masks decide."""
     brightest = truth.amax(dim=1, keepdim=True)
@@ -144,18 +176,28 @@ def masks_of(truth: Tensor) -> dict[str, Tensor]:
     return {"measured": brightest < BORDER[0], "border": border, "clipped": brightest >= BORDER[1]}
 
 
+def scene_of(picture: Path, kind: str) -> Scene:
+    """Open a picture such that 7 % of it are brighter than 1."""
+    hdr = torch.from_numpy(read_hdr(picture).pixels).permute(2, 0, 1)[None]
+    return Scene(hdr / np.percentile(luminance(hdr).numpy(), 93), kind)
+
+
+def decoded(path: Path) -> list[Tensor]:
+    """Return all frames of a clip."""
+    clip = VideoClip(path)
+    return list(clip.frames([time for time, _ in clip.times()], 0, FRAMES))
+
+
 def measure(
     picture: Path, kind: str, curve: NDArray[np.float32], nets: Reconstructor, seed: int
 ) -> dict[str, dict[str, float]]:
     """Make a clip, decode it, reconstruct it in both ways and score all."""
-    hdr = torch.from_numpy(read_hdr(picture).pixels).permute(2, 0, 1)[None]
-    scene = Scene(hdr / np.percentile(luminance(hdr).numpy(), 93), kind)
+    scene = scene_of(picture, kind)
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "clip.mp4")
         encode(path, (photograph(scene.light(number), curve, rng) for number in range(FRAMES)))
-        clip = VideoClip(path)
-        frames = list(clip.frames([time for time, _ in clip.times()], 0, FRAMES))
+        frames = decoded(path)
     levels = np.linspace(0, 1, len(curve))
     inputs = [np.interp(frame.numpy(), curve, levels).astype(np.float32) for frame in frames]
     masks = [masks_of(scene.light(number)) for number in range(FRAMES)]
@@ -170,13 +212,63 @@ def measure(
     return results
 
 
+def measure_tones(picture: Path, kind: str, seed: int) -> dict[str, dict[str, float]]:
+    """Make an HDR clip, decode it, tone-map it in both ways and score all.
+
+    Change is that of the light on the display, in stops, where the scene stays the same. PSNR is that of a
+    frame beside the scene without noise and compression, tone-mapped alone.
+    """
+    scene, rng = scene_of(picture, kind), np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip.mp4")
+        about = Description(
+            path=path, width=SIDE, height=288, rate=Fraction(RATE), time_base=Fraction(1, RATE)
+        )
+        writer = SegmentWriter(path, "hdr10", Coding(), about, (SIDE, 288))
+        for number in range(FRAMES):
+            light = absolute(frame_tensor(noisy(frame_pixels(scene.light(number)), rng)), PQ_PEAK)
+            writer.add(encode_light(light, HDR10), number)
+        writer.close()
+        frames = decoded(path)
+    results = {"input": {"change": steadiness(scene, frames)}}
+    for name in OPERATORS:
+        mapper = (
+            ToneMapper.load(name, device="cpu", precision="32") if name == "iqatm" else ToneMapper.load(name)
+        )
+
+        def alone(frame: Tensor, mapper: ToneMapper = mapper) -> Tensor:
+            return frame_tensor(mapper.apply(frame_pixels(frame.clamp(min=0))))
+
+        makers: dict[str, Maker] = {"alone": EachAlone(alone), "steady": SteadyToneMapper(mapper, RATE)}
+        truths = [alone(scene.light(number)) for number in range(0, FRAMES, 5)]
+        for way, maker in makers.items():
+            maker.begin(())
+            made = [maker(frame) for frame in frames]
+            errors = [float((a - b).square().mean()) for a, b in zip(made[::5], truths, strict=True)]
+            results[f"{name}, {way}"] = {
+                "change": steadiness(scene, [srgb_decode(one) for one in made]),
+                "PSNR": float(np.mean(-10 * np.log10(errors))),
+            }
+    return results
+
+
+def steadiness(scene: Scene, made: list[Tensor]) -> float:
+    """Return the change of light from frame to frame in stops, where the scene stays the same."""
+    changes = []
+    for number in range(1, len(made)):
+        before, same = carried(scene, made, number)
+        changes.append(float(flicker(before.clamp(min=0), made[number].clamp(min=0), 0.0, same)))
+    return float(np.mean(changes))
+
+
 def cell(column: str, scores: list[dict[str, float]], inputs: list[dict[str, float]]) -> str:
     """Return the mean over clips; of a change also the median of its ratio to the input's."""
-    pairs = [(one[column], given[column]) for one, given in zip(scores, inputs, strict=True) if column in one]
-    mean = float(np.mean([value for value, _ in pairs]))
+    values = [one[column] for one in scores if column in one]
     if "change" not in column:
-        return f"{mean:.2f}"
-    return f"{mean:.4f} ({np.median([value / given for value, given in pairs]):.2f} ×)"
+        return f"{np.mean(values):.2f}" if values else ""
+    pairs = zip(scores, inputs, strict=True)
+    ratio = np.median([one[column] / given[column] for one, given in pairs if column in one])
+    return f"{np.mean(values):.4f} ({ratio:.2f} ×)"
 
 
 def main() -> None:
@@ -184,7 +276,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of HDR pictures of at least 384 × 288 pixels")
     parser.add_argument("images", type=int, nargs="?", default=6, help="how many, spread evenly")
-    parser.add_argument("--kinds", nargs="*", default=KINDS)
+    parser.add_argument("--kinds", nargs="*")
+    parser.add_argument("--tonemap", action="store_true", help="measure hdrlab tonemap, not reconstruct")
     options = parser.parse_args()
     torch.set_num_threads(1)
     pictures = sorted(path for path in options.folder.iterdir() if path.suffix in (".hdr", ".exr"))
@@ -193,14 +286,20 @@ def main() -> None:
     held_out = curves.split("test")
     nets = Reconstructor.load("compact", device="cpu", precision="32")
     begun = time.monotonic()
-    for kind in options.kinds:
-        rows: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+    for kind in options.kinds or (TONE_KINDS if options.tonemap else KINDS):
+        rows: dict[str, list[dict[str, float]]] = {}
         for number, picture in enumerate(pictures):
-            curve = curves.curves[held_out[number * len(held_out) // len(pictures)]]
-            for name, scores in measure(picture, kind, curve, nets, number).items():
-                rows[name].append(scores)
+            if options.tonemap:
+                scored = measure_tones(picture, kind, number)
+            else:
+                curve = curves.curves[held_out[number * len(held_out) // len(pictures)]]
+                scored = measure(picture, kind, curve, nets, number)
+            for name, scores in scored.items():
+                rows.setdefault(name, []).append(scores)
             print(f"{kind} {picture.name} {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-        names = list(dict.fromkeys(itertools.chain.from_iterable(scores for scores in rows["input"])))
+        names = list(
+            dict.fromkeys(itertools.chain.from_iterable(itertools.chain.from_iterable(rows.values())))
+        )
         print(f"| {kind} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|", sep="\n")
         for name, scores in rows.items():
             cells = [cell(column, scores, rows["input"]) for column in names]

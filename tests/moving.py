@@ -26,12 +26,13 @@ def write_clip(
     sound: bool = False,
     metadata: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
+    encoder: str = "libx264",
 ) -> Path:
     """Write planes of codes; tags are primaries, transfer, matrix and range (1 limited, 2 full)."""
     frames = [[np.asarray(plane) for plane in planes] for planes in frames]
     height, width = frames[0][0].shape
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
+        stream = container.add_stream(encoder, rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.options = dict(options or {"qp": "0", "preset": "ultrafast"})
         context = stream.codec_context

@@ -77,7 +77,7 @@ class Reader:
         command = [sys.executable, "-m", self._module, str(self._pixels)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, bufsize=0)
-        assert self._answer(self._process, 120) == b"ready\n"
+        assert self._answer(self._process, 600) == b"ready\n"
         return self._process
 
     @staticmethod

@@ -319,7 +319,9 @@ def _lines_then_bytes(data: bytes, rng: random.Random) -> bytes:
     return header + damage(body, rng)
 
 
-_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"dinf": 0, b"iinf": 6, b"moov": 0}
+_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"dinf": 0, b"iinf": 6, b"stsd": 8} | dict.fromkeys(
+    (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"udta"), 0
+)
 
 
 def _boxes(data: bytes, rng: random.Random) -> bytes:
@@ -352,6 +354,41 @@ def _split_boxes(data: bytes) -> Parts:
         parts.append((data[at + 4 : at + 8], data[at + 8 : at + size]))
         at += size
     return parts
+
+
+_MASTERS = {bytes.fromhex(one) for one in ("18538067", "1654AE6B", "AE", "E0", "E1", "55B0", "1F43B675", "A0",
+            "1549A966", "1C53BB6B", "BB", "114D9B74", "4DBB", "1254C367", "7373")}  # fmt: skip
+
+
+def _ebml(data: bytes, rng: random.Random) -> bytes:
+    """Damage elements of Matroska and WebM, at any depth, with the sizes around them made right again."""
+    parts, at = [], 0
+    while at < len(data):
+        wide = 9 - data[at].bit_length()
+        name, at = data[at : at + wide], at + wide
+        if wide > 4 or at >= len(data) or (length := 9 - data[at].bit_length()) > 8:
+            break
+        size = int.from_bytes(data[at : at + length]) - (1 << 7 * length)
+        at += length
+        parts.append((name, data[at : at + size]))
+        at += size
+    if not parts:
+        return damage(data, rng)
+
+    def content(name: bytes, body: bytes) -> bytes:
+        if name in _MASTERS and rng.random() < 0.9:
+            return _ebml(body, rng)
+        return damage(body, rng) if body else b"x"
+
+    made = b""
+    for name, body in _shuffled(parts, rng, content):
+        size = len(body) if rng.random() < 0.97 else rng.choice((0, 1, 1 << 31, (1 << 56) - 2))
+        made += name + (size + (1 << 56)).to_bytes(8) + body
+    return made
+
+
+def _frame(data: bytes, rng: random.Random) -> bytes:
+    return (_png if data.startswith(_PNG) else _exr)(data, rng)
 
 
 def _jxl(data: bytes, rng: random.Random) -> bytes:
@@ -519,6 +556,11 @@ MUTATIONS: dict[str, Mutation] = {
     "avif": _boxes,
     "heic": _boxes,
     "jxl": _jxl,
+    "mp4": _boxes,
+    "mov": _boxes,
+    "mkv": _ebml,
+    "webm": _ebml,
+    "sequence": _frame,
     "net": _zip,
     "checkpoint": _zip,
     "safetensors": _safetensors,

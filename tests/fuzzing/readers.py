@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from hdrlab import reproduce
 from hdrlab.camera.curves import load_response_curves
@@ -16,7 +17,10 @@ from hdrlab.datasets.index import open_index
 from hdrlab.errors import HdrlabError
 from hdrlab.evaluation.plans import read_plan
 from hdrlab.inference.batch import Manifest
-from hdrlab.io import probe_image, read_hdr, read_image, read_photograph
+from hdrlab.inference.video.reading import Clip, VideoClip, open_clip
+from hdrlab.inference.video.sources import clip_sources
+from hdrlab.inference.video.writing import Coding, SegmentWriter, join
+from hdrlab.io import probe_image, read_hdr, read_image, read_photograph, write_image
 from hdrlab.io.metadata import read_metadata
 from hdrlab.io.tensorflow.checkpoint import read_tensorflow_checkpoint
 from hdrlab.io.tensorflow.records import count_records, read_pairs, read_tone_records
@@ -59,6 +63,37 @@ def _base(path: Path) -> None:
     Base.of_photograph(path, pixels)
 
 
+def _frames(clip: Clip) -> None:
+    """Look a clip through, and read frames at its beginning and from within."""
+    times = [time for time, seen in clip.times() if seen().shape[1] == 3]
+    middle = len(times) // 2
+    for start, stop in ((0, 2), (middle, middle + 1)):
+        for frame in clip.frames(times, start, stop):
+            assert frame.shape == (1, 3, clip.about.height, clip.about.width)
+            assert frame.isfinite().all()
+
+
+def _clip(path: Path) -> None:
+    clip = VideoClip(path, pixels)
+    _frames(clip)
+    segment = path.with_name("segment")
+    if not segment.exists():
+        writer = SegmentWriter(segment, "video", Coding("h264"), clip.about, (16, 16))
+        writer.add(torch.zeros(1, 3, 16, 16), 0)
+        writer.close()
+    for container in ("mp4", "mkv"):
+        join(path.with_name(f"joined.{container}"), [segment], source=path, about=clip.about)
+
+
+def _sequence(path: Path) -> None:
+    """Read a frame behind a gap, after one that tells what to expect."""
+    first = path.with_name(f"subject.1{path.suffix}")
+    if not first.exists():
+        light = path.suffix == ".exr"
+        write_image(first, np.full((24, 40, 3), 0.5 if light else 99, np.float32 if light else np.uint8))
+    _frames(open_clip(clip_sources([str(path.with_name(f"subject.%d{path.suffix}"))], sequence=False)[0][0]))
+
+
 def _tones(path: Path) -> None:
     for _ in read_tone_records(path):
         pass
@@ -83,6 +118,8 @@ IMAGE: tuple[Read, ...] = (_image, _light, _photograph, read_metadata)
 READERS: Mapping[str, tuple[Read, ...]] = {
     **dict.fromkeys(("radiance", "openexr", "tiff", "pfm", "png", "avif", "heic", "jxl"), IMAGE),
     **dict.fromkeys(("jpeg", "ultrahdr"), (*IMAGE, _base)),
+    **dict.fromkeys(("mp4", "mov", "mkv", "webm"), (_clip,)),
+    "sequence": (_sequence,),
     "net": (load_nets,),
     "safetensors": (load_nets,),
     "checkpoint": (load_stage, load_nets),

@@ -21,6 +21,7 @@ import scipy.io
 import tifffile
 import torch
 from colour_files import chrm, gamma, iccp, logluv_file, matrix_profile, png, table
+from moving import lamp, write_clip
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
@@ -60,7 +61,13 @@ class Seed:
 def make_seeds(folder: Path) -> list[Seed]:
     """Make all of them, and below the folder what lies beside them, such as the shards of an index."""
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = [*images(folder / "images"), *weights(folder), *tables(folder), *records()]
+    seeds = [
+        *images(folder / "images"),
+        *clips(folder / "clips"),
+        *weights(folder),
+        *tables(folder),
+        *records(),
+    ]
     for seed in seeds:
         (folder / seed.kind).mkdir(exist_ok=True)
     return seeds
@@ -247,6 +254,30 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
         for name, data in files.items():
             archive.writestr(name, data)
     return made.getvalue()
+
+
+# ----------------------------------------------------------------------------------------------------- clips
+
+
+def clips(folder: Path) -> Iterator[Seed]:
+    """Yield clips with sound and metadata in each container, and frames of a sequence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = [lamp((48, 64), number) for number in range(5)]
+    for suffix in ("mp4", "mov", "mkv"):
+        path = folder / f"{SUBJECT}.{suffix}"
+        write_clip(path, frames, sound=True, metadata={"title": "x"}, rotation=90 * (suffix == "mov"))
+        yield Seed(suffix, path.name, path.read_bytes())
+    path = write_clip(
+        folder / f"{SUBJECT}.webm", frames, encoder="libvpx-vp9", options={"deadline": "realtime"}
+    )
+    yield Seed("webm", path.name, path.read_bytes())
+    path = write_clip(folder / "deep.mkv", [[plane.astype(np.uint16) * 4 for plane in one] for one in frames],
+                      pix_fmt="yuv420p10le", tags=(9, 16, 9, 1))  # fmt: skip
+    yield Seed("mkv", f"{SUBJECT}.mkv", path.read_bytes())
+    write_image(folder / "one.png", np.full((24, 40, 3), 90, np.uint8))
+    write_image(folder / "one.exr", np.full((24, 40, 3), 0.4, np.float32))
+    for suffix in ("png", "exr"):
+        yield Seed("sequence", f"{SUBJECT}.3.{suffix}", (folder / f"one.{suffix}").read_bytes())
 
 
 # ---------------------------------------------------------------------------------------- tables and records

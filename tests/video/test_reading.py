@@ -126,7 +126,10 @@ def test_patterns_are_sequences_by_number(frames: Path, pattern: str) -> None:
 def test_a_folder_is_a_sequence_where_it_is_said_to_be(frames: Path) -> None:
     assert clip_sources([str(frames)], sequence=False) == ([], [str(frames)])
     ((source,), _) = clip_sources([str(frames)], sequence=True)
-    assert len(source.files) == 3
+    assert (len(source.files), source.missing) == (3, 0)
+    (frames / "shot.9.png").unlink()
+    ((source,), _) = clip_sources([str(frames)], sequence=True)
+    assert "numbers of 1 frames are missing" in open_clip(source).about.notes[-1]
 
 
 def test_several_sequences_in_a_folder_are_told(frames: Path) -> None:

@@ -136,6 +136,29 @@ def test_sound_and_metadata_come_along(tmp_path: Path) -> None:
         assert "location" not in bare.metadata
 
 
+def test_subtitles_come_along_or_a_note_says_why_not(tmp_path: Path) -> None:
+    text = tmp_path / "in.srt"
+    text.write_text("1\n00:00:00,040 --> 00:00:00,200\nA lamp is lit.\n")
+    plain = write_clip(tmp_path / "plain.mkv", [lamp((64, 96), number) for number in range(7)], sound=True)
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as out, av.open(str(plain)) as clip, av.open(str(text)) as subtitles:
+        given = [*clip.streams, *subtitles.streams]
+        copies = {stream: out.add_stream_from_template(stream, opaque=True) for stream in given}
+        copies[given[-1]].metadata["language"] = "deu"
+        for packet in (*clip.demux(), *subtitles.demux()):
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream]
+                out.mux(packet)
+    parts = segments(tmp_path, "hlg", Coding("hevc", 30))
+    assert join(tmp_path / "out.mkv", parts, source=source, about=ABOUT) == []
+    with av.open(str(tmp_path / "out.mkv")) as out:
+        (stream,) = out.streams.subtitles
+        assert stream.language == "deu"
+        assert b"A lamp is lit." in b"".join(bytes(packet) for packet in out.demux(stream))
+    (note,) = join(tmp_path / "out.mp4", parts, source=source, about=ABOUT)
+    assert "its subtitle (srt) does not fit" in note
+
+
 def test_frames_that_an_encoder_cannot_take_are_told(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="48 × 32 are too small for hevc"):
         SegmentWriter(tmp_path / "a.mp4", "hlg", Coding("hevc"), ABOUT, (48, 32))

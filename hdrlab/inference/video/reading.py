@@ -23,6 +23,7 @@ from hdrlab.inference.video.colour import RGB_MATRIX, Tags, display_samples, lig
 from hdrlab.inference.video.sources import ClipSource
 from hdrlab.inference.video.timecode import TimeCode
 from hdrlab.io import read_hdr, read_photograph, samples_in_unit
+from hdrlab.io.image import DEFAULT_MAX_PIXELS
 from hdrlab.io.oiio import TIME_CODE
 from hdrlab.ops.colour_spaces import DIFFUSE_WHITE
 
@@ -150,7 +151,10 @@ class Sequence_:
             time_base=1 / fps,
             hdr="linear" if self._is_light else None,
             timecode=_timecode_of(entries, fps),
-            notes=() if rate or said else (f"says no frame rate: taken as {fps}; fps= sets it",),
+            notes=(
+                *([] if rate or said else [f"says no frame rate: taken as {fps}; video.fps= sets it"]),
+                *([f"numbers of {source.missing} frames are missing: passed over"] if source.missing else []),
+            ),
         )
 
     def times(self) -> Iterator[tuple[int, Callable[[], Tensor]]]:
@@ -206,14 +210,15 @@ class VideoClip:
 
     Args:
         path: The file.
+        max_pixels: Of a frame.
 
     Raises:
         ImageError: It holds no video that can be read.
         RunError: PyAV is missing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.files = path, (path,)
+    def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.path, self.files, self._max_pixels = path, (path,), max_pixels
         with self._opened() as (_, stream):
             frame = next(iter(self._decoded(stream)), None)
             if frame is None:
@@ -243,7 +248,7 @@ class VideoClip:
                 rate=Fraction(rate),
                 time_base=Fraction(stream.time_base or 1 / rate),
                 hdr=tags.hdr,
-                aspect=1 / aspect if frame.rotation % 180 else aspect,
+                aspect=1 / aspect if _turns(frame) % 2 else aspect,
                 timecode=TimeCode.parse(start, Fraction(rate)),
                 metadata=metadata,
                 notes=tuple(notes),
@@ -285,7 +290,10 @@ class VideoClip:
         raise ImageError(self.path, f"frame {stop - len(wanted)} could be read once, and cannot any more")
 
     def _rgb(self, frame: VideoFrame) -> Tensor:
-        """Decode a frame's samples and bring them to what `Clip` promises."""
+        """Decode a frame's samples and bring them to what `Clip` promises, at the first one's size."""
+        size = self.about.width, self.about.height
+        if _upright(frame) != size:
+            frame = frame.reformat(*(size[::-1] if _turns(frame) % 2 else size))
         name = frame.format.name
         if frame.format.is_rgb or self._tags.matrix == RGB_MATRIX:
             rgb = _tensor(frame.to_ndarray(format="rgb48le").astype(np.float32) / 65535)
@@ -294,12 +302,12 @@ class VideoClip:
                 frame = frame.reformat(format=_REPACKED.get(name, "yuv444p16le"))
             bits = frame.format.components[0].bits
             rgb = to_rgb([_codes(plane, bits) for plane in frame.planes], bits, self._tags)
-        if frame.rotation % 360:
-            rgb = torch.rot90(rgb, frame.rotation // 90 % 4, (2, 3)).contiguous()
+        if turns := _turns(frame):
+            rgb = torch.rot90(rgb, turns, (2, 3)).contiguous()
         return light_of(rgb, self._tags) if self._tags.hdr else display_samples(rgb, self._tags)
 
     def _opened(self) -> _Opened:
-        return _Opened(self.path)
+        return _Opened(self.path, self._max_pixels)
 
     def _decoded(self, stream: Any) -> Iterator[VideoFrame]:
         """Yield what can be decoded: without damaged packets, up to where a file breaks off."""
@@ -323,8 +331,8 @@ class VideoClip:
 class _Opened:
     """A file's container and its first video stream, as a context."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, max_pixels: int) -> None:
+        self._path, self._max_pixels = path, max_pixels
 
     def __enter__(self) -> tuple[Any, Any]:
         av = require_av()
@@ -339,6 +347,7 @@ class _Opened:
             self._container.close()
             raise ImageError(self._path, "holds no video stream")
         streams[0].thread_type = "AUTO"
+        streams[0].codec_context.options = {"max_pixels": str(self._max_pixels)}
         return self._container, streams[0]
 
     def __exit__(self, *_: object) -> None:
@@ -383,9 +392,14 @@ def _tags_of(frame: Any, stream: Any) -> Tags:
     return Tags(said("color_primaries"), said("color_trc"), RGB_MATRIX if is_rgb else matrix, is_full)
 
 
+def _turns(frame: Any) -> int:
+    """Return the quarters of a turn, against the clock, that bring a frame upright."""
+    return round(frame.rotation / 90) % 4
+
+
 def _upright(frame: Any) -> tuple[int, int]:
     size = frame.width, frame.height
-    return (size[1], size[0]) if frame.rotation % 180 else size
+    return (size[1], size[0]) if _turns(frame) % 2 else size
 
 
 def _codes(plane: Any, bits: int) -> Tensor:

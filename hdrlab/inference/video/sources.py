@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,13 @@ class ClipSource:
         path: The file, or the folder of a sequence.
         stem: What outputs are called.
         files: Of a sequence, by their numbers.
+        missing: How many numbers between its first and its last have no file.
     """
 
     path: Path
     stem: str
     files: tuple[Path, ...] = ()
+    missing: int = 0
 
 
 def clip_sources(inputs: Sequence[str], *, sequence: bool) -> tuple[list[ClipSource], list[str]]:
@@ -71,11 +73,11 @@ def _numbered(path: Path) -> ClipSource:
     before, after = path.name[: mark.start()], path.name[mark.end() :]
     frame = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     names = os.listdir(path.parent) if path.parent.is_dir() else []
-    found = {int(match[1]): path.parent / name for name in names if (match := frame.fullmatch(name))}
+    found = [(int(match[1]), path.parent / name) for name in names if (match := frame.fullmatch(name))]
     if not found:
         raise RunError([f"input={path}: no file matches this pattern"])
     stem = before.rstrip("._- ") or path.parent.name
-    return ClipSource(path.parent, stem, tuple(found[number] for number in sorted(found)))
+    return _sequence(path.parent, stem, found)
 
 
 def _listed(path: Path) -> ClipSource:
@@ -94,4 +96,10 @@ def _listed(path: Path) -> ClipSource:
     (((before, _), frames),) = series.items()
     folder = path if path.is_dir() else frames[0].parent
     stem = before.rstrip("._- ") or folder.name
-    return ClipSource(folder, stem, tuple(sorted(frames, key=lambda one: (int(numbered[one][0]), one.name))))
+    return _sequence(folder, stem, [(int(numbered[one][0]), one) for one in frames])
+
+
+def _sequence(folder: Path, stem: str, frames: Iterable[tuple[int, Path]]) -> ClipSource:
+    numbers, files = zip(*sorted(frames), strict=True)
+    missing = numbers[-1] - numbers[0] + 1 - len({*numbers})
+    return ClipSource(folder, stem, files, missing)

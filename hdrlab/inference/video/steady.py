@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hdrlab.inference.reconstructor import Reconstructor
     from hdrlab.inference.tone_mapper import ToneMapper
 
-GUIDE_SECONDS, GAIN_SECONDS, SCENE_SECONDS = 0.25, 1.0, 1.0
+GUIDE_SECONDS, GAIN_SECONDS, SCENE_SECONDS = 0.5, 2.0, 1.0
 """Time constants of the means: of frames, of gains, and of what an operator knows of the scene."""
 
 MOVING_GAIN_SECONDS = 0.2
@@ -196,6 +196,8 @@ class SteadyReconstructor:
             linear, judged = apply_response(fresh, curve), apply_response(guide, curve)
             net = cast("CompactHallucinationNet", self._nets["hallucination"])
             alpha = highlight_mask(judged, net.mask_width)
+            # What is clipped says nothing of its own: its codes' noise, times the gain, would only flicker.
+            linear = torch.lerp(linear, judged, 1 - (1 - alpha) ** 3)
             gain = F.interpolate(gain, fresh.shape[-2:], mode="bilinear", align_corners=False)
             return sizes.undo(brighten(linear, alpha, gain, guide=judged)).clamp(min=0).cpu()
 

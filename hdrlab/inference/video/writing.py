@@ -233,8 +233,17 @@ def join(
             put: Callable[[bytes, LightLevel], bytes] = hdr10.in_hevc if is_hevc else hdr10.in_av1
             packets = (packet for segment in segments for packet in _packets(segment))
             pictures = _pictures(av, packets, times, delay, video, stream.time_base, light, put)
+            refused = set[Any]()
             for _, packet in heapq.merge(pictures, others, key=lambda one: one[0]):
-                out.mux(packet)
+                other = None if packet.stream is video else packet.stream
+                try:
+                    if other not in refused:
+                        out.mux(packet)
+                except (av.FFmpegError, ValueError):
+                    if other is None:
+                        raise
+                    refused.add(other)
+                    notes.append(f"its {other.type} is damaged: left out from {packet.pts} on")
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
@@ -311,7 +320,15 @@ def _copied(source: Any, out: Any, notes: list[str]) -> Iterator[tuple[float, An
         places[stream.index] = copy
 
     def packets() -> Iterator[tuple[float, Any]]:
-        for packet in source.demux([source.streams[index] for index in places]):
+        given = source.demux([source.streams[index] for index in places])
+        while True:
+            try:
+                packet = next(given, None)
+            except (require_av().FFmpegError, ValueError):
+                notes.append("its sound and subtitles break off")
+                return
+            if packet is None:
+                return
             if packet.dts is None:
                 continue
             place = float(packet.dts * packet.time_base)
