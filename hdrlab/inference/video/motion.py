@@ -69,9 +69,14 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def unseen(flow: Tensor, size: Sequence[int]) -> Tensor:
-    """Say which pixels of a frame [H, W] were outside the one before: 1, others 0, [1, 1, H, W]."""
-    grid, _ = _places(flow, size)
-    return (grid.abs().amax(dim=-1) > 1).to(flow.dtype)[:, None]
+    """Say which pixels of a frame [H, W] were outside the one before, or next to such blocks.
+
+    Returns:
+        1 there, 0 elsewhere, [1, 1, H, W].
+    """
+    grid, _ = _places(flow, flow.shape[-2:])
+    outside = (grid.abs().amax(dim=-1) > 1).to(flow.dtype)[:, None]
+    return F.interpolate(F.max_pool2d(outside, 3, 1, 1), (size[0], size[1]), mode="nearest")
 
 
 def _places(flow: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -342,10 +342,10 @@ class _Opened:
             raise ImageError(
                 self._path, f"cannot be read as a clip: {getattr(error, 'strerror', error)}"
             ) from error
-        streams = [one for one in self._container.streams.video if not _is_picture(one)]
+        streams = [one for one in self._container.streams.video if one.codec_context and not _is_picture(one)]
         if not streams:
             self._container.close()
-            raise ImageError(self._path, "holds no video stream")
+            raise ImageError(self._path, "holds no video stream that can be decoded")
         streams[0].thread_type = "AUTO"
         streams[0].codec_context.options = {"max_pixels": str(self._max_pixels)}
         return self._container, streams[0]

@@ -192,8 +192,8 @@ class SteadyReconstructor:
             sizes = Procedure(self._procedure, *frame.shape[-2:])
             fresh = self._dequantized(frame)
             curve = self.curve.to(self._device)
-            guide, gain = self._carried(fresh, curve)
-            linear, judged = apply_response(fresh, curve), apply_response(guide, curve)
+            judged, gain = self._carried(fresh, curve)
+            linear = apply_response(fresh, curve)
             net = cast("CompactHallucinationNet", self._nets["hallucination"])
             alpha = highlight_mask(judged, net.mask_width)
             # What is clipped says nothing of its own: its codes' noise, times the gain, would only flicker.
@@ -202,11 +202,12 @@ class SteadyReconstructor:
             return sizes.undo(brighten(linear, alpha, gain, guide=judged)).clamp(min=0).cpu()
 
     def _carried(self, fresh: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
-        """Bring the means to the present frame; return the mean frame and the gains' logarithms."""
+        """Bring the means to the present frame; return the linear mean frame and the gains' logarithms."""
         small, lit = matched(fresh.mean(dim=1, keepdim=True)), _lit(fresh, curve)
         before = self._state
         if not before:
-            guide, gain = fresh, self._field(fresh, curve)
+            guide, judged = fresh, apply_response(fresh, curve)
+            gain = self._field(judged)
         else:
             flow = motion(before["small"], small)
             carried = warp(before["guide"], flow)
@@ -214,7 +215,8 @@ class SteadyReconstructor:
             moving = (flow.abs().amax(dim=1, keepdim=True) > 0).to(flow.dtype)
             again = torch.maximum(anew, F.interpolate(moving, fresh.shape[-2:], mode="nearest"))
             guide = torch.lerp(carried, fresh, again.clamp(min=self._guide_share))
-            gain = self._field(guide, curve)
+            judged = apply_response(guide, curve)
+            gain = self._field(judged)
             size = (gain.shape[-2], gain.shape[-1])
             slow, quick = self._gain_shares
             if moving.mean() > CAMERA_MOVES:
@@ -224,12 +226,12 @@ class SteadyReconstructor:
             share = torch.maximum(share, _lit_otherwise(before["lit"], lit, flow))
             gain = torch.lerp(warp(before["gain"], flow), gain, share)
         self._state = {"small": small, "guide": guide, "gain": gain, "lit": lit}
-        return guide, gain
+        return judged, gain
 
-    def _field(self, guide: Tensor, curve: Tensor) -> Tensor:
+    def _field(self, judged: Tensor) -> Tensor:
         """Return the logarithms of gains; below 0, which counts as 0, their mean would take long to rise."""
         net = cast("CompactHallucinationNet", self._nets["hallucination"])
-        return net.field(apply_response(guide, curve)).float().clamp(min=0)
+        return net.field(judged).float().clamp(min=0)
 
     def _dequantized(self, frame: Tensor) -> Tensor:
         fitted = Procedure(self._procedure, *frame.shape[-2:]).fit(frame)
