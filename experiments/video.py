@@ -48,7 +48,7 @@ from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, PQ_PEAK
 FRAMES, RATE, SIDE = 16, 25, 384
 KINDS = ("still", "drift", "pan", "zoom")
 TONE_KINDS = ("still", "pan", "passing")
-OPERATORS = ("reinhard", "drago", "durand", "iqatm")
+OPERATORS = ("reinhard", "drago", "durand", "reinhard_local")
 NOISE = (0.006, 0.012)
 """Of the sensor: standard deviation in the dark, and the factor on the root of the light."""
 
@@ -232,9 +232,7 @@ def measure_tones(picture: Path, kind: str, seed: int) -> dict[str, dict[str, fl
         frames = decoded(path)
     results = {"input": {"change": steadiness(scene, frames)}}
     for name in OPERATORS:
-        mapper = (
-            ToneMapper.load(name, device="cpu", precision="32") if name == "iqatm" else ToneMapper.load(name)
-        )
+        mapper = ToneMapper.load(name)
 
         def alone(frame: Tensor, mapper: ToneMapper = mapper) -> Tensor:
             return frame_tensor(mapper.apply(frame_pixels(frame.clamp(min=0))))
