@@ -394,7 +394,8 @@ def _tags_of(frame: Any, stream: Any) -> Tags:
 
 def _turns(frame: Any) -> int:
     """Return the quarters of a turn, against the clock, that bring a frame upright."""
-    return round(frame.rotation / 90) % 4
+    turns: int = round(frame.rotation / 90) % 4
+    return turns
 
 
 def _upright(frame: Any) -> tuple[int, int]:
