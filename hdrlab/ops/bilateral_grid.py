@@ -41,7 +41,7 @@ class BilateralGrid:
         self._blurred: list[NDArray[np.float64]] = []
 
     def add(self, top: int, values: Pixels, guide: Pixels) -> None:
-        """Add rows [h, W] of both images in their units, the first of which is row ``top``."""
+        """Add rows [h, W] of both images, each in its unit, the first of which is row ``top``."""
         places = (self._places[0][top : top + len(guide)], self._places[1], self._levels(guide))
         rows, columns, layers = (np.floor(place + 0.5).astype(np.int64) for place in places)
         cells = ((rows[:, None] * self._shape[1] + columns) * self._shape[2] + layers).ravel()
