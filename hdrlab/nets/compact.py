@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hdrlab.nets.layers import Net, require_maps, scaled
 from hdrlab.ops.colour import srgb_encode
-from hdrlab.ops.free_sizes import area_max, area_mean, as_size, in_graph, is_free
+from hdrlab.ops.free_sizes import area_max, as_size, in_graph, is_free, shrink
 from hdrlab.ops.inverse_basis import load_inverse_basis
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response import average_inverse, make_monotone
@@ -369,26 +369,6 @@ def _smooth(maps: Tensor) -> Tensor:
     weights = maps.new_tensor([0.25, 0.5, 0.25])
     kernel = (weights[:, None] * weights).expand(channels, 1, 3, 3)
     return F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
-
-
-def shrink(x: Tensor, side: int, multiple: int = 1) -> Tensor:
-    """Shrink images [B, C, H, W] of any range whose longer side exceeds `side`, by each new pixel's mean."""
-    height, width = x.shape[-2:]
-    if is_free(x):
-        return area_mean(x, *_shrunk_size(height, width, side, multiple))
-    factor = side / max(height, width)
-    if factor >= 1:
-        return x
-    rows, columns = (max(multiple, round(size * factor / multiple) * multiple) for size in (height, width))
-    return area_mean(x, rows, columns)
-
-
-def _shrunk_size(height: int, width: int, side: int, multiple: int) -> list[int]:
-    """Return the size that `shrink` makes of free ones, which are multiples of `multiple`."""
-    sizes = torch.stack([in_graph(size, torch.float64) for size in (height, width)])
-    factor = (side / sizes.amax(dim=0)).clamp(max=1)
-    units = (sizes * factor / multiple).round().clamp(min=1).long()
-    return [multiple * as_size(one, most=side // multiple) for one in units.unbind()]
 
 
 def _pairs(modules: nn.ModuleList) -> list[tuple[nn.Module, nn.Module]]:

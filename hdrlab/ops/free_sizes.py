@@ -97,6 +97,26 @@ def area_max(x: Tensor, rows: int, columns: int) -> Tensor:
     return x
 
 
+def shrink(x: Tensor, side: int, multiple: int = 1) -> Tensor:
+    """Shrink images [B, C, H, W] of any range whose longer side exceeds `side`, by each new pixel's mean."""
+    height, width = x.shape[-2:]
+    if is_free(x):
+        return area_mean(x, *_shrunk_size(height, width, side, multiple))
+    factor = side / max(height, width)
+    if factor >= 1:
+        return x
+    rows, columns = (max(multiple, round(size * factor / multiple) * multiple) for size in (height, width))
+    return area_mean(x, rows, columns)
+
+
+def _shrunk_size(height: int, width: int, side: int, multiple: int) -> list[int]:
+    """Return the size that `shrink` makes of free ones, which are multiples of `multiple`."""
+    sizes = torch.stack([in_graph(size, torch.float64) for size in (height, width)])
+    factor = (side / sizes.amax(dim=0)).clamp(max=1)
+    units = (sizes * factor / multiple).round().clamp(min=1).long()
+    return [multiple * as_size(one, most=side // multiple) for one in units.unbind()]
+
+
 def _areas(size: int, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return the cells that may be each new one's [count, K], its first, and that behind its last."""
     places = torch.arange(count, device=device)[:, None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from hdrlab.errors import OperatorError, WeightsError
 from hdrlab.nets import SYSTEMS
 from hdrlab.nets.layers import require_choice, require_maps
-from hdrlab.ops.chromaticity import with_chromaticity
+from hdrlab.ops.chromaticity import contrast_for, with_chromaticity
 from hdrlab.ops.colour import luminance
 from hdrlab.ops.encoding import (
     ENCODING_EXPONENT,
@@ -58,6 +58,8 @@ class ToneInput:
         colour: Where colours come from: ``nets``, or ``input``, see `hdrlab.ops.colour.with_chromaticity`.
         saturation: Exponent of the input's colours there.
         contrast: Exponent of the luminance there, about middle grey.
+        local_contrast: What that exponent is chosen for instead, image by image, above 0, see
+            `hdrlab.ops.chromaticity.contrast_for`.
         level: What `adaptive` exposes for, see `tone_limits`.
     """
 
@@ -69,6 +71,7 @@ class ToneInput:
     colour: Literal["nets", "input"] = "nets"
     saturation: float = 1.0
     contrast: float = 1.0
+    local_contrast: float = 0.0
     level: float = 0.0
 
 
@@ -231,8 +234,9 @@ def _shown(
     shown = shown**ENCODING_EXPONENT if tone.domain == "linear" else shown
     if tone.colour == "nets":
         return shown
+    contrast = contrast_for(shown, tone.local_contrast) if tone.local_contrast else tone.contrast
     (coloured,) = in_strips(
-        lambda shown, hdr: (with_chromaticity(shown, hdr, tone.saturation, tone.contrast),),
+        lambda shown, hdr: (with_chromaticity(shown, hdr, tone.saturation, contrast),),
         [shown, hdr.clamp(min=0)],
         channels=24,
     )

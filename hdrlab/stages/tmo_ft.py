@@ -14,7 +14,7 @@ from hdrlab.losses import delta_e_itp_loss, hue_loss, l1_loss, masked_mean, ssim
 from hdrlab.metrics import tmqi
 from hdrlab.metrics.tmqi import trainable_tmqi
 from hdrlab.nets import Net, build_net
-from hdrlab.ops.chromaticity import with_chromaticity
+from hdrlab.ops.chromaticity import contrast_for, with_chromaticity
 from hdrlab.ops.colour import srgb_encode
 from hdrlab.pipeline.iqatm import BOTTOM_MARGIN, NORMALIZATIONS, merge_layers
 from hdrlab.stages.base import Batch, Outputs
@@ -50,7 +50,8 @@ class TmoFtStage(ToneStage):
         margin = 0 if self.training else BOTTOM_MARGIN
         made = merge_layers(batch["high"], batch["bottom"], self.nets, margin=margin)
         if (tone := self.config.tone).colour == "input":
-            made = with_chromaticity(made, batch["hdr"].clamp(min=0), tone.saturation, tone.contrast)
+            contrast = contrast_for(made, tone.local_contrast) if tone.local_contrast else tone.contrast
+            made = with_chromaticity(made, batch["hdr"].clamp(min=0), tone.saturation, contrast)
         return {"sdr": made}
 
     def stretched(self, made: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hdrlab.ops.chromaticity import with_chromaticity
+from hdrlab.ops.chromaticity import contrast_for, with_chromaticity
 from hdrlab.ops.colour import luminance, srgb_decode
 
 
@@ -55,3 +55,25 @@ def test_gradients_are_finite_in_black_and_white() -> None:
     for contrast in (0.8, 1.0, 1.2):
         (gradient,) = torch.autograd.grad(with_chromaticity(shown, hdr, 1.0, contrast).sum(), shown)
         assert gradient.isfinite().all()
+
+
+def test_an_exponent_gives_each_image_its_local_contrast() -> None:
+    grain = torch.rand(3, 1, 120, 160, generator=torch.Generator().manual_seed(6)) - 0.5
+    strengths = torch.tensor([0.18, 0.22, 0.0]).view(3, 1, 1, 1)  # weak, strong, none
+    shown = (0.46 + strengths * grain).expand(3, 3, 120, 160)
+    exponents = contrast_for(shown, 0.06)
+    assert exponents.shape == (3, 1, 1, 1)
+    assert 0.85 < float(exponents[1]) < 1 < float(exponents[0]) < 1.4
+    assert float(exponents[2]) > 1.399, "nothing there to raise: the most that is allowed"
+    made = luminance(with_chromaticity(shown, torch.ones_like(shown), contrast=exponents))
+    blocks = made[..., :110, :154].unfold(2, 11, 11).unfold(3, 11, 11)
+    deviation = blocks.flatten(4).std(dim=4, correction=0).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(deviation[:2], torch.full((2,), 0.06), atol=1e-3, rtol=0)
+    assert contrast_for(shown[..., :3, :2], 0.06).isfinite().all()
+
+
+def test_local_contrast_is_that_of_the_scene_whatever_its_pixels() -> None:
+    grain = torch.rand(1, 1, 384, 512, generator=torch.Generator().manual_seed(7)) - 0.5
+    shown = (0.46 + 0.2 * grain).expand(1, 3, 384, 512)
+    larger = shown.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(contrast_for(larger, 0.06), contrast_for(shown, 0.06), atol=2e-3, rtol=0)

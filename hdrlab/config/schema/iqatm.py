@@ -54,7 +54,7 @@ class TonePerceptualConfig(PerceptualConfig):
 class ToneConfig(Section):
     """How the tone-mapping nets see an image: its encoding, and the two layers it is split into."""
 
-    SHOWN: ClassVar[tuple[str, ...]] = ("stretch", "colour", "saturation", "contrast")
+    SHOWN: ClassVar[tuple[str, ...]] = ("stretch", "colour", "saturation", "contrast", "local_contrast")
     """Keys of how what they make is shown."""
 
     domain: Literal["gamma", "linear", "log", "adaptive"] = key(
@@ -79,6 +79,14 @@ class ToneConfig(Section):
     )
     contrast: float = key(
         "exponent of the luminance about middle grey with colour=input", 1.0, above=0, later=True
+    )
+    local_contrast: float = key(
+        "mean deviation of the luma in blocks, in (0, 1), for which that exponent is chosen image by image; "
+        "0: contrast",
+        0.0,
+        least=0,
+        most=0.5,
+        later=True,
     )
     level: float = key(
         "mean of the encoded luminance for which domain=adaptive exposes an image; 0: its log-average at "
