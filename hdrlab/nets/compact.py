@@ -143,12 +143,16 @@ class CompactLinearizationNet(Net):
         require_maps(x, 3, least=8)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             counts, cells = statistics(shrink(x.float(), LIN_SIDE).clamp(0, 1))
+        return self.curve(counts, cells)
+
+    def curve(self, counts: Tensor, cells: Tensor) -> Tensor:
+        """Predict the curve [B, 1024] from what `statistics` counts."""
         dtype = self.basis_mean.dtype
         y = self.cells(cells.to(dtype))
         feature = [self.counts(counts.to(dtype)), y.mean(dim=(2, 3)), y.amax(dim=(2, 3))]
         out = self.head(torch.cat(feature, dim=1))
         # 1024 differences of a curve on [0, 1] need more digits than half precision has.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(out.device.type, enabled=False):
             coefficients = out.to(dtype) * self.coefficient_scale
             return make_monotone(self.basis_mean + coefficients @ self.basis_components.T)
 

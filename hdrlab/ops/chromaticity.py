@@ -60,7 +60,7 @@ def contrast_for(x_srgb: Tensor, deviation: float) -> Tensor:
         Exponents [B, 1, 1, 1] for `with_chromaticity`, from 0.85 to 1.4.
     """
     with torch.no_grad():
-        light = srgb_decode(luminance(shrink(x_srgb, LOOKED_AT))).clamp(1e-6, 1)
+        light = srgb_decode(luminance(shrink(x_srgb, LOOKED_AT))).clamp(min=1e-6).clamp(max=1)
         low, high = (light.new_full((len(light), 1, 1, 1), end) for end in (LEAST_CONTRAST, MOST_CONTRAST))
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
