@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,11 +52,11 @@ class Source:
         return np.asarray(part, np.float32)
 
     def light(self, rows: slice) -> Pixels:
-        """Return the luminance [h, W] of rows."""
+        """Return the luminance [h, W] of rows, linear, at least 0."""
         return luminance(self[rows])
 
     def lit(self) -> Iterator[Pixels]:
-        """Yield the luminance of all pixels that are not black, in parts [N]."""
+        """Yield the luminance, above 0, of all pixels that are not black, in parts [N]."""
         for rows in self.strips():
             light = self.light(rows)
             yield light[light > 0]
@@ -93,6 +94,11 @@ def by_rows(prepare: Callable[Concatenate[Source, P], Shown]) -> Callable[Concat
         return np.concatenate([shown.rows(rows) for rows in source.strips(shown.least)])
 
     functools.update_wrapper(operator, prepare)
+    # What readers see is what it takes and gives, not what the function within does.
+    source, *settings = inspect.signature(prepare).parameters.values()
+    seen = [source.replace(name="hdr", annotation="Pixels"), *settings]
+    operator.__signature__ = inspect.Signature(seen, return_annotation="Pixels")  # type: ignore[attr-defined]
+    operator.__annotations__ = {one.name: one.annotation for one in seen} | {"return": "Pixels"}
     operator.prepare = prepare  # type: ignore[attr-defined]
     return operator
 
