@@ -59,7 +59,7 @@ Serve = Callable[..., Client]
 
 def jpeg(width: int, height: int) -> bytes:
     y, x = np.mgrid[:height, :width]
-    ramp = 200 * x / width
+    ramp = 20 + 180 * x / width  # 8 bits hold what is darker in steps of stops
     levels = np.where(np.hypot(x - 0.7 * width, y - 0.5 * height) < 0.2 * height, 255, ramp)
     stream = io.BytesIO()
     PillowImage.fromarray(np.repeat(levels[..., None], 3, axis=2).astype(np.uint8)).save(
