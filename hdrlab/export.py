@@ -53,9 +53,10 @@ def export(config: ExportConfig) -> int:
         height, width = one.size
         print(f"  {width:4} × {height:<4} {one.difference:.1e}   (values up to {one.peak:.3g})")
     theirs, ours = checks[-1].seconds
-    threads = torch.get_num_threads()
+    count = torch.get_num_threads()
+    threads = "1 thread" if count == 1 else f"{count} threads"
     print(
-        f"time at {width} × {height}, {threads} threads: {PROGRAMS[config.format]} {theirs:.2f} s, "
+        f"time at {width} × {height}, {threads}: {PROGRAMS[config.format]} {theirs:.2f} s, "
         f"PyTorch {ours:.2f} s"
     )
     return 0

@@ -118,7 +118,7 @@ def _parse_header(path: Path, data: bytes) -> _Header:
     entries, exposure, primaries = _parse_entries(path, data[: end.start()])
     layout = {"32-bit_rle_rgbe": False, "32-bit_rle_xyze": True}
     if entries.get("FORMAT") not in layout:
-        found = f"says FORMAT={entries['FORMAT']}" if "FORMAT" in entries else "has no FORMAT"
+        found = f"says FORMAT={entries['FORMAT'][:40]}" if "FORMAT" in entries else "has no FORMAT"
         raise ImageError(path, f"its header {found}; known are {' and '.join(layout)}")
     line_end = data.find(b"\n", end.end())
     line = data[end.end() : line_end if line_end >= 0 else end.end()]
