@@ -7,7 +7,7 @@ net itself takes a few milliseconds. So photographs are counted once:
 
 and the net goes on from what ships, over them again and again, in large batches:
 
-    python experiments/compact_counts.py train COUNTS OUT.safetensors --basis invemor.txt
+    python experiments/compact_counts.py train COUNTS OUT.safetensors
 
 `make` can be run several times at once, with a part each, and goes on where it was stopped.
 """
@@ -140,10 +140,11 @@ def train(words: argparse.Namespace) -> None:
     torch.manual_seed(words.seed)
     known = read(sorted(words.counts.glob("train_*.npz")))
     held = [column.float() for column in read([words.counts / "val.npz"])]
-    net = build_net("linearization", "compact", basis=str(words.basis))
+    if words.fresh:
+        net = build_net("linearization", "compact", basis=str(words.fresh))
+    else:
+        net = load_nets(SHIPPED / "compact")["linearization"].train()
     assert isinstance(net, CompactLinearizationNet)
-    if not words.fresh:
-        net.load_state_dict(load_nets(SHIPPED / "compact")["linearization"].state_dict())
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
     )
@@ -194,8 +195,9 @@ def main() -> None:
     making.add_argument("--num", type=int, default=14000)
     making.add_argument("--part", type=int, default=0)
     training.add_argument("out", type=Path)
-    training.add_argument("--basis", type=Path, required=True, help="invemor.txt")
-    training.add_argument("--fresh", action="store_true", help="from nothing, not from what ships")
+    training.add_argument(
+        "--fresh", type=Path, help="from nothing, with this invemor.txt, not from what ships"
+    )
     training.add_argument("--steps", type=int, default=1500)
     training.add_argument("--batch", type=int, default=256)
     training.add_argument("--lr", type=float, default=1e-3)
