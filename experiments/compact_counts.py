@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from hdrlab.datasets import HDRDataModule
 from hdrlab.metrics.photometry import ANCHOR_LUMINANCE, PEAK_LUMINANCE
@@ -80,10 +81,10 @@ def make(words: argparse.Namespace) -> None:
         _write(words.counts / f"train_{words.part}_{chunk:04d}.npz", photographs, range(first, first + CHUNK))
 
 
-def _write(file: Path, photographs: object, counters: range) -> None:
+def _write(file: Path, photographs: Dataset[dict[str, Tensor]], counters: range) -> None:
     if file.exists():
         return
-    columns = zip(*(count(photographs[i]) for i in counters), strict=True)  # type: ignore[index]
+    columns = zip(*(count(photographs[i]) for i in counters), strict=True)
     part = file.with_suffix(".part.npz")
     np.savez(part, **dict(zip(NAMES, map(np.stack, columns), strict=True)))
     part.replace(file)

@@ -1,7 +1,7 @@
 """How steady clips become, beside frame-by-frame processing: ``python experiments/video.py FOLDER [IMAGES]``.
 
 Clips are made of HDR pictures, so that their truth is known: still, with an exposure that drifts, a pan and a
-zoom. Each frame is photographed with noise of its own through a response curve that no net was trained on,
+zoom. Each frame is photographed with noise of its own through a response curve of the built-in family,
 and encoded by x264 (4:2:0, 8 bits). What is decoded becomes HDR by the nets that come along, frame by frame
 and steadily. With ``--tonemap`` clips are HDR10 by x265 and become SDR, likewise in both ways: still, a pan,
 and still but for a light that passes.
