@@ -12,8 +12,8 @@ from PIL import Image
 from hdrlab import Reconstructor, ToneMapper
 from hdrlab.camera import load_response_curves, synthesize
 from hdrlab.datasets.tiny import render_scene
+from hdrlab.inference.contact_sheet import Cell, draw_sheet
 from hdrlab.ops.colour import srgb_levels
-from hdrlab.visualization.contact_sheet import Cell, draw_sheet
 
 FOLDER = Path(__file__).parent / "pictures"
 SIZE = {"height": 288, "width": 384}

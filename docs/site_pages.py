@@ -148,7 +148,7 @@ def experiments(_: str) -> Iterator[str]:
 
 def extras(_: str) -> Iterator[str]:
     """List the extras of the package, and what each is for."""
-    from hdrlab.doctor import EXTRAS
+    from hdrlab.inference.doctor import EXTRAS
 
     yield "| extra | for |\n|---|---|"
     for name, (_module, purpose) in EXTRAS.items():

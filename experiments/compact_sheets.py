@@ -15,10 +15,10 @@ from PIL import Image
 
 from hdrlab import Reconstructor
 from hdrlab.evaluation.methods import linearised
+from hdrlab.inference.contact_sheet import exposures_side_by_side
 from hdrlab.ops.resize import resize
 from hdrlab.ops.response import average_inverse
 from hdrlab.tonemapping.inverse import expand_classically
-from hdrlab.visualization.contact_sheet import exposures_side_by_side
 
 WIDTH = 240
 

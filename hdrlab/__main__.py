@@ -27,6 +27,9 @@ COMMANDS = {
 }
 """What each does, in order of use."""
 
+INSIDE = {"doctor": "inference.doctor"}
+"""Commands that are no module of that name."""
+
 HELP = f"""Photographs to HDR images, HDR images to displays, and the trainings of both.
 
 usage: hdrlab COMMAND ...
@@ -45,10 +48,11 @@ examples
 def main() -> NoReturn:
     """Carry out the command that the first argument names, as ``python -m`` does."""
     name, arguments = "".join(sys.argv[1:2]), sys.argv[2:]
-    if name.replace("-", "_") in COMMANDS:
+    command = name.replace("-", "_")
+    if command in COMMANDS:
         # Lightning starts further processes, and Hydra names the job, by the module that runs.
         sys.argv[1:] = arguments
-        runpy.run_module(f"hdrlab.{name.replace('-', '_')}", run_name="__main__", alter_sys=True)
+        runpy.run_module(f"hdrlab.{INSIDE.get(command, command)}", run_name="__main__", alter_sys=True)
         raise SystemExit(0)
     if name in ("", "-h", "--help", "help"):
         print(HELP, end="")

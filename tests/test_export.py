@@ -26,9 +26,9 @@ from commands import call
 from PIL import Image
 from torch import nn
 
-from hdrlab import Reconstructor, ToneMapper, build_net, doctor, export, read_image
+from hdrlab import Reconstructor, ToneMapper, build_net, export, read_image
 from hdrlab.errors import ResourceError
-from hdrlab.inference import exports, load
+from hdrlab.inference import doctor, exports, load
 from hdrlab.inference.graphs import Graph, open_session, to_onnx, trace
 from hdrlab.inference.onnx_nets import NetGraph
 from hdrlab.nets.compact import shrink

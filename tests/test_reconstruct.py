@@ -25,6 +25,7 @@ from hdrlab import __version__, reconstruct
 from hdrlab.errors import ImageError, ResourceError, WeightsError, install
 from hdrlab.inference import reconstructor
 from hdrlab.inference.load import CHAIN, LINEAR_CHAIN, find_weights, pick_device
+from hdrlab.inference.preview import preview
 from hdrlab.io import read_image, read_photograph, write_image
 from hdrlab.io.gain_maps import OFFSET
 from hdrlab.io.metadata import HDRLAB, read_metadata
@@ -34,7 +35,6 @@ from hdrlab.nets import build_net
 from hdrlab.ops.colour_spaces import REC709, REC2020, conversion, convert, pq_curve
 from hdrlab.pipeline.resizing import reconstruct_any_size
 from hdrlab.pipeline.singlehdr import reconstruct as whole
-from hdrlab.visualization.preview import preview
 from hdrlab.weights.net_file import load_nets, save_net
 
 FOUR = ("dequantization", "linearization", "hallucination", "refinement")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdrlab.visualization.contact_sheet import (
+from hdrlab.inference.contact_sheet import (
     CAPTION,
     CELL,
     GAP,

@@ -22,6 +22,7 @@ from hdrlab import tonemap
 from hdrlab.config.registry.tables import EVERY_OPERATOR
 from hdrlab.errors import WeightsError, install
 from hdrlab.inference.load import TONE_MAPPING, find_weights
+from hdrlab.inference.preview import preview
 from hdrlab.inference.sdr_files import output_files
 from hdrlab.inference.tone_mapper import ToneMapper
 from hdrlab.io import read_image, read_photograph, samples_in_unit, write_image
@@ -30,7 +31,6 @@ from hdrlab.nets import SYSTEMS, build_net
 from hdrlab.ops.colour import srgb_encode
 from hdrlab.pipeline.iqatm import ToneInput, tone_map
 from hdrlab.tonemapping import OPERATORS, tone_map_classically
-from hdrlab.visualization.preview import preview
 from hdrlab.weights import load_variables
 from hdrlab.weights.net_file import load_nets, save_net
 from hdrlab.weights.pretrained import SHIPPED

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from hdrlab.errors import ImageError, __version__
 from hdrlab.inference.arrays import Photograph, to_photograph
+from hdrlab.inference.contact_sheet import exposures_side_by_side
+from hdrlab.inference.preview import preview
 from hdrlab.io import Image, read_photograph, samples_in_unit, write_image
 from hdrlab.io.atomic import writing_text
 from hdrlab.io.heif import write_pq_avif
@@ -23,8 +25,6 @@ from hdrlab.io.metadata import PhotoMetadata
 from hdrlab.io.ultrahdr import Base, read_ultrahdr, rewrite_ultrahdr, write_ultrahdr
 from hdrlab.ops.colour import MIDDLE_GREY, luminance, srgb_decode, srgb_levels, srgb_light
 from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, SPACES, conversion, convert, split_gamut
-from hdrlab.visualization.contact_sheet import exposures_side_by_side
-from hdrlab.visualization.preview import preview
 
 if TYPE_CHECKING:
     from hdrlab.inference.arrays import ImageLike

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrlab.errors import __version__
+from hdrlab.inference.contact_sheet import CELL, draw_sheet, fit_cell
 from hdrlab.io import Image, write_image
 from hdrlab.io.heif import write_avif
 from hdrlab.io.metadata import PhotoMetadata
@@ -27,7 +28,6 @@ from hdrlab.ops.colour_spaces import (
     with_outside,
 )
 from hdrlab.tonemapping.display import into_gamut
-from hdrlab.visualization.contact_sheet import CELL, draw_sheet, fit_cell
 
 ENDINGS = {
     "png": ".png",

@@ -26,7 +26,7 @@ from hdrlab.nets import Net
 from hdrlab.nets.vgg16 import POOLS
 from hdrlab.stages.frozen import Frozen
 from hdrlab.stages.optimizers import CosineWay, TensorFlowAdam
-from hdrlab.visualization.panel import PanelSample
+from hdrlab.stages.panel import PanelSample
 from hdrlab.weights.net_file import describe_net
 
 Batch = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from hdrlab.nets import build_net
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.pipeline.singlehdr import dequantize
 from hdrlab.stages.base import Batch, Outputs, Stage
-from hdrlab.visualization.panel import PanelSample
+from hdrlab.stages.panel import PanelSample
 
 
 class DeqStage(Stage):

@@ -16,7 +16,7 @@ from hdrlab.nets.hallucination import HallucinationNet
 from hdrlab.ops.response import apply_response, average_inverse
 from hdrlab.pipeline.singlehdr import hallucinate
 from hdrlab.stages.base import Batch, Outputs, Stage
-from hdrlab.visualization.panel import PanelSample
+from hdrlab.stages.panel import PanelSample
 from hdrlab.weights.vgg16 import load_vgg16
 
 

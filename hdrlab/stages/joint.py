@@ -26,7 +26,7 @@ from hdrlab.pipeline.singlehdr import dequantize, hallucinate, reconstruct
 from hdrlab.stages.base import Batch, Outputs, Stage
 from hdrlab.stages.hal import hal_options
 from hdrlab.stages.lin import aligned_psnr, lin_options
-from hdrlab.visualization.panel import PanelSample
+from hdrlab.stages.panel import PanelSample
 
 
 class JointStage(Stage):

@@ -14,7 +14,7 @@ from hdrlab.nets import PAPER, build_net
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.ops.response import apply_response, average_inverse
 from hdrlab.stages.base import Batch, Outputs, Stage
-from hdrlab.visualization.panel import PanelSample
+from hdrlab.stages.panel import PanelSample
 
 
 class LinStage(Stage):

@@ -17,7 +17,7 @@ from hdrlab.ops.encoding import mean_normalise
 from hdrlab.pipeline.singlehdr import reconstruct
 from hdrlab.stages.base import Batch, Outputs, Stage
 from hdrlab.stages.joint import build_chain
-from hdrlab.visualization.panel import PanelSample
+from hdrlab.stages.panel import PanelSample
 
 CONSTANT = 1e-4  # standard deviation of ℓ(R) below which an image shows nothing
 PATIENCE = 20  # steps in a row

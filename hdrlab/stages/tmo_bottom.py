@@ -10,8 +10,8 @@ from hdrlab.config.schema.iqatm import TmoBottomConfig
 from hdrlab.losses import delta_e_itp_loss, hue_loss, l1_loss, tmqi_ssim_loss
 from hdrlab.nets import build_net
 from hdrlab.stages.base import Batch, Outputs
+from hdrlab.stages.panel import PanelSample
 from hdrlab.stages.tone import ToneStage, labelled_mean
-from hdrlab.visualization.panel import PanelSample
 
 
 class TmoBottomStage(ToneStage):

@@ -18,8 +18,8 @@ from hdrlab.ops.chromaticity import contrast_for, with_chromaticity
 from hdrlab.ops.colour import srgb_encode
 from hdrlab.pipeline.iqatm import BOTTOM_MARGIN, NORMALIZATIONS, merge_layers
 from hdrlab.stages.base import Batch, Outputs
+from hdrlab.stages.panel import PanelSample
 from hdrlab.stages.tone import ToneStage
-from hdrlab.visualization.panel import PanelSample
 
 
 class TmoFtStage(ToneStage):

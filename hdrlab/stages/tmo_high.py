@@ -10,8 +10,8 @@ from hdrlab.config.schema.iqatm import TmoHighConfig
 from hdrlab.losses import l1_loss, multiscale_ssim_loss, tmqi_multiscale_loss
 from hdrlab.nets import build_net
 from hdrlab.stages.base import Batch, Outputs
+from hdrlab.stages.panel import PanelSample
 from hdrlab.stages.tone import ToneStage, labelled_mean
-from hdrlab.visualization.panel import PanelSample
 
 
 class TmoHighStage(ToneStage):

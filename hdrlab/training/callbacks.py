@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hdrlab.io.atomic import replacing, write_text
 from hdrlab.stages.base import Stage
+from hdrlab.stages.panel import PanelSample, draw_panel
 from hdrlab.training.loggers import log_image, panel_name
 from hdrlab.training.run_list import TIME, read_time
-from hdrlab.visualization.panel import PanelSample, draw_panel
 
 
 class Panels(pl.Callback):

@@ -15,14 +15,15 @@ from typing import NamedTuple
 import pytest
 from PIL import Image as PillowImage
 
-from hdrlab import __version__, doctor
+from hdrlab import __version__
 from hdrlab.__main__ import COMMANDS, main
 from hdrlab.config.cli import find_command
 from hdrlab.config.completion import candidates, script
 from hdrlab.config.options import parse_options
 from hdrlab.config.positionals import with_keys
-from hdrlab.doctor import EXTRAS
 from hdrlab.errors import ConfigError, install
+from hdrlab.inference import doctor
+from hdrlab.inference.doctor import EXTRAS
 from hdrlab.inference.jobs import folder_beside
 
 ROOT = Path(__file__).resolve().parents[2]

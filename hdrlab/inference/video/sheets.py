@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from hdrlab.inference.contact_sheet import INK, PAPER, draw_sheet
 from hdrlab.ops.colour import srgb_levels
-from hdrlab.visualization.contact_sheet import INK, PAPER, draw_sheet
 
 WIDTH, STOPS = 400, -3
 _GRID = (70, 70, 70)

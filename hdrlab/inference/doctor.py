@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _machine() -> Iterator[Row]:
-    yield "hdrlab", __version__, str(Path(__file__).parent)
+    yield "hdrlab", __version__, str(Path(__file__).parents[1])
     yield "Python", platform.python_version(), f"{platform.system()} {platform.machine()}"
     try:
         import torch

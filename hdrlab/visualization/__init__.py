@@ -1,1 +1,0 @@
-"""Images for people: contact sheets, previews and panels of trainings."""
