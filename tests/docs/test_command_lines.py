@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pages import ROOT, command_lines, pages
 
-from hdrlab.__main__ import COMMANDS
+from hdrlab.__main__ import COMMANDS, INSIDE
 from hdrlab.config.cli import Command, find_command
 from hdrlab.config.composer import open_composer
 from hdrlab.config.options import expand_home, parse_options
@@ -27,7 +27,8 @@ LINES = {
 } | {
     f"hdrlab {name} {example.partition('  ')[0]}": f"{name} --help"
     for name in COMMANDS
-    if isinstance(command := getattr(import_module(f"hdrlab.{name}"), "COMMAND", None), Command)
+    if name not in INSIDE
+    and isinstance(command := getattr(import_module(f"hdrlab.{name}"), "COMMAND", None), Command)
     for example in command.examples
 }
 
