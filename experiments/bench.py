@@ -32,6 +32,10 @@ HERE = Path(__file__).resolve().parent
 BASE_COMMIT = "c719228"
 CHAIN = ("dequantization", "linearization", "hallucination", "refinement")
 TONE = ("tmo_high", "tmo_bottom", "tmo_merge")
+PRESETS = {"linearization": "official"}
+"""The authors' form where the default is another: its histogram maps are those that fold."""
+PHOTO, SCENE = (1504, 2016), (3000, 4000)
+"""Sizes of the whole commands: 3 and 12 megapixels."""
 EQUAL = 1e-5
 """Largest difference of float32 results, relative to the largest value."""
 
@@ -48,7 +52,7 @@ def cases(work: Path, side: int) -> dict[str, Callable[[], Any]]:
     made: dict[str, Any] = {}
 
     def net(name: str, *, train: bool = False, half: bool = False) -> Any:
-        built = build_net(name)
+        built = build_net(name, PRESETS.get(name, "default"))
         built.load_state_dict(torch.load(work / f"{name}.state"))
         built.autocast = torch.bfloat16 if half else None
         return built.train() if train else built.fold() if hasattr(built, "fold") else built.eval()
@@ -61,7 +65,7 @@ def cases(work: Path, side: int) -> dict[str, Callable[[], Any]]:
         return lambda: ready(x).numpy()
 
     def step(name: str, half: bool) -> Callable[[], Any]:
-        ready, x = net(name, train=True, half=half), image(3, side // 4, batch=2)
+        ready, x = net(name, train=True, half=half), image(3, side // 2, batch=2)
 
         def run() -> Any:
             ready.zero_grad()
@@ -78,12 +82,12 @@ def cases(work: Path, side: int) -> dict[str, Callable[[], Any]]:
         return (np.stack([200 * x, 150 * y, 180 - 100 * x], -1) + noise + lamp[..., None]).clip(0, 255)
 
     def untrained(name: str) -> Any:
-        built = build_net(name)
+        built = build_net(name, PRESETS.get(name, "default"))
         built.load_state_dict(torch.load(work / f"{name}.state"))
         return built.eval()
 
     def reconstruct(half: bool) -> Callable[[], Any]:
-        nets, taken = {name: untrained(name) for name in CHAIN}, photo(side, 3 * side // 2).astype(np.uint8)
+        nets, taken = {name: untrained(name) for name in CHAIN}, photo(*PHOTO).astype(np.uint8)
         if find_spec("hdrlab.inference"):
             from hdrlab.inference.reconstructor import Reconstructor
 
@@ -100,12 +104,12 @@ def cases(work: Path, side: int) -> dict[str, Callable[[], Any]]:
 
     def tonemap(half: bool) -> Callable[[], Any]:
         nets = {name: untrained(name) for name in TONE}
-        hdr = (photo(side, 3 * side // 2) ** 2 / 1e4).astype(np.float32)
+        hdr = (photo(*SCENE) ** 2 / 1e4).astype(np.float32)
         if find_spec("hdrlab.inference"):
-            from hdrlab.inference.tone_mapper import _Nets
+            from hdrlab.inference.tone_mapper import ToneNets
             from hdrlab.pipeline.iqatm import ToneInput
 
-            ready = _Nets(nets, ToneInput(), "default", "minmax", "cpu", "bf16" if half else "32")
+            ready = ToneNets(nets, ToneInput(), "default", "minmax", "cpu", "bf16" if half else "32")
             return lambda: ready(hdr)
         from hdrlab.tone_mapping import tone_map  # type: ignore[import-not-found]
 
@@ -346,7 +350,7 @@ def write_weights(work: Path) -> None:
 
     torch.manual_seed(0)
     for name in (*CHAIN, *TONE):
-        torch.save(build_net(name).state_dict(), work / f"{name}.state")
+        torch.save(build_net(name, PRESETS.get(name, "default")).state_dict(), work / f"{name}.state")
 
 
 def check_out_base() -> Path:
@@ -404,9 +408,9 @@ def main() -> int:
     side, spent = chosen.side, time.monotonic() - begun
     about = (
         f"{processor()}, one thread, torch {torch.__version__}; {commit_of(root)} beside {commit_of(base)}; "
-        f"nets at {side}², training steps at {side // 4}² with 2 a batch, images of {side} × "
-        f"{3 * side // 2}. Seconds are processor time (user and system) of interleaved runs; bf16 is beside "
-        "the base's float32. "
+        f"nets at {side}², training steps at {side // 2}² with 2 a batch; once a side photographs of "
+        f"{PHOTO[0]} × {PHOTO[1]} and HDR images of {SCENE[0]} × {SCENE[1]}. Seconds are processor time "
+        "(user and system) of interleaved runs; bf16 is beside the base's float32. "
         f"It took {spent:.0f} s."
     )
     told = ["# Speed, as `make bench` measured it", "", about, "", HEAD, *rows]
