@@ -91,7 +91,8 @@ def cases(work: Path, side: int) -> dict[str, Callable[[], Any]]:
         if find_spec("hdrlab.inference"):
             from hdrlab.inference.reconstructor import Reconstructor
 
-            ready = Reconstructor(nets, precision="bf16" if half else "32", device="cpu", memory="2GB")
+            precision = "bf16" if half else "32"
+            ready = Reconstructor(nets, procedure="default", precision=precision, device="cpu", memory="2GB")
             return lambda: ready(taken)
         from hdrlab.chain import _keep_heap_small  # type: ignore[import-not-found]  # of the base
         from hdrlab.tiles import reconstruct_tiled  # type: ignore[import-not-found]
