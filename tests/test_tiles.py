@@ -12,7 +12,7 @@ from hdrlab.errors import ResourceError, WeightsError
 from hdrlab.nets import build_net
 from hdrlab.pipeline import tiling
 from hdrlab.pipeline.singlehdr import Reconstruction, dequantize, hallucinate, reconstruct, refine
-from hdrlab.pipeline.tiling import RULES, TileRule, plan_tiles, reconstruct_tiled
+from hdrlab.pipeline.tiling import RULES, TileRule, plan_tiles, reconstruct_tiled, result_tiled
 
 FOUR = ("dequantization", "linearization", "hallucination", "refinement")
 FIELDS = ("dequantized", "curve", "linear", "alpha", "hdr", "refined")
@@ -186,6 +186,19 @@ def test_a_batch_is_tiled_as_each_of_its_images() -> None:
     for number in range(2):
         alone = reconstruct_tiled(ldr[number : number + 1], nets, tile=32)
         assert (both.hdr[number] - alone.hdr[0]).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("left_out", ["", "refinement"])
+def test_the_result_alone_is_that_of_all_images(left_out: str) -> None:
+    nets = make_nets("default", 0.1, torch.float32)
+    nets.pop(left_out, None)
+    ldr = image(64, 96, torch.float32)
+    before, kept = ldr.clone(), reconstruct_tiled(ldr, nets)
+    result, curve = result_tiled(ldr, nets)
+    assert torch.equal(result, kept.result)
+    assert torch.equal(curve, kept.curve)
+    assert torch.equal(ldr, before)
+    assert not torch.equal(kept.linear, kept.dequantized)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ from hdrlab.ops.colour_spaces import with_outside
 from hdrlab.ops.panorama import unwrap, wrap
 from hdrlab.pipeline.resizing import MULTIPLE, Procedure, ProcedureName
 from hdrlab.pipeline.singlehdr import REQUIRED
-from hdrlab.pipeline.tiling import least_memory, reconstruct_tiled
+from hdrlab.pipeline.tiling import least_memory, reconstruct_tiled, result_tiled
 from hdrlab.weights.net_file import fingerprint, load_nets
 
 if TYPE_CHECKING:
@@ -227,9 +227,17 @@ class Reconstructor:
         samples = wrap(samples, margin, margin) if margin else samples
         sizes = Procedure(self.procedure, *samples.shape[:2])
         ldr = torch.from_numpy(np.ascontiguousarray(samples)).permute(2, 0, 1)[None]
+        steps: dict[str, Tensor] = {}
         try:
             with kept_pages():
-                done = reconstruct_tiled(sizes.fit(ldr), self.nets, memory=self.memory, progress=progress)
+                if layers:
+                    done = reconstruct_tiled(sizes.fit(ldr), self.nets, memory=self.memory, progress=progress)
+                    result, curve = done.result, done.curve
+                    steps = {"C": done.dequantized, "B": done.linear}
+                    if not isinstance(self.nets["hallucination"], NoHallucination):
+                        steps |= {"A": done.hdr, "alpha": done.alpha}
+                else:
+                    result, curve = result_tiled(sizes.fit(ldr), self.nets, self.memory, progress)
         except RuntimeError as error:
             if not lacks_memory(error):
                 raise
@@ -237,19 +245,16 @@ class Reconstructor:
             raise ImageError(photograph.path, message) from error
 
         def pixels(image: Tensor) -> NDArray[np.float32]:
-            upright = sizes.undo(image)[0].clamp(min=0).permute(1, 2, 0).contiguous().numpy()
+            upright = sizes.undo(image)[0].permute(1, 2, 0).contiguous().clamp_(min=0).numpy()
             return unwrap(upright, margin) if margin else cast("NDArray[np.float32]", upright)
 
-        steps = {"C": done.dequantized, "B": done.linear, "A": done.hdr, "alpha": done.alpha}
-        if isinstance(self.nets["hallucination"], NoHallucination):
-            steps = {"C": done.dequantized, "B": done.linear}
-        hdr = pixels(done.result)
+        hdr = pixels(result)
         outside = photograph.outside
         return Developed(
             hdr,
             photograph.in_8_bits(),
-            done.curve[0].numpy(),
-            {name: pixels(image) for name, image in steps.items()} if layers else {},
+            curve[0].numpy(),
+            {name: pixels(image) for name, image in steps.items()},
             self.metadata,
             None if outside is None else with_outside(hdr, srgb_decode(photograph.samples), outside),
             photograph.notes,

@@ -139,6 +139,34 @@ def reconstruct_tiled(
         ResourceError: The tile size is illegal, or a net is in training mode.
         ValueError: The shape does not fit.
     """
+    return _chain(ldr, nets, tile, memory, progress, keep=True)
+
+
+@torch.no_grad()
+def result_tiled(
+    ldr: Tensor, nets: Nets, memory: float = DEFAULT_MEMORY, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the `result` and the `curve` of `reconstruct_tiled`, in less memory for images.
+
+    Args:
+        ldr: See there, as for what follows; it is freed once it was read, where nobody else holds it.
+        nets: See there.
+        memory: See there.
+        progress: See there.
+
+    Raises:
+        WeightsError: See there.
+        ResourceError: See there.
+        ValueError: See there.
+    """
+    done = _chain(ldr, nets, None, memory, progress, keep=False)
+    return done.result, done.curve
+
+
+def _chain(
+    ldr: Tensor, nets: Nets, tile: int | None, memory: float, progress: Progress | None, *, keep: bool
+) -> Reconstruction:
+    """Carry the chain out; where C is not to be kept, and nothing needs it, B takes its place."""
     require_nets(nets)
     require_maps(ldr, 3, multiple=MULTIPLE)
     _require_inference(nets)
@@ -160,19 +188,21 @@ def reconstruct_tiled(
             advance,
         )
 
-    dequantized, linear, hdr = (torch.empty_like(ldr) for _ in range(3))
+    dequantized = torch.empty_like(ldr)
     run("dequantization", partial(_alone, dequantize, nets["dequantization"]), [ldr], dequantized)
     if compact:
         curve = nets["linearization"](dequantized.to(_device(nets, "linearization", ldr))).to(ldr.device)
         advance()
     else:
         curve = _curve(nets["linearization"], dequantized, plans["linearization"], advance)
+    linear = torch.empty_like(ldr) if keep or "refinement" in nets else dequantized
     run("response", lambda crop: (apply_response(crop, curve),), [dequantized], linear)
     alpha = torch.empty_like(ldr[:, :1])
     if isinstance(nets["hallucination"], CompactHallucinationNet):
         hdr = nets["hallucination"](linear.to(_device(nets, "hallucination", ldr))).to(ldr.device)
         run("hallucination", partial(highlight, nets["hallucination"]), [linear, hdr], alpha, hdr)
     else:
+        hdr = torch.empty_like(ldr)
         run("hallucination", partial(hallucinate, nets["hallucination"]), [linear], alpha, hdr)
     refined = None
     if "refinement" in nets:

@@ -10,7 +10,7 @@ from hdrlab.nets.compact import HAL_SIDE, statistics
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response_curves import mean_response
 from hdrlab.pipeline.singlehdr import brighten, hallucinate, reconstruct
-from hdrlab.pipeline.tiling import reconstruct_tiled
+from hdrlab.pipeline.tiling import reconstruct_tiled, result_tiled
 
 NETS = ("dequantization", "linearization", "hallucination")
 
@@ -144,3 +144,4 @@ def test_tiles_of_the_compact_chain_are_seamless(size: tuple[int, int]) -> None:
     assert float((whole.hdr - whole.linear).amax()) > 0.1
     for name in ("dequantized", "curve", "linear", "alpha", "hdr"):
         torch.testing.assert_close(getattr(tiled, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result_tiled(ldr, nets)[0], whole.hdr, atol=1e-5, rtol=1e-5)
