@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from commands import call
 from forked import Training, kill_self, start, with_callback
 from training import Lab, assert_same, checkpoint, numbers, slow
 
@@ -56,6 +58,27 @@ def elsewhere(lab: Lab) -> Lab:
     return Lab(lab.prepared, lab.work / "whole")
 
 
+@pytest.fixture(scope="module")
+def whole(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The steady run of ``deq`` that nothing happens to."""
+    return Lab(prepared, tmp_path_factory.mktemp("whole")).train("deq", *STEADY)
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs and slots after a training of ``deq`` and one of ``lin``."""
+    lab = Lab(prepared, tmp_path_factory.mktemp("finished"))
+    for stage in ("deq", "lin"):
+        lab.train(stage)
+    return lab.runs
+
+
+def trained(lab: Lab, finished: Path) -> Path:
+    """The run folder of the finished training of ``deq``, as if made in this place."""
+    shutil.copytree(finished, lab.runs)
+    return run_of(lab, "deq")
+
+
 def run_of(lab: Lab, stage: str) -> Path:
     (run,) = (lab.runs / stage).iterdir()
     return run
@@ -88,9 +111,10 @@ def test_a_killed_run_resumes_exactly(
     words = (*STEADY, size, f"trainer.accumulate_grad_batches={accumulate}", f"trainer.save_every={every}")
     whole = elsewhere.train(stage, *words)
     words = (*words, f"data.workers={workers}")
-    killed = start(lab.words(stage, *words), lab.work / "log", with_callback(At(*place, kill_self)))
+    line, log = lab.words(stage, *words), lab.work / "log"
+    killed = start(line, log, with_callback(At(*place, kill_self)), by_hydra=True)
     assert killed.wait() == -signal.SIGKILL
-    assert start(lab.words(stage, *words), lab.work / "log").wait() == 0, (lab.work / "log").read_text()
+    assert start(line, log, by_hydra=True).wait() == 0, log.read_text()
     assert_same_run(run_of(lab, stage), whole)
 
 
@@ -155,8 +179,7 @@ def break_at(moment: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("moment", ["part written", slow("before kept"), slow("before listed")])
-def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, elsewhere: Lab, moment: str) -> None:
-    whole = elsewhere.train("deq", *STEADY)
+def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, whole: Path, moment: str) -> None:
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, break_at(moment)).wait() == -signal.SIGKILL
     run = run_of(lab, "deq")
@@ -186,8 +209,7 @@ def fail_writing(times: int, number: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, slow(errno.EIO)])
-def test_a_disk_that_recovers_costs_no_run(lab: Lab, elsewhere: Lab, number: int) -> None:
-    whole = elsewhere.train("deq", *STEADY)
+def test_a_disk_that_recovers_costs_no_run(lab: Lab, whole: Path, number: int) -> None:
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, fail_writing(1, number)).wait() == 0
     assert f"last.ckpt: not saved ([Errno {number}]" in log.read_text()
@@ -209,7 +231,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_the_old_checkpoint(lab: Lab, e
     assert_same_run(run, whole)
 
 
-def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, elsewhere: Lab) -> None:
+def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, whole: Path) -> None:
     def change() -> None:
         plain = MetricsFile.log_metrics
 
@@ -222,7 +244,6 @@ def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, elsewhere: Lab) -
 
         MetricsFile.log_metrics = broken  # type: ignore[method-assign]
 
-    whole = elsewhere.train("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, change).wait() == 1
     assert log.read_text().splitlines()[-1].startswith("error: [Errno 28] No space left on device")
@@ -231,6 +252,15 @@ def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, elsewhere: Lab) -
 
 
 # ---------------------------------------------------------------------------------- P5: damage is found
+
+
+LONGER = (*STEADY[1:], "stage.max_steps=7")
+
+
+@pytest.fixture(scope="module")
+def longer(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one more step that nothing happens to."""
+    return Lab(prepared, tmp_path_factory.mktemp("longer")).train("deq", *LONGER)
 
 
 def cut(path: Path) -> None:
@@ -253,57 +283,55 @@ def swap(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, *map(slow, (cut, empty, swap))])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    lab: Lab, elsewhere: Lab, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+    lab: Lab, whole: Path, longer: Path, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
-    longer = (*STEADY[1:], "stage.max_steps=7")
-    whole = elsewhere.train("deq", *longer)
-    run = lab.train("deq", *STEADY)
+    shutil.copytree(whole.parents[1], lab.runs)
+    run = run_of(lab, "deq")
     damage(run / "last.ckpt")
-    lab.train("deq", *longer)
+    lab.train("deq", *LONGER)
     said = capfd.readouterr()
     assert f"resuming {run / 'previous.ckpt'}" in said.out
     if damage is not Path.unlink:
         assert f"warning: {run / 'last.ckpt'}: is not as it was written" in said.err
-    assert numbers(run, "train/") == numbers(whole, "train/")
-    assert_same(checkpoint(run / "last.ckpt")["state_dict"], checkpoint(whole / "last.ckpt")["state_dict"])
+    assert numbers(run, "train/") == numbers(longer, "train/")
+    assert_same(checkpoint(run / "last.ckpt")["state_dict"], checkpoint(longer / "last.ckpt")["state_dict"])
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "checkpoints.json"])
 def test_nothing_starts_anew_over_damaged_checkpoints(
-    lab: Lab, capsys: pytest.CaptureFixture[str], name: str
+    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    run = lab.train("deq")
+    run = trained(lab, finished)
     best = run / "best.ckpt"
     content = best.read_bytes()
     best.unlink()
     best.write_bytes(content)  # a file of its own, not the last one's second name
     flip(run / name)
     (run / "previous.ckpt").unlink()
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq", "stage.max_steps=4"))
-    assert left.value.code == 2
+    assert call(COMMAND, lab.words("deq", "stage.max_steps=4")) == 2
     said = capsys.readouterr().err
     assert str(run / name) in said
     assert f"resume=never to start anew, or resume={best}" in said
 
 
-def test_a_damaged_best_checkpoint_is_not_offered(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    run = lab.train("deq")
+def test_a_damaged_best_checkpoint_is_not_offered(
+    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(lab, finished)
     for name in ("last.ckpt", "previous.ckpt", "best.ckpt"):
         (run / name).write_bytes(b"junk")
-    with pytest.raises(SystemExit):
-        COMMAND.main(lab.words("deq", "stage.max_steps=4"))
+    assert call(COMMAND, lab.words("deq", "stage.max_steps=4")) == 2
     assert capsys.readouterr().err.endswith("set resume=never to start anew\n")
 
 
-def test_a_damaged_best_checkpoint_takes_no_slot(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    run = lab.train("deq")
+def test_a_damaged_best_checkpoint_takes_no_slot(
+    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(lab, finished)
     slot = lab.runs / "slots" / "hdr_synth" / "deq.ckpt"
     before = digest(slot)
     flip(run / "best.ckpt")
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq"))
-    assert left.value.code == 2
+    assert call(COMMAND, lab.words("deq")) == 2
     assert f"{run / 'best.ckpt'}: is not as it was written" in capsys.readouterr().err
     assert digest(slot) == before
 
@@ -330,25 +358,23 @@ def other_net(stored: dict[str, Any]) -> None:
     ],
 )
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(
-    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[..., None], said: str
+    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str], change: Callable[..., None], said: str
 ) -> None:
-    stored = checkpoint(lab.train("deq") / "last.ckpt")
+    stored = checkpoint(trained(lab, finished) / "last.ckpt")
     change(stored)
-    path = tmp_path / "changed.ckpt"
+    path = lab.work / "changed.ckpt"
     torch.save(stored, path)
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq", "stage.max_steps=4", f"resume={path}"))
-    assert left.value.code == 2
+    assert call(COMMAND, lab.words("deq", "stage.max_steps=4", f"resume={path}")) == 2
     printed = capsys.readouterr().err
     assert str(path) in printed
     assert said in printed
 
 
-def test_a_checkpoint_of_another_stage_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    path = lab.train("lin") / "last.ckpt"
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq", f"resume={path}"))
-    assert left.value.code == 2
+def test_a_checkpoint_of_another_stage_is_refused(
+    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = finished.glob("lin/*/last.ckpt")
+    assert call(COMMAND, lab.words("deq", f"resume={path}")) == 2
     assert "of stage=lin preset=default, and this run is of stage=deq" in capsys.readouterr().err
 
 
@@ -446,13 +472,13 @@ def test_a_training_that_ends_in_nothing_useful_publishes_nothing(lab: Lab) -> N
     assert not (run_of(lab, "deq") / "finished.json").exists()
 
 
-def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, elsewhere: Lab) -> None:
+def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, whole: Path) -> None:
     def change() -> None:
         from hdrlab.training.run_folder import Run
 
         Run.mark_finished = lambda *args: kill_self()  # type: ignore[method-assign]
 
-    whole, log = elsewhere.train("deq", *STEADY), lab.work / "log"
+    log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, change).wait() == -signal.SIGKILL
     assert start(lab.words("deq", *STEADY), log).wait() == 0
     assert (run_of(lab, "deq") / "finished.json").read_text() == (whole / "finished.json").read_text()
@@ -566,7 +592,7 @@ def pause(seconds: float) -> Callable[[], None]:
 
 
 def paused(lab: Lab) -> Training:
-    training = start(lab.words("deq", *STEADY), lab.work / "log", pause(60))
+    training = start(lab.words("deq", *STEADY), lab.work / "log", pause(60), by_hydra=True)
     training.wait_for(lambda: any(lab.runs.glob("deq/*/last.ckpt")))
     return training
 
@@ -574,7 +600,7 @@ def paused(lab: Lab) -> Training:
 def test_a_second_process_on_a_run_is_refused_and_a_dead_one_is_no_hindrance(lab: Lab) -> None:
     first = paused(lab)
     second = lab.work / "second"
-    assert start(lab.words("deq", *STEADY), second).wait() == 2
+    assert start(lab.words("deq", *STEADY), second, by_hydra=True).wait() == 2
     assert f"another process trains here (process {first.pid} on " in second.read_text()
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -605,16 +631,15 @@ def test_a_slow_disk_changes_no_checkpoint(lab: Lab, elsewhere: Lab) -> None:
 # -------------------------------------------------------------------------------------------------- the list
 
 
-def test_the_list_says_what_lies_there(lab: Lab) -> None:
-    run = lab.train("deq", *STEADY)
-    listed = {one.file: one for one in read_manifest(run)}
+def test_the_list_says_what_lies_there(whole: Path) -> None:
+    listed = {one.file: one for one in read_manifest(whole)}
     assert {name: one.step for name, one in listed.items()} == {
         "last.ckpt": 6,
         "previous.ckpt": 3,
-        "best.ckpt": checkpoint(run / "best.ckpt")["global_step"],
+        "best.ckpt": checkpoint(whole / "best.ckpt")["global_step"],
     }
     for name, one in listed.items():
-        assert (one.bytes, one.sha256) == ((run / name).stat().st_size, digest(run / name))
+        assert (one.bytes, one.sha256) == ((whole / name).stat().st_size, digest(whole / name))
 
 
 WRONG_TYPE = [{"file": "last.ckpt", "step": "x", "bytes": 1, "sha256": ""}]
