@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -56,27 +55,6 @@ class At(pl.Callback):
 def elsewhere(lab: Lab) -> Lab:
     """A second place, for the run that nothing happens to."""
     return Lab(lab.prepared, lab.work / "whole")
-
-
-@pytest.fixture(scope="module")
-def whole(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The steady run of ``deq`` that nothing happens to."""
-    return Lab(prepared, tmp_path_factory.mktemp("whole")).train("deq", *STEADY)
-
-
-@pytest.fixture(scope="module")
-def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs and slots after a training of ``deq`` and one of ``lin``."""
-    lab = Lab(prepared, tmp_path_factory.mktemp("finished"))
-    for stage in ("deq", "lin"):
-        lab.train(stage)
-    return lab.runs
-
-
-def trained(lab: Lab, finished: Path) -> Path:
-    """The run folder of the finished training of ``deq``, as if made in this place."""
-    shutil.copytree(finished, lab.runs)
-    return run_of(lab, "deq")
 
 
 def run_of(lab: Lab, stage: str) -> Path:
@@ -179,7 +157,8 @@ def break_at(moment: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("moment", ["part written", slow("before kept"), slow("before listed")])
-def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, whole: Path, moment: str) -> None:
+def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, elsewhere: Lab, moment: str) -> None:
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, break_at(moment)).wait() == -signal.SIGKILL
     run = run_of(lab, "deq")
@@ -209,7 +188,8 @@ def fail_writing(times: int, number: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, slow(errno.EIO)])
-def test_a_disk_that_recovers_costs_no_run(lab: Lab, whole: Path, number: int) -> None:
+def test_a_disk_that_recovers_costs_no_run(lab: Lab, elsewhere: Lab, number: int) -> None:
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, fail_writing(1, number)).wait() == 0
     assert f"last.ckpt: not saved ([Errno {number}]" in log.read_text()
@@ -231,7 +211,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_the_old_checkpoint(lab: Lab, e
     assert_same_run(run, whole)
 
 
-def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, whole: Path) -> None:
+def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, elsewhere: Lab) -> None:
     def change() -> None:
         plain = MetricsFile.log_metrics
 
@@ -244,6 +224,7 @@ def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, whole: Path) -> N
 
         MetricsFile.log_metrics = broken  # type: ignore[method-assign]
 
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, change).wait() == 1
     assert log.read_text().splitlines()[-1].startswith("error: [Errno 28] No space left on device")
@@ -252,15 +233,6 @@ def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, whole: Path) -> N
 
 
 # ---------------------------------------------------------------------------------- P5: damage is found
-
-
-LONGER = (*STEADY[1:], "stage.max_steps=7")
-
-
-@pytest.fixture(scope="module")
-def longer(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one more step that nothing happens to."""
-    return Lab(prepared, tmp_path_factory.mktemp("longer")).train("deq", *LONGER)
 
 
 def cut(path: Path) -> None:
@@ -283,25 +255,26 @@ def swap(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, *map(slow, (cut, empty, swap))])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    lab: Lab, whole: Path, longer: Path, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+    lab: Lab, elsewhere: Lab, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
-    shutil.copytree(whole.parents[1], lab.runs)
-    run = run_of(lab, "deq")
+    longer = (*STEADY[1:], "stage.max_steps=7")
+    whole = elsewhere.trained("deq", *longer)
+    run = lab.trained("deq", *STEADY)
     damage(run / "last.ckpt")
-    lab.train("deq", *LONGER)
+    lab.train("deq", *longer)
     said = capfd.readouterr()
     assert f"resuming {run / 'previous.ckpt'}" in said.out
     if damage is not Path.unlink:
         assert f"warning: {run / 'last.ckpt'}: is not as it was written" in said.err
-    assert numbers(run, "train/") == numbers(longer, "train/")
-    assert_same(checkpoint(run / "last.ckpt")["state_dict"], checkpoint(longer / "last.ckpt")["state_dict"])
+    assert numbers(run, "train/") == numbers(whole, "train/")
+    assert_same(checkpoint(run / "last.ckpt")["state_dict"], checkpoint(whole / "last.ckpt")["state_dict"])
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "checkpoints.json"])
 def test_nothing_starts_anew_over_damaged_checkpoints(
-    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str], name: str
+    lab: Lab, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    run = trained(lab, finished)
+    run = lab.trained("deq")
     best = run / "best.ckpt"
     content = best.read_bytes()
     best.unlink()
@@ -314,20 +287,16 @@ def test_nothing_starts_anew_over_damaged_checkpoints(
     assert f"resume=never to start anew, or resume={best}" in said
 
 
-def test_a_damaged_best_checkpoint_is_not_offered(
-    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = trained(lab, finished)
+def test_a_damaged_best_checkpoint_is_not_offered(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lab.trained("deq")
     for name in ("last.ckpt", "previous.ckpt", "best.ckpt"):
         (run / name).write_bytes(b"junk")
     assert call(COMMAND, lab.words("deq", "stage.max_steps=4")) == 2
     assert capsys.readouterr().err.endswith("set resume=never to start anew\n")
 
 
-def test_a_damaged_best_checkpoint_takes_no_slot(
-    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = trained(lab, finished)
+def test_a_damaged_best_checkpoint_takes_no_slot(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lab.trained("deq")
     slot = lab.runs / "slots" / "hdr_synth" / "deq.ckpt"
     before = digest(slot)
     flip(run / "best.ckpt")
@@ -358,9 +327,9 @@ def other_net(stored: dict[str, Any]) -> None:
     ],
 )
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(
-    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str], change: Callable[..., None], said: str
+    lab: Lab, capsys: pytest.CaptureFixture[str], change: Callable[..., None], said: str
 ) -> None:
-    stored = checkpoint(trained(lab, finished) / "last.ckpt")
+    stored = checkpoint(lab.trained("deq") / "last.ckpt")
     change(stored)
     path = lab.work / "changed.ckpt"
     torch.save(stored, path)
@@ -370,10 +339,8 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(
     assert said in printed
 
 
-def test_a_checkpoint_of_another_stage_is_refused(
-    lab: Lab, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (path,) = finished.glob("lin/*/last.ckpt")
+def test_a_checkpoint_of_another_stage_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    path = lab.trained("lin") / "last.ckpt"
     assert call(COMMAND, lab.words("deq", f"resume={path}")) == 2
     assert "of stage=lin preset=default, and this run is of stage=deq" in capsys.readouterr().err
 
@@ -472,12 +439,13 @@ def test_a_training_that_ends_in_nothing_useful_publishes_nothing(lab: Lab) -> N
     assert not (run_of(lab, "deq") / "finished.json").exists()
 
 
-def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, whole: Path) -> None:
+def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, elsewhere: Lab) -> None:
     def change() -> None:
         from hdrlab.training.run_folder import Run
 
         Run.mark_finished = lambda *args: kill_self()  # type: ignore[method-assign]
 
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, change).wait() == -signal.SIGKILL
     assert start(lab.words("deq", *STEADY), log).wait() == 0
@@ -631,15 +599,16 @@ def test_a_slow_disk_changes_no_checkpoint(lab: Lab, elsewhere: Lab) -> None:
 # -------------------------------------------------------------------------------------------------- the list
 
 
-def test_the_list_says_what_lies_there(whole: Path) -> None:
-    listed = {one.file: one for one in read_manifest(whole)}
+def test_the_list_says_what_lies_there(lab: Lab) -> None:
+    run = lab.trained("deq", *STEADY)
+    listed = {one.file: one for one in read_manifest(run)}
     assert {name: one.step for name, one in listed.items()} == {
         "last.ckpt": 6,
         "previous.ckpt": 3,
-        "best.ckpt": checkpoint(whole / "best.ckpt")["global_step"],
+        "best.ckpt": checkpoint(run / "best.ckpt")["global_step"],
     }
     for name, one in listed.items():
-        assert (one.bytes, one.sha256) == ((whole / name).stat().st_size, digest(whole / name))
+        assert (one.bytes, one.sha256) == ((run / name).stat().st_size, digest(run / name))
 
 
 WRONG_TYPE = [{"file": "last.ckpt", "step": "x", "bytes": 1, "sha256": ""}]

@@ -299,7 +299,7 @@ def test_the_bomb_works(tmp_path: Path) -> None:
 def good(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> dict[str, Any]:
     """What a checkpoint of deq holds."""
     lab = Lab(prepared, tmp_path_factory.mktemp("good"))
-    return checkpoint(lab.train("deq", "trainer=smoke") / "last.ckpt")
+    return checkpoint(lab.trained("deq", "trainer=smoke") / "last.ckpt")
 
 
 def bombs(folder: Path, good: dict[str, Any], canary: Path) -> Iterator[Path]:
@@ -373,7 +373,7 @@ def test_what_a_checkpoint_says_of_itself_is_never_called(
 ) -> None:
     monkeypatch.setenv("CANARY_TOKEN", CANARIES["HF_TOKEN"])
     called = {"_target_": "os.mkdir", "_args_": [str(canary)], "path": str(canary)}
-    path = lab.train("deq") / "last.ckpt"
+    path = lab.trained("deq") / "last.ckpt"
     stored = checkpoint(path)
     stored["hdrlab"]["config"]["logger"] = called
     stored["hdrlab"]["config"]["stage"] |= called
