@@ -132,7 +132,7 @@ class Lab:
 
     def trained(self, stage: str, *more: str) -> Path:
         """Return the run folder of a finished training: a copy of one that was made once a session."""
-        made = Lab(self.prepared, self.prepared / "trained" / "_".join([stage, *more]))
+        made = Lab(self.prepared, self.prepared / "trained" / "_".join([stage, *more]).replace("=", "-"))
         if not made.runs.is_dir():
             made.train(stage, *more)
         shutil.copytree(made.runs, self.runs, dirs_exist_ok=True)
