@@ -43,6 +43,10 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else some libraries complain in the end that theirs were left
+
+
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
     """Leave logging as it was: Hydra's handlers write to streams that end with the test."""
