@@ -55,7 +55,7 @@ check: setup  ## lint, format and types
 	$(BIN)/mypy
 
 test: setup  ## the everyday tests, in a few minutes
-	$(RUN) pytest -n 2
+	$(RUN) pytest -n 2 --dist worksteal
 
 EMOR ?=
 WRITE ?=
@@ -63,7 +63,7 @@ parity: setup  ## hdrlab's nets beside numbers of the published programs, metric
 	PYTHONPATH=.:tests $(RUN) parity $(if $(EMOR),--emor $(EMOR)) $(if $(WRITE),--write)
 
 test-slow: setup  ## the long tests
-	$(RUN) pytest -n 2 -m 'slow and not gpu'
+	$(RUN) pytest -n 2 --dist worksteal -m 'slow and not gpu'
 
 test-kills: setup  ## kill trainings at 40 random moments, and saves before each step twice; fill disks under every writer
 	$(RUN) pytest -n 0 -m kills

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,21 @@ collect_ignore = [
     for path in (Path(__file__).parent.rglob("test_*.py") if sys.platform == "win32" else ())
     if path.name != "test_windows_names.py" and POSIX.search(path.read_text(encoding="utf-8"))
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage: modules and tests are a million objects, which all stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else some libraries complain in the end that theirs were left
 
 
 @pytest.fixture(autouse=True)

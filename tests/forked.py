@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from commands import call
 
 from hdrlab.train import COMMAND
 from hdrlab.training import build as training_build
@@ -49,13 +50,14 @@ class Training:
             time.sleep(0.01)
 
 
-def start(words: list[str], log: Path, change: Change | None = None) -> Training:
+def start(words: list[str], log: Path, change: Change | None = None, *, by_hydra: bool = False) -> Training:
     """Start ``hdrlab.train`` with these words in a forked process.
 
     Args:
         words: The command line.
         log: File for what it prints; appended to.
         change: Called in the new process first; breaks what a test wants broken.
+        by_hydra: Let Hydra make the run folder, as for a user, which takes longer.
     """
     sys.stdout.flush()
     pid = os.fork()
@@ -74,7 +76,9 @@ def start(words: list[str], log: Path, change: Change | None = None) -> Training
             try:
                 if change:
                     change()
-                COMMAND.main(words)
+                if by_hydra:
+                    COMMAND.main(words)
+                code = call(COMMAND, words)
             except SystemExit as left:
                 code = int(left.code or 0)
             except BaseException:

@@ -733,7 +733,7 @@ def test_any_damaged_net_file_is_refused(net_file: Path) -> None:
 def test_the_commands_name_a_damaged_checkpoint(
     run: Run, lab: Lab, nets: Path, tmp_path: Path, command: str
 ) -> None:
-    last = lab.train("deq", "trainer=smoke") / "last.ckpt"
+    last = lab.trained("deq", "trainer=smoke") / "last.ckpt"
     content = last.read_bytes()
     for damaged in (b"", content[: len(content) // 2]):
         last.write_bytes(damaged)

@@ -28,7 +28,7 @@ def score(lab: Lab, file: Path, *words: str) -> int:
 def test_a_trained_stage_is_scored_beside_doing_nothing(
     lab: Lab, capsys: pytest.CaptureFixture[str], stage: str, pairs: list[tuple[str, str]]
 ) -> None:
-    run = lab.train(stage)
+    run = lab.trained(stage)
     capsys.readouterr()
     assert score(lab, run / "best.ckpt") == 0
     folder = run / "scores_hdr_synth_test"
@@ -49,7 +49,7 @@ def test_a_trained_stage_is_scored_beside_doing_nothing(
 
 
 def test_scores_go_where_they_are_asked_to(lab: Lab, tmp_path: Path) -> None:
-    run = lab.train("deq")
+    run = lab.trained("deq")
     assert score(lab, run / "last.ckpt", f"output={tmp_path / 'here'}", "split=val") == 0
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"images.csv", "summary.json"}
     assert not list(run.glob("scores*"))

@@ -511,7 +511,7 @@ def test_weights_come_with_the_package(photo: Path, tmp_path: Path, capsys: Any)
 @pytest.mark.slow
 def test_what_was_trained_is_used_from_its_slots(photo: Path, lab: Lab) -> None:
     for stage in ("deq", "lin", "hal"):
-        lab.train(stage)
+        lab.trained(stage)
     words = [f"input={photo}", f"output={lab.work / 'out'}", f"paths.runs={lab.runs}", "slots=hdr_synth"]
     assert command(*words) == 0
     made = read_image(lab.work / "out" / "lamp.exr")

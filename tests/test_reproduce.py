@@ -4,14 +4,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
+from commands import call
 from omegaconf import OmegaConf
 from training import Lab, slow
 
@@ -28,10 +26,7 @@ SCALE = Scale("", True, (), (), ())
 
 
 def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        reproduce.COMMAND.main(words)
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(reproduce.COMMAND, words)
 
 
 @pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
@@ -133,17 +128,6 @@ def a_plan(lab: Lab, steps: int = 3) -> Path:
     return file
 
 
-@contextmanager
-def own_hydra() -> Iterator[None]:
-    """Let a command run inside another's job, as in a process of its own."""
-    before = Singleton.get_state()
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        Singleton.set_state(before)
-
-
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The commands called, carried out in this process, which has torch already."""
@@ -151,14 +135,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     made: list[str] = []
 
-    def call(module: str, words: tuple[str, ...], lock: int) -> None:
+    def noted(module: str, words: tuple[str, ...], lock: int) -> None:
         made.append(module)
         command: Any = TRAIN if module == "train" else EVALUATE
-        with own_hydra(), pytest.raises(SystemExit) as left:
-            command.main(words)
-        assert left.value.code == 0
+        assert call(command, words) == 0
 
-    monkeypatch.setattr(reproduce, "_call", call)
+    monkeypatch.setattr(reproduce, "_call", noted)
     return made
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from commands import call
 from forked import Training, kill_self, start, with_callback
 from training import Lab, assert_same, checkpoint, numbers, slow
 
@@ -88,9 +89,10 @@ def test_a_killed_run_resumes_exactly(
     words = (*STEADY, size, f"trainer.accumulate_grad_batches={accumulate}", f"trainer.save_every={every}")
     whole = elsewhere.train(stage, *words)
     words = (*words, f"data.workers={workers}")
-    killed = start(lab.words(stage, *words), lab.work / "log", with_callback(At(*place, kill_self)))
+    line, log = lab.words(stage, *words), lab.work / "log"
+    killed = start(line, log, with_callback(At(*place, kill_self)), by_hydra=True)
     assert killed.wait() == -signal.SIGKILL
-    assert start(lab.words(stage, *words), lab.work / "log").wait() == 0, (lab.work / "log").read_text()
+    assert start(line, log, by_hydra=True).wait() == 0, log.read_text()
     assert_same_run(run_of(lab, stage), whole)
 
 
@@ -156,7 +158,7 @@ def break_at(moment: str) -> Callable[[], None]:
 
 @pytest.mark.parametrize("moment", ["part written", slow("before kept"), slow("before listed")])
 def test_a_kill_while_saving_leaves_a_checkpoint(lab: Lab, elsewhere: Lab, moment: str) -> None:
-    whole = elsewhere.train("deq", *STEADY)
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, break_at(moment)).wait() == -signal.SIGKILL
     run = run_of(lab, "deq")
@@ -187,7 +189,7 @@ def fail_writing(times: int, number: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, slow(errno.EIO)])
 def test_a_disk_that_recovers_costs_no_run(lab: Lab, elsewhere: Lab, number: int) -> None:
-    whole = elsewhere.train("deq", *STEADY)
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, fail_writing(1, number)).wait() == 0
     assert f"last.ckpt: not saved ([Errno {number}]" in log.read_text()
@@ -222,7 +224,7 @@ def test_a_full_disk_under_the_log_is_said_in_a_line(lab: Lab, elsewhere: Lab) -
 
         MetricsFile.log_metrics = broken  # type: ignore[method-assign]
 
-    whole = elsewhere.train("deq", *STEADY)
+    whole = elsewhere.trained("deq", *STEADY)
     log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, change).wait() == 1
     assert log.read_text().splitlines()[-1].startswith("error: [Errno 28] No space left on device")
@@ -256,8 +258,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     lab: Lab, elsewhere: Lab, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
     longer = (*STEADY[1:], "stage.max_steps=7")
-    whole = elsewhere.train("deq", *longer)
-    run = lab.train("deq", *STEADY)
+    whole = elsewhere.trained("deq", *longer)
+    run = lab.trained("deq", *STEADY)
     damage(run / "last.ckpt")
     lab.train("deq", *longer)
     said = capfd.readouterr()
@@ -272,38 +274,33 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_nothing_starts_anew_over_damaged_checkpoints(
     lab: Lab, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    run = lab.train("deq")
+    run = lab.trained("deq")
     best = run / "best.ckpt"
     content = best.read_bytes()
     best.unlink()
     best.write_bytes(content)  # a file of its own, not the last one's second name
     flip(run / name)
     (run / "previous.ckpt").unlink()
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq", "stage.max_steps=4"))
-    assert left.value.code == 2
+    assert call(COMMAND, lab.words("deq", "stage.max_steps=4")) == 2
     said = capsys.readouterr().err
     assert str(run / name) in said
     assert f"resume=never to start anew, or resume={best}" in said
 
 
 def test_a_damaged_best_checkpoint_is_not_offered(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    run = lab.train("deq")
+    run = lab.trained("deq")
     for name in ("last.ckpt", "previous.ckpt", "best.ckpt"):
         (run / name).write_bytes(b"junk")
-    with pytest.raises(SystemExit):
-        COMMAND.main(lab.words("deq", "stage.max_steps=4"))
+    assert call(COMMAND, lab.words("deq", "stage.max_steps=4")) == 2
     assert capsys.readouterr().err.endswith("set resume=never to start anew\n")
 
 
 def test_a_damaged_best_checkpoint_takes_no_slot(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    run = lab.train("deq")
+    run = lab.trained("deq")
     slot = lab.runs / "slots" / "hdr_synth" / "deq.ckpt"
     before = digest(slot)
     flip(run / "best.ckpt")
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq"))
-    assert left.value.code == 2
+    assert call(COMMAND, lab.words("deq")) == 2
     assert f"{run / 'best.ckpt'}: is not as it was written" in capsys.readouterr().err
     assert digest(slot) == before
 
@@ -330,25 +327,21 @@ def other_net(stored: dict[str, Any]) -> None:
     ],
 )
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(
-    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[..., None], said: str
+    lab: Lab, capsys: pytest.CaptureFixture[str], change: Callable[..., None], said: str
 ) -> None:
-    stored = checkpoint(lab.train("deq") / "last.ckpt")
+    stored = checkpoint(lab.trained("deq") / "last.ckpt")
     change(stored)
-    path = tmp_path / "changed.ckpt"
+    path = lab.work / "changed.ckpt"
     torch.save(stored, path)
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq", "stage.max_steps=4", f"resume={path}"))
-    assert left.value.code == 2
+    assert call(COMMAND, lab.words("deq", "stage.max_steps=4", f"resume={path}")) == 2
     printed = capsys.readouterr().err
     assert str(path) in printed
     assert said in printed
 
 
 def test_a_checkpoint_of_another_stage_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    path = lab.train("lin") / "last.ckpt"
-    with pytest.raises(SystemExit) as left:
-        COMMAND.main(lab.words("deq", f"resume={path}"))
-    assert left.value.code == 2
+    path = lab.trained("lin") / "last.ckpt"
+    assert call(COMMAND, lab.words("deq", f"resume={path}")) == 2
     assert "of stage=lin preset=default, and this run is of stage=deq" in capsys.readouterr().err
 
 
@@ -452,7 +445,8 @@ def test_a_kill_after_the_last_step_leaves_its_figures(lab: Lab, elsewhere: Lab)
 
         Run.mark_finished = lambda *args: kill_self()  # type: ignore[method-assign]
 
-    whole, log = elsewhere.train("deq", *STEADY), lab.work / "log"
+    whole = elsewhere.trained("deq", *STEADY)
+    log = lab.work / "log"
     assert start(lab.words("deq", *STEADY), log, change).wait() == -signal.SIGKILL
     assert start(lab.words("deq", *STEADY), log).wait() == 0
     assert (run_of(lab, "deq") / "finished.json").read_text() == (whole / "finished.json").read_text()
@@ -566,7 +560,7 @@ def pause(seconds: float) -> Callable[[], None]:
 
 
 def paused(lab: Lab) -> Training:
-    training = start(lab.words("deq", *STEADY), lab.work / "log", pause(60))
+    training = start(lab.words("deq", *STEADY), lab.work / "log", pause(60), by_hydra=True)
     training.wait_for(lambda: any(lab.runs.glob("deq/*/last.ckpt")))
     return training
 
@@ -574,7 +568,7 @@ def paused(lab: Lab) -> Training:
 def test_a_second_process_on_a_run_is_refused_and_a_dead_one_is_no_hindrance(lab: Lab) -> None:
     first = paused(lab)
     second = lab.work / "second"
-    assert start(lab.words("deq", *STEADY), second).wait() == 2
+    assert start(lab.words("deq", *STEADY), second, by_hydra=True).wait() == 2
     assert f"another process trains here (process {first.pid} on " in second.read_text()
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -606,7 +600,7 @@ def test_a_slow_disk_changes_no_checkpoint(lab: Lab, elsewhere: Lab) -> None:
 
 
 def test_the_list_says_what_lies_there(lab: Lab) -> None:
-    run = lab.train("deq", *STEADY)
+    run = lab.trained("deq", *STEADY)
     listed = {one.file: one for one in read_manifest(run)}
     assert {name: one.step for name, one in listed.items()} == {
         "last.ckpt": 6,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,14 @@ class Lab:
         from hdrlab.train import train
 
         assert train(self.config(stage, *more)) == 0
+        return self.newest(stage)
+
+    def trained(self, stage: str, *more: str) -> Path:
+        """Return the run folder of a finished training: a copy of one that was made once a session."""
+        made = Lab(self.prepared, self.prepared / "trained" / "_".join([stage, *more]).replace("=", "-"))
+        if not made.runs.is_dir():
+            made.train(stage, *more)
+        shutil.copytree(made.runs, self.runs, dirs_exist_ok=True)
         return self.newest(stage)
 
     def newest(self, stage: str) -> Path:

@@ -169,7 +169,7 @@ def test_a_chain_must_be_told_that_its_nets_are_ablated(lab: Lab) -> None:
 
 
 def test_older_checkpoints_and_runs_are_those_of_the_whole_nets(lab: Lab, tmp_path: Path) -> None:
-    stored = checkpoint(lab.train("hal", "trainer=smoke") / "last.ckpt")
+    stored = checkpoint(lab.trained("hal", "trainer=smoke") / "last.ckpt")
     for key in ("upsampling", "residual"):
         del stored["hdrlab"]["config"]["stage"][key]
     torch.save(stored, tmp_path / "older.ckpt")

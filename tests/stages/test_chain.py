@@ -68,7 +68,7 @@ def test_teacher_forcing_gives_each_net_its_true_input(lab: Lab) -> None:
 def test_joint_takes_over_the_slots_and_says_which(lab: Lab) -> None:
     slots = {name: lab.runs / "slots" / "hdr_synth" / f"{name}.ckpt" for name in ("deq", "lin", "hal")}
     for name in slots:
-        lab.train(name)
+        lab.trained(name)
     config = lab.config("joint", *(f"stage.init.{name}=null" for name in slots))
     assert starting_points(config) == slots
     stage = training_build.build_stage(config, slots)

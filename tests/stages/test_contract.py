@@ -103,7 +103,7 @@ def test_every_weight_has_a_term_and_every_term_a_weight(lab: Lab, name: str) ->
 def test_training_moves_every_net_and_spares_none(lab: Lab, name: str) -> None:
     config = lab.config(name)
     fresh = training_build.build_stage(config).state_dict()
-    trained = checkpoint(lab.train(name) / "last.ckpt")["state_dict"]
+    trained = checkpoint(lab.trained(name) / "last.ckpt")["state_dict"]
     learnt = dict(training_build.build_stage(config).named_parameters())
     still = [key for key in learnt if torch.equal(fresh[key], trained[key])]
     assert len(still) < len(learnt) / 4, still
@@ -112,7 +112,7 @@ def test_training_moves_every_net_and_spares_none(lab: Lab, name: str) -> None:
 
 @long_stages_slow
 def test_a_checkpoint_stands_alone_and_holds_plain_types(lab: Lab, name: str, tmp_path: Path) -> None:
-    run = lab.train(name, *VGG.get(name, ()))
+    run = lab.trained(name, *VGG.get(name, ()))
     stored = checkpoint(run / "last.ckpt")
     assert not list(plain(stored["hdrlab"]))
     assert not list(plain(dict(stored["state_dict"])))
@@ -134,7 +134,7 @@ def test_a_checkpoint_stands_alone_and_holds_plain_types(lab: Lab, name: str, tm
 
 @long_stages_slow
 def test_a_checkpoint_that_does_not_fit_is_explained(lab: Lab, name: str, tmp_path: Path) -> None:
-    stored = checkpoint(lab.train(name, "trainer=smoke") / "last.ckpt")
+    stored = checkpoint(lab.trained(name, "trainer=smoke") / "last.ckpt")
     key, tensor = next(iter(stored["state_dict"].items()))
     weights = {**stored["state_dict"], "foreign": tensor}
     del weights[key]

@@ -109,7 +109,7 @@ def test_a_run_starts_from_a_plain_trainers_checkpoint(lab: Lab) -> None:
 
 
 def test_runs_come_back_in_lightnings_way(lab: Lab) -> None:
-    file = lab.train("lin") / "last.ckpt"
+    file = lab.trained("lin") / "last.ckpt"
     stored = checkpoint(file)
     back = LinStage.load_from_checkpoint(file)
     assert back.header["data"]["name"] == "hdr_synth"
@@ -230,7 +230,7 @@ def test_what_a_stage_cannot_take_is_answered_in_a_sentence(lab: Lab) -> None:
     stage = stage_class("deq")(width=0.0625)
     with pytest.raises(ConfigError, match=r"a batch is a dict of tensors \(jpeg, .*\), not a Tensor;"):
         stage(torch.rand(1, 3, 33, 47))
-    path = lab.train("deq") / "last.ckpt"
+    path = lab.trained("deq") / "last.ckpt"
     with pytest.raises(ConfigError, match="a checkpoint of stage deq, which HalStage cannot load"):
         stage_class("hal").load_from_checkpoint(path)
 

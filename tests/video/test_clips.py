@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 import pytest
+from commands import call
 from moving import decoded, lamp, write_clip
 from PIL import Image
 
@@ -31,10 +32,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def run(command: Any, *words: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        command.COMMAND.main([*map(str, words), "device=cpu"])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return call(command.COMMAND, [*words, "device=cpu"])
 
 
 def hdr(*words: object) -> int:
