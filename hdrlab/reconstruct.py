@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hdrlab.inference.files import Images
     from hdrlab.inference.hdr_files import Developed
     from hdrlab.inference.jobs import Job
+    from hdrlab.inference.onnx_chain import OnnxChain
     from hdrlab.inference.reconstructor import Reconstructor
     from hdrlab.inference.video.clips import Recipe
     from hdrlab.inference.video.sources import ClipSource
@@ -54,7 +55,7 @@ def _images(config: ReconstructConfig) -> Images:
         return output_files(target, formats, **beside)
 
     def opened() -> tuple[Sequence[Any], Work]:
-        method = _open_method(config)
+        method = _open_graph(config) or _open_method(config)
         develop: Callable[..., Developed] = method.develop
         develop = partial(develop, layers=True) if config.layers else develop
 
@@ -105,30 +106,43 @@ def _clips(config: ReconstructConfig, clips: Sequence[ClipSource]) -> Recipe:
 
 def _open_method(config: ReconstructConfig) -> Expander | Reconstructor:
     """Return what develops photographs."""
-    from hdrlab.inference.expander import Expander
     from hdrlab.weights.pretrained import shipped
 
-    weights = config.checkpoint or config.slots or config.weights
+    weights = _weights(config)
     method = config.method
     if method == NETS_METHOD and not weights and not shipped():
         method = AVERAGE
         print(f"note: no weights came with this hdrlab, so method={method} is used", file=sys.stderr)
     if method != NETS_METHOD:
+        from hdrlab.inference.expander import Expander
+
         return Expander(method, config.settings)
 
     from hdrlab.inference.reconstructor import Reconstructor
 
     return Reconstructor.load(
-        weights,
-        stages=config.stages,
-        refine=config.refine,
-        procedure=config.procedure,
-        memory=config.memory,
-        device=config.device,
-        precision=config.precision,
-        backend=config.backend,
-        runs=config.paths.runs,
+        weights, **_asked(config), device=config.device, backend=config.backend, runs=config.paths.runs
     )
+
+
+def _open_graph(config: ReconstructConfig) -> OnnxChain | None:
+    """Return what develops photographs without torch, where that is possible."""
+    if config.method != NETS_METHOD or config.backend != "onnxruntime":
+        return None
+    from hdrlab.inference.onnx_chain import OnnxChain
+
+    if not OnnxChain.suits(_weights(config), **_asked(config)):
+        return None
+    return OnnxChain(_weights(config), config.memory, config.device)
+
+
+def _weights(config: ReconstructConfig) -> Any:
+    return config.checkpoint or config.slots or config.weights
+
+
+def _asked(config: ReconstructConfig) -> dict[str, Any]:
+    names = "stages", "refine", "procedure", "memory", "precision"
+    return {name: getattr(config, name) for name in names}
 
 
 COMMAND = Command(

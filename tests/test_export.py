@@ -29,8 +29,10 @@ from torch import nn
 from hdrlab import Reconstructor, ToneMapper, build_net, export, read_image
 from hdrlab.errors import ResourceError
 from hdrlab.inference import doctor, exports, load
-from hdrlab.inference.graphs import Graph, open_session, to_onnx, trace
+from hdrlab.inference.graphs import Graph, to_onnx, trace
+from hdrlab.inference.onnx_chain import OnnxChain
 from hdrlab.inference.onnx_nets import NetGraph
+from hdrlab.inference.sessions import open_session
 from hdrlab.nets.compact import shrink
 from hdrlab.ops.encoding import normalise_percentile
 from hdrlab.ops.free_sizes import area_max, area_mean, as_size, crop, in_graph
@@ -202,7 +204,79 @@ def test_onnxruntime_computes_nets_in_tiles(
         Reconstructor(nets, backend="onnxruntime", precision="bf16", **options)
 
 
+def test_small_photographs_need_no_torch_and_large_ones_are_tiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def halved() -> bytes:
+        made = [
+            onnx.helper.make_node("Mul", ["samples", "half"], ["hdr"]),
+            onnx.helper.make_node("Identity", ["half"], ["curve"]),
+        ]
+        maps, level = (
+            [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in names]
+            for names, shape in ((("samples", "hdr"), [1, "h", "w", 3]), (("curve",), [1, 1]))
+        )
+        half = onnx.numpy_helper.from_array(np.full((1, 1), 0.5, np.float32), "half")
+        graph = onnx.helper.make_graph(made, "halved", maps[:1], [maps[1], *level], [half])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+        onnx.helper.set_model_props(model, {"fingerprint": "f", "preset": "compact"})
+        return bytes(model.SerializeToString())
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(OnnxChain, "_make", lambda self: halved())
+    chain, photo = OnnxChain(None, "2GB", "cpu"), photograph(40, 50)
+    developed = chain.develop(photo)
+    np.testing.assert_array_equal(developed.hdr, photo.astype(np.float32) / 255 / 2)
+    assert (chain.metadata, developed.curve.shape) == ({"preset": "compact"}, (1,))
+
+    class Tiled:
+        develop = staticmethod(lambda photo, progress, **asked: (photo, asked))
+
+    chain.__dict__["_tiled"] = Tiled
+    assert chain.develop(photo, layers=True) == (photo, {"layers": True, "wide": False, "panorama": False})
+    chain._most = 1999
+    assert chain.develop(photo)[0] is photo
+
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    words = "sys.argv[1:] = ['photo.png', 'hdr', 'backend=onnxruntime']; "
+    blocked = "import sys; sys.modules.update(torch=None, rich=None, filelock=None); "
+    blocked += words + "from hdrlab.reconstruct import COMMAND; "
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + "COMMAND.main()"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hdr" / "photo.exr").is_file()
+
+
+@pytest.mark.parametrize(
+    "asked", [{"stages": "deq_lin"}, {"precision": "bf16"}, {"memory": "900MB"}, {"refine": True}]
+)
+def test_what_one_graph_cannot_do_is_left_to_the_reconstructor(asked: dict[str, Any]) -> None:
+    plain = {"stages": "all", "refine": None, "procedure": "auto", "memory": "2GB", "precision": "auto"}
+    assert OnnxChain.suits("compact", **plain)
+    assert not OnnxChain.suits("compact", **{**plain, **asked})
+    assert not OnnxChain.suits("nets.ckpt", **plain)
+
+
 # ------------------------------------------------------------------------------------- whole systems: slow
+
+
+@pytest.mark.slow
+def test_the_chain_in_one_graph_is_the_one_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    expected = Reconstructor.load(device="cpu", precision="32")
+    chain = OnnxChain(None, "2GB", "cpu")
+    assert (chain.fingerprint, chain.metadata) == (expected.fingerprint, expected.metadata)
+    for size in ((33, 65), (700, 1100)):
+        photo = photograph(*size).astype(np.uint16) * 257
+        ours, theirs = chain.develop(photo), expected.develop(photo)
+        np.testing.assert_allclose(ours.hdr, theirs.hdr, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(ours.curve, theirs.curve, atol=1e-5)
+        np.testing.assert_array_equal(ours.photograph, theirs.photograph)
 
 
 @pytest.fixture(scope="module")

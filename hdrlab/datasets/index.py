@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -180,7 +181,9 @@ class Index:
 
     def open_array(self, file: str) -> NDArray[Any]:
         """Map a fast file into memory, read-only: linear float32 [H, W, 3], or a pair's [num, H, W, 3]."""
-        return np.load(self.folder / file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        path = self.folder / file
+        now = path.stat()
+        return _mapped(path, (now.st_ino, now.st_mtime_ns, now.st_size))
 
     @property
     def fingerprint(self) -> str:
@@ -188,6 +191,12 @@ class Index:
         lines = [f"{p.file} {p.split} {p.scene} {p.sha256}" for p in self.images]
         text = json.dumps([lines, dict(self.settings)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: Path, stamp: tuple[int, ...]) -> NDArray[Any]:
+    """Map a file as it is now: mapping one anew for each sample takes longer than noise and response."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 class Source:

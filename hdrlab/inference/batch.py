@@ -15,17 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from typing import TYPE_CHECKING, Any
 
 from hdrlab.errors import ImageError, ImageKindError, PluginError, RunError, printable
 from hdrlab.inference.jobs import Job, Plan
 from hdrlab.io import locks
 from hdrlab.io.atomic import check_replaceable, digest, remove_stale
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Advance = Callable[[int, int], None]
 """Called with the finished parts of the present image, and all of them."""
@@ -389,6 +387,8 @@ class _Bars(_Watch):
         self._parts = progress.add_task("", total=None)
 
     def begin(self, job: Job) -> None:
+        from rich.markup import escape
+
         self._progress.reset(self._parts, description=escape(printable(job.name)), total=None)
 
     def advance(self, done: int, total: int) -> None:
@@ -400,10 +400,15 @@ class _Bars(_Watch):
 
 @contextmanager
 def _watched(total: int) -> Iterator[_Watch]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _Watch(total)
         return
+    # A tenth of a second, which a log does not need.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

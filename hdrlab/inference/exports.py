@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from hdrlab.errors import ResourceError, __version__
-from hdrlab.inference.graphs import ChainGraph, Graph, ToneGraph, open_session, to_onnx, trace
+from hdrlab.inference.graphs import ChainGraph, Graph, ToneGraph, to_onnx, trace
 from hdrlab.inference.load import CHAIN, TONE_MAPPING, find_weights
 from hdrlab.inference.reconstructor import Reconstructor
+from hdrlab.inference.sessions import open_session
 from hdrlab.inference.tone_mapper import ToneNets
 from hdrlab.io.atomic import write_bytes
 from hdrlab.nets import SYSTEMS, Net

@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdrlab.errors import ResourceError, __version__
+from hdrlab.errors import __version__
 from hdrlab.inference.load import require_onnx
+from hdrlab.inference.sessions import OPSET
 from hdrlab.pipeline.iqatm import ToneInput, crop_to_layers, map_one
 from hdrlab.pipeline.resizing import Procedure
 from hdrlab.pipeline.singlehdr import reconstruct
 
 if TYPE_CHECKING:
-    import onnxruntime
     from torch.export import ExportedProgram
 
     from hdrlab.pipeline.iqatm import Normalization
     from hdrlab.pipeline.resizing import ProcedureName
-
-OPSET = 18
-"""Of ONNX: the first whose ScatterElements finds maxima too, known to onnxruntime from 1.14 on."""
 
 
 class Graph(nn.Module):
@@ -73,10 +70,24 @@ class ChainGraph(Graph):
 
     def forward(self, photograph: Tensor) -> tuple[Tensor, Tensor]:
         """Return light [1, H, W, 3] and the inverse response [1, 1024], of a photograph [1, H, W, 3]."""
-        ldr = photograph.permute(0, 3, 1, 2).float() / 255
+        return self.develop(photograph.permute(0, 3, 1, 2).float() / 255)
+
+    def develop(self, ldr: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same of samples [1, 3, H, W] in [0, 1]."""
         sizes = Procedure(self.procedure, *ldr.shape[-2:])
         done = reconstruct(sizes.fit(ldr), self.nets)
         return sizes.undo(done.result).clamp(min=0).permute(0, 2, 3, 1), done.curve
+
+
+class SamplesGraph(ChainGraph):
+    """The same from float32 samples in [0, 1], which hold photographs of any depth."""
+
+    inputs = ("samples",)
+    example = torch.zeros(1, 101, 127, 3)
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return light [1, H, W, 3] and the inverse response [1, 1024], of samples [1, H, W, 3]."""
+        return self.develop(samples.permute(0, 3, 1, 2))
 
 
 class ToneGraph(Graph):
@@ -179,30 +190,6 @@ def _name_sizes(model: Any, axes: Sequence[int]) -> None:
         for size in one.type.tensor_type.shape.dim:
             if size.dim_param in names:
                 size.dim_param = names[size.dim_param]
-
-
-def open_session(content: bytes, device: str = "cpu") -> onnxruntime.InferenceSession:
-    """Let onnxruntime load the content of an ONNX file, on as many threads as torch has.
-
-    Args:
-        content: That of the file.
-        device: auto, cpu, cuda or mps, which is CoreML.
-
-    Raises:
-        ResourceError: The device is not there.
-    """
-    import onnxruntime
-
-    kinds = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
-    there = onnxruntime.get_available_providers()
-    if device == "auto":
-        device = "cuda" if kinds["cuda"] in there else "cpu"
-    if kinds[device] not in there:
-        packages = "onnxruntime-gpu has it" if device == "cuda" else "it is Apple's"
-        raise ResourceError(f"device={device}: not in this onnxruntime; use device=cpu ({packages})")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    return onnxruntime.InferenceSession(content, options, [*dict.fromkeys((kinds[device], kinds["cpu"]))])
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrlab.errors import ResourceError, WeightsError, install
-from hdrlab.training.slots import slot_of
 from hdrlab.weights.pretrained import TONE, pretrained_weights
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def find_weights(weights: Weights, system: System, runs: PathLike) -> list[Path]
         return [named]
     if weights is not None and (os.path.exists(weights) or Path(weights).name != str(weights)):
         return [Path(weights)]
+    from hdrlab.training.slots import slot_of
+
     slots = Path(runs) / "slots"
     found = {}
     for folder in sorted(slots.glob("*/")) if weights is None else [slots / weights]:

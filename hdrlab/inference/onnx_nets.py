@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hdrlab.errors import __version__
-from hdrlab.inference.graphs import OPSET, Graph, open_session, to_onnx
+from hdrlab.inference.graphs import Graph, to_onnx
 from hdrlab.inference.load import require_onnx
-from hdrlab.io.atomic import write_bytes
+from hdrlab.inference.sessions import OPSET, kept_graph, open_session
 from hdrlab.nets import Net
 from hdrlab.nets.compact import CompactLinearizationNet
 from hdrlab.nets.linearization import LinearizationNet
@@ -80,14 +78,5 @@ class _Session:
 def _content(net: Net, method: str) -> bytes:
     """Return the graph of a net, from the cache where it is there."""
     makers = __version__, version("torch"), version("onnxscript"), OPSET, method
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    file = Path(cache, "hdrlab", "onnx", f"{fingerprint({net.name: net}, *makers)}.onnx")
-    if file.is_file():
-        return file.read_bytes()
-    content = to_onnx(NetGraph(net, method), {"net": net.name, "preset": net.preset})
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(file, content)
-    except OSError:
-        pass  # it is made again next time
-    return content
+    digest = fingerprint({net.name: net}, *makers)
+    return kept_graph(digest, lambda: to_onnx(NetGraph(net, method), {"net": net.name, "preset": net.preset}))

@@ -25,21 +25,25 @@ def resize(
         The resized image, or its window, [H', W', C] in the same unit, float32.
     """
     rows, columns = window or (slice(0, height), slice(0, width))
-    shrunk = _along_rows(image, height, rows, method)
-    turned = _along_rows(shrunk.swapaxes(0, 1), width, columns, method)
-    return np.ascontiguousarray(turned.swapaxes(0, 1))
+    shrunk = _along(image, 0, height, rows, method)
+    return np.ascontiguousarray(_along(shrunk, 1, width, columns, method))
 
 
-def _along_rows(image: Floats, size: int, wanted: slice, method: str) -> Floats:
-    old = image.shape[0]
+def _along(image: Floats, axis: int, size: int, wanted: slice, method: str) -> Floats:
+    """Resize one of the first two axes of an image to a size, and return what is wanted of it."""
+    old = image.shape[axis]
     if old == size:
-        return image[wanted]
+        return image[(slice(None),) * axis + (wanted,)]
     positions = np.arange(size)[wanted]
     taps, weights = (_area if method == "area" and size < old else _linear)(positions, old / size)
     taps = np.clip(taps, 0, old - 1)
-    result = np.zeros((len(positions), *image.shape[1:]), np.float32)
+    shape = list(image.shape)
+    shape[axis] = len(positions)
+    result, part = np.zeros(shape, np.float32), np.empty(shape, image.dtype)
     for tap, weight in zip(taps.T, weights.T.astype(np.float32), strict=True):
-        result += weight[:, None, None] * image[tap]
+        np.take(image, tap, axis=axis, out=part, mode="clip")
+        part *= np.expand_dims(weight, (1 - axis, 2))
+        result += part
     return result
 
 

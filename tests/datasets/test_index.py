@@ -397,3 +397,14 @@ def test_fingerprint_changes_with_the_images(source: Source, index: Index, folde
     listed = list_images(source.root)
     fewer, _ = build_index(listed[:-1], source, folder, short_side=32, resize_filter="area")
     assert fewer.fingerprint != index.fingerprint
+
+
+def test_a_fast_file_that_was_replaced_is_mapped_anew(index: Index) -> None:
+    image = index.images[0]
+    before = index.load(image)
+    assert index.load(image) is before
+    assert not before.flags.writeable
+    np.save(index.folder / "other.npy", before + 1)
+    expected = before + 1
+    (index.folder / "other.npy").replace(index.folder / image.array)
+    np.testing.assert_array_equal(index.load(image), expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hdrlab.ops.resize import resize
+from hdrlab.ops.resize import _area, _linear, resize
 
 Floats = NDArray[np.float32]
 
@@ -59,3 +59,15 @@ def test_window_is_a_crop_of_the_whole(image: Floats, method: str, size: tuple[i
 def test_constant_stays_constant(method: str, size: tuple[int, int]) -> None:
     found = resize(np.full((48, 60, 3), 0.7, np.float32), *size, method=method)
     np.testing.assert_allclose(found, 0.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "height"), [("area", 31), ("area", 61), ("bilinear", 20)])
+def test_buffers_hold_the_bits_of_the_plain_sum(image: Floats, method: str, height: int) -> None:
+    positions, step = np.arange(height), 48 / height
+    taps, weights = (_area if method == "area" and height < 48 else _linear)(positions, step)
+    expected = np.zeros((height, 60, 3), np.float32)
+    for tap, weight in zip(taps.clip(0, 47).T, weights.T.astype(np.float32), strict=True):
+        expected += weight[:, None, None] * image[tap]
+    np.testing.assert_array_equal(resize(image, height, 60, method=method), expected)
+    turned = resize(image.swapaxes(0, 1), 60, height, method=method)
+    np.testing.assert_array_equal(turned.swapaxes(0, 1), expected)
