@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hdrlab.__main__ import COMMANDS
+from hdrlab.__main__ import COMMANDS, INSIDE
 from hdrlab.config.menu import menu
 from hdrlab.config.registry.stages import STAGES
 from hdrlab.train import COMMAND
@@ -31,7 +31,7 @@ def python(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 MODULES = tuple(
     f"hdrlab.{name}"
-    for name in COMMANDS
+    for name in sorted(COMMANDS.keys() - INSIDE.keys())
     if getattr(getattr(import_module(f"hdrlab.{name}"), "COMMAND", None), "required", ())
 )
 """Those that print their menu where they are given nothing."""
