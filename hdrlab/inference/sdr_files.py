@@ -28,6 +28,7 @@ from hdrlab.ops.colour_spaces import (
     with_outside,
 )
 from hdrlab.tonemapping.display import into_gamut
+from hdrlab.tonemapping.rows import strips
 
 ENDINGS = {
     "png": ".png",
@@ -152,7 +153,9 @@ def _in_space(image: NDArray[np.float32], source: Image, colorspace: str) -> NDA
 
 
 def _levels(image: NDArray[np.float32], kind: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
-    levels: NDArray[Any] = np.rint(image * np.float32(np.iinfo(kind).max)).astype(kind)
+    levels = np.empty(image.shape, kind)
+    for rows in strips(*image.shape[:2]):  # so that large images are not held twice more
+        levels[rows] = np.rint(image[rows] * np.float32(np.iinfo(kind).max))
     return levels
 
 
