@@ -112,7 +112,7 @@ def write_sdr(
                 write_avif(file, shown, level=quality, colorspace=colorspace, metadata=entries, photo=photo)
             else:
                 depth = DEPTHS.get(format, np.uint8)
-                pixels = srgb_decode(shown) if format == "exr" else _levels(shown, depth)
+                pixels = _light(shown) if format == "exr" else _levels(shown, depth)
                 write_image(
                     file, pixels, quality=quality, metadata=entries, colorspace=colorspace, photo=photo
                 )
@@ -150,6 +150,13 @@ def _in_space(image: NDArray[np.float32], source: Image, colorspace: str) -> NDA
         light = with_outside(light, source.pixels, source.outside)
     wide = convert(light, conversion(REC709, SPACES[colorspace]))
     return srgb_encode(into_gamut(wide, to_xyz(SPACES[colorspace])[1]))
+
+
+def _light(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    light = np.empty_like(image)
+    for rows in strips(*image.shape[:2]):
+        light[rows] = srgb_decode(image[rows])
+    return light
 
 
 def _levels(image: NDArray[np.float32], kind: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
