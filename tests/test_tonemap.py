@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from commands import call
+from memory import MEGABYTE, peak_below
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -25,7 +26,7 @@ from hdrlab.config.registry.tables import EVERY_OPERATOR
 from hdrlab.errors import WeightsError, install
 from hdrlab.inference.load import TONE_MAPPING, _left_in_groups, find_weights, free_memory
 from hdrlab.inference.preview import preview
-from hdrlab.inference.sdr_files import output_files
+from hdrlab.inference.sdr_files import output_files, write_sdr
 from hdrlab.inference.tone_mapper import ToneMapper
 from hdrlab.io import read_image, read_photograph, samples_in_unit, write_image
 from hdrlab.io.ultrahdr import write_ultrahdr
@@ -413,6 +414,16 @@ def test_an_image_that_memory_does_not_hold_is_refused_with_amounts(tmp_path: Pa
     assert re.search(said, done.stderr), done.stderr
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("format", "megabytes"), [("jpeg", 25), ("exr", 52)])
+def test_writing_a_large_image_takes_little_beside_it(format: str, megabytes: int, tmp_path: Path) -> None:
+    shown = np.full((1500, 1500, 3), 0.5, np.float32)  # 27 MB
+    write_image(tmp_path / "a.exr", shown[:8, :8])
+    source, files = read_image(tmp_path / "a.exr"), [tmp_path / f"b.{format}"]
+    with peak_below(megabytes * MEGABYTE):
+        write_sdr(files, {"gamma": shown}, [format], source=source, quality=90)
+    assert read_image(files[0]).shape == shown.shape
 
 
 def test_what_a_container_has_left_counts(tmp_path: Path) -> None:
