@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from commands import call
@@ -331,6 +332,38 @@ def test_the_python_of_the_page_runs_without_torch(exported: Path, tmp_path: Pat
     expected = Reconstructor.load("compact", device="cpu", precision="32")(tmp_path / "photo.jpg")
     np.testing.assert_allclose(read_image(tmp_path / "photo.pfm").pixels, expected, atol=1e-4, rtol=1e-4)
     assert Image.open(tmp_path / "shown.png").size == (130, 90)
+
+
+@pytest.mark.slow
+def test_the_cpp_of_the_page_compiles_and_makes_the_same(exported: Path, tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    library = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"), None)
+    line = [
+        str(compiler),
+        "-std=c++17",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-isystem",
+        "/usr/include/onnxruntime",
+    ]
+    header = [*line, "-x", "c++", "-include", "onnxruntime_cxx_api.h", "-fsyntax-only", os.devnull]
+    if not (compiler and library) or subprocess.run(header, check=False, capture_output=True).returncode:
+        pytest.skip("needs Linux, g++ and its headers: install libonnxruntime-dev, or CPATH=their folder")
+    (tmp_path / "reconstruct.cpp").write_text(block("cpp"), encoding="utf-8")
+    os.symlink(library, tmp_path / "libonnxruntime.so.1")
+    linked = ["reconstruct.cpp", "libonnxruntime.so.1", "-Wl,-rpath,$ORIGIN", "-o", "reconstruct"]
+    subprocess.run([*line, *linked], cwd=tmp_path, check=True)
+    photo = photograph(90, 131)
+    Image.fromarray(photo).save(tmp_path / "photo.ppm")
+    shutil.copy(exported / "compact_reconstruct.onnx", tmp_path)
+    words = ["./reconstruct", "photo.ppm", "photo.pfm"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    (hdr, _) = run((exported / "compact_reconstruct.onnx").read_bytes(), photo)
+    np.testing.assert_allclose(read_image(tmp_path / "photo.pfm").pixels, hdr[0], atol=1e-6, rtol=1e-5)
+    refused = subprocess.run(words[:2], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "photo.ppm photo.pfm" in refused.stderr
 
 
 @pytest.mark.slow

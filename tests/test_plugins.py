@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PillowImage
-from plugin_page import EVENING, LINES, MODULES, SMALL, write_modules
+from plugin_page import EVENING, LINES, MODULES, PAIRS, SMALL, words_of, write_modules, write_shots
 from training import checkpoint
 
 from hdrlab import ToneMapper, build_net, evaluate, reconstruct, tonemap, train, write_image
@@ -84,11 +83,10 @@ def write(name: str, text: str) -> None:
 
 
 def test_the_pages_lines_run(call: Call) -> None:
-    assert len(LINES) == 6
+    assert len(LINES) == 8
+    write_shots(Path())
     for line in LINES:
-        name, *words = shlex.split(line)
-        more = {"train": SMALL, "evaluate": ("report=false", "images=1", "data.short_side=64")}.get(name, ())
-        code, said = call(name, *words, *more, by_hydra=True)
+        code, said = call(*words_of(line), by_hydra=True)
         assert code == 0, said
     assert {path.name for path in Path("sdr").iterdir()} >= {"scene_soft.png", "scene_sheet.png"}
     assert read_image("hdr/photo.exr").pixels.max() > 2
@@ -98,6 +96,51 @@ def test_the_pages_lines_run(call: Call) -> None:
     stored = checkpoint(run / "last.ckpt")["hdrlab"]
     assert stored["plugins"] == ["studio_lab"]
     assert checkpoint(next(Path("runs/deq").iterdir()) / "last.ckpt")["hdrlab"]["plugins"] == ["studio"]
+    for stage in ("real_finetune", "tmo_ft"):
+        (run,) = Path("runs", stage).iterdir()
+        assert checkpoint(run / "last.ckpt")["global_step"] == 2
+
+
+PAIR_MISTAKES = {
+    "read() gives ndarray; a pair is (photograph, HDR image)": "hdr",
+    "read() gives a photograph of uint8 [50, 60, 3]; it is uint8 [64, 96, 3] as its HDR image": (
+        "np.zeros((50, 60, 3), np.uint8), hdr"
+    ),
+    "read() gives a photograph of float32 [64, 96, 3]": "hdr, hdr",
+    "read() gives [64, 96]; an image is [H, W, 3]": "np.uint8(hdr), hdr[..., 0]",
+    "data set own: ZeroDivisionError: division by zero, ": "1 / 0",
+    "photograph and HDR image do not show the same": "np.uint8(255 * (1 - hdr)), hdr",
+}
+
+
+@pytest.mark.parametrize("problem", PAIR_MISTAKES)
+def test_pairs_that_are_none_are_told(problem: str, call: Call) -> None:
+    write(
+        "own_pairs.py",
+        f"import numpy as np\n{HEAD}@data_set('own', 'pairs')\nclass Own(RealPairsConfig):\n"
+        "    def images(self):\n        return {'a': 'train', 'b': 'val'}\n"
+        "    def read(self, name):\n        hdr = np.linspace(0, 1, 64 * 96 * 3, dtype=np.float32)\n"
+        f"        hdr = hdr.reshape(64, 96, 3)\n        return {PAIR_MISTAKES[problem]}\n",
+    )
+    code, said = call("train", "plugins=own_pairs", "stage=real_finetune", "data=own", *PAIRS)
+    assert code in (1, 2)
+    assert problem in said
+    assert "Traceback" not in said
+
+
+def test_methods_are_compared_on_pairs_and_what_has_no_label_trains(call: Call) -> None:
+    write_shots(Path())
+    text = MODULES["studio_pairs.py"].replace('read_image(f"{scene}_graded.png").pixels', "None")
+    write("studio_pairs.py", text)
+    words = ("stage=tmo_ft", "data=studio_grades", "stage.start=nothing", *PAIRS)
+    code, said = call("train", "plugins=studio_pairs", *words)
+    assert code == 0, said
+    for data, named in (("photos", "methods=[kovaleski]"), ("grades", "operators=[reinhard]")):
+        words = (f"data=studio_{data}", "split=val", named, "report=false")
+        code, said = call("evaluate", "plugins=studio_pairs", *words)
+        assert code == 0, said
+        (scores,) = Path("runs/comparisons").glob(f"studio_{data}*/images.csv")
+        assert {line.split(",")[0] for line in scores.read_text().splitlines()[1:]} == {"a"}
 
 
 def test_an_operators_parameters_are_keys_like_others(call: Call) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,15 +17,16 @@ import numpy as np
 import pytest
 import torch
 from commands import call
+from memory import MEGABYTE, peak_below
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from hdrlab import tonemap
 from hdrlab.config.registry.tables import EVERY_OPERATOR
 from hdrlab.errors import WeightsError, install
-from hdrlab.inference.load import TONE_MAPPING, find_weights
+from hdrlab.inference.load import TONE_MAPPING, _left_in_groups, find_weights, free_memory
 from hdrlab.inference.preview import preview
-from hdrlab.inference.sdr_files import output_files
+from hdrlab.inference.sdr_files import output_files, write_sdr
 from hdrlab.inference.tone_mapper import ToneMapper
 from hdrlab.io import read_image, read_photograph, samples_in_unit, write_image
 from hdrlab.io.ultrahdr import write_ultrahdr
@@ -36,6 +39,7 @@ from hdrlab.weights.net_file import load_nets, save_net
 from hdrlab.weights.pretrained import SHIPPED
 
 NETS = SYSTEMS["IQATM"]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_nets(folder: Path, preset: str = "default", names: tuple[str, ...] = NETS, seed: int = 5) -> Path:
@@ -385,6 +389,62 @@ def test_what_the_nets_cannot_take_is_a_line(
     monkeypatch.setattr("hdrlab.inference.tone_mapper.free_memory", lambda: 1_000.0)
     assert command(*words) == 1
     assert "iqatm: needs 0.0 GB of memory, 0.0 GB are free, and the nets see" in capsys.readouterr().err
+
+
+LIMITED = """
+import re, resource, sys
+from pathlib import Path
+import hdrlab.inference.sdr_files, hdrlab.pipeline.iqatm
+from hdrlab import tonemap
+taken = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_AS, (taken + 500_000_000, resource.RLIM_INFINITY))
+tonemap.COMMAND.main(["a.exr", "out", "operator=fattal"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory as Linux does")
+def test_an_image_that_memory_does_not_hold_is_refused_with_amounts(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.exr", np.full((4000, 4000, 3), 0.5, np.float32))
+    line, env = [sys.executable, "-c", LIMITED], {**os.environ, "PYTHONPATH": str(ROOT)}
+    env["MALLOC_ARENA_MAX"] = "1"  # or each thread reserves addresses
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    said = (
+        r"fattal: needs 0\.3 GB of memory beside the image, 0\.[0-2] GB are free; take \w+, which needs least"
+    )
+    assert re.search(said, done.stderr), done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("format", "megabytes"), [("jpeg", 25), ("exr", 52)])
+def test_writing_a_large_image_takes_little_beside_it(format: str, megabytes: int, tmp_path: Path) -> None:
+    shown = np.full((1500, 1500, 3), 0.5, np.float32)  # 27 MB
+    write_image(tmp_path / "a.exr", shown[:8, :8])
+    source, files = read_image(tmp_path / "a.exr"), [tmp_path / f"b.{format}"]
+    with peak_below(megabytes * MEGABYTE):
+        write_sdr(files, {"gamma": shown}, [format], source=source, quality=90)
+    assert read_image(files[0]).shape == shown.shape
+
+
+def test_what_a_container_has_left_counts(tmp_path: Path) -> None:
+    files = {
+        "mine": "4:cpu,memory:/docker/7\n3:freezer:/\n0::/a/b\n",
+        "memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "memory/memory.usage_in_bytes": "5\n",
+        "a/memory.max": "6000\n",
+        "a/memory.current": "5000\n",
+        "a/memory.stat": "anon 3000\ninactive_file 400\n",
+        "a/b/memory.max": "max\n",
+        "a/b/memory.current": "5\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    left = [*_left_in_groups(str(tmp_path / "mine"), str(tmp_path))]
+    assert min(left) == 1400
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("105\n")
+    assert min(_left_in_groups(str(tmp_path / "mine"), str(tmp_path))) == 100
+    assert 0 < free_memory() < 1e15 or sys.platform != "linux"
 
 
 # ------------------------------------------------------------------------------------- half-done and wrong

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 import zipfile
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
-from plugin_page import LINES, write_modules
-from plugin_page import SMALL as TRAINING
+from plugin_page import LINES, words_of, write_modules, write_shots
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -87,12 +85,9 @@ def test_plug_ins_work_from_a_wheel(call: Call, tmp_path: Path) -> None:
     PillowImage.effect_noise((64, 48), 90).convert("RGB").save(tmp_path / "photo.jpg")
     assert call("-m", "hdrlab", "reconstruct", "photo.jpg").returncode == 0
     (tmp_path / "hdr" / "photo.exr").rename(tmp_path / "scene.exr")
+    write_shots(tmp_path)
     for line in LINES:
-        name, *words = shlex.split(line)
-        more = {"train": TRAINING, "evaluate": ("report=false", "images=1", "data.short_side=64")}.get(
-            name, ()
-        )
-        done = call("-m", "hdrlab", name, *words, *more)
+        done = call("-m", "hdrlab", *words_of(line))
         assert done.returncode == 0, (line, done.stderr)
     assert (tmp_path / "sdr" / "scene_soft.png").is_file()
     assert (tmp_path / "runs" / "slots" / "lamps" / "whiten.ckpt").is_file()

@@ -28,7 +28,13 @@ from hdrlab.config.registry.tables import (
     Score,
 )
 from hdrlab.config.schema import commands
-from hdrlab.config.schema.data import SynthConfig
+from hdrlab.config.schema.data import (
+    PLUGIN_BASES,
+    DataConfig,
+    RealPairsConfig,
+    SynthConfig,
+    TonePairsConfig,
+)
 from hdrlab.config.schema.section import key, own_keys
 from hdrlab.config.schema.stage import Init, Loss, StageConfig, weight_key
 from hdrlab.errors import PluginError
@@ -36,8 +42,10 @@ from hdrlab.errors import PluginError
 __all__ = [
     "Init",
     "Loss",
+    "RealPairsConfig",
     "StageConfig",
     "SynthConfig",
+    "TonePairsConfig",
     "data_set",
     "key",
     "load_plugins",
@@ -52,6 +60,7 @@ __all__ = [
 ]
 
 Thing = TypeVar("Thing")
+DataSet = TypeVar("DataSet", bound=DataConfig)
 Registered = Callable[[Thing], Thing]
 
 
@@ -236,24 +245,27 @@ def stage(
     return _registering(add, target)
 
 
-def data_set(name: str, summary: str) -> Registered[type[SynthConfig]]:
-    """Register a data set of HDR images, which photographs are synthesised from: ``data=NAME``.
+def data_set(name: str, summary: str) -> Registered[type[DataSet]]:
+    """Register a data set: ``data=NAME``.
 
-    Its class is a subclass of `SynthConfig`: keys of its own, ``images()``, which names each image with its
-    split, and ``read(name)``, which returns one. Images are read once, into fast files below ``paths.data``.
+    Its class is a subclass of `SynthConfig`, HDR images which photographs are synthesised from, of
+    `RealPairsConfig`, photographs with their HDR images, or of `TonePairsConfig`, HDR images with their SDR
+    images: keys of its own, ``images()``, which names each with its split, and ``read(name)``, which returns
+    one, as its base class says. All are read once, into fast files below ``paths.data``.
 
     Args:
         name: As for `operator`.
         summary: See there.
     """
 
-    def decorate(cls: type[SynthConfig]) -> type[SynthConfig]:
-        if not issubclass(cls, SynthConfig):
-            raise PluginError(f"data set {name}: must be a subclass of hdrlab.config.plugins.SynthConfig")
+    def decorate(cls: type[DataSet]) -> type[DataSet]:
+        if not issubclass(cls, PLUGIN_BASES):
+            kinds = " or ".join(kind.__name__ for kind in PLUGIN_BASES)
+            raise PluginError(f"data set {name}: must be a subclass of {kinds} of hdrlab.config.plugins")
         cls.__annotations__ = {**cls.__annotations__, "name": "str"}
         cls.name = key("the data set's name", name)
         cls.summary = summary
-        made: type[SynthConfig] = dataclass(frozen=True, kw_only=True)(cls)
+        made: type[DataSet] = dataclass(frozen=True, kw_only=True)(cls)
         DATA.add(name, made, made)
         return made
 

@@ -17,9 +17,11 @@ from hdrlab.config.schema.data import (
     HdrRealConfig,
     HdrSynthConfig,
     PreparableConfig,
+    RealPairsConfig,
     SynthConfig,
     TinyConfig,
     TmoPairsConfig,
+    TonePairsConfig,
 )
 from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.index import (
@@ -83,7 +85,6 @@ def open_data(
         DataError: With every problem found.
     """
     if not isinstance(data, PreparableConfig):
-        assert isinstance(data, SynthConfig)
         if reads_tones(keys) and data.name == TinyConfig().name:
             return _open_rendered_tones(cache, progress)
         source = Rendered() if DATA.origin(data.name) is None else PluginImages(data)
@@ -190,10 +191,9 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
     """Return what fast files depend on besides the images."""
     if isinstance(data, HdrRealConfig):
         return {"exposures": data.exposures}
-    if isinstance(data, TmoPairsConfig):
-        return {}
-    assert isinstance(data, SynthConfig)
-    return {"short_side": data.short_side, "resize_filter": data.resize_filter}
+    if isinstance(data, SynthConfig):
+        return {"short_side": data.short_side, "resize_filter": data.resize_filter}
+    return {}
 
 
 def _cache_name(root: Path, data: DataConfig) -> str:
@@ -259,11 +259,11 @@ def training_set(
     if reads_tones(keys):
         from hdrlab.datasets.tmo_pairs import SHARES, ToneTraining
 
-        shares = (data.window_least, data.window_most) if isinstance(data, TmoPairsConfig) else SHARES
+        shares = (data.window_least, data.window_most) if isinstance(data, TonePairsConfig) else SHARES
         return ToneTraining(
             index, tone or ToneConfig(), patch=patch, seed=seed, keys=keys, official=official, shares=shares
         )
-    if isinstance(data, HdrRealConfig):
+    if isinstance(data, RealPairsConfig):
         from hdrlab.datasets.hdr_real import RealTraining
 
         return RealTraining(index, patch=patch, seed=seed)
@@ -328,7 +328,7 @@ def _validation_set(
         from hdrlab.datasets.tmo_pairs import ToneValidation
 
         return ToneValidation(index, tone, split, num=num, crop=data.val_crop, keys=keys)
-    if isinstance(data, HdrRealConfig):
+    if isinstance(data, RealPairsConfig):
         from hdrlab.datasets.hdr_real import RealValidation
 
         return RealValidation(index, split, num=num, crop=data.val_crop)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hdrlab.config.registry import guarded
 from hdrlab.config.registry.stages import DATA
-from hdrlab.config.schema.data import SynthConfig
+from hdrlab.config.schema.data import PLUGIN_BASES, DataConfig, RealPairsConfig, SynthConfig
 from hdrlab.config.schema.section import own_keys
 from hdrlab.datasets import tiny
 from hdrlab.datasets.index import (
@@ -86,26 +86,11 @@ class PairSource(Source):
             ldr, hdr = self._read_pairs(listed)
         except ImageError as error:
             return Bad(self._name_of(listed, error), error.reason.partition("; sanitize")[0])
-        reason = next(filter(None, (check_pair(*pair) for pair in zip(ldr, hdr, strict=True))), None)
-        if reason:
-            return Bad(listed.file, reason)
         digest = hashlib.sha256(f"{listed.scale:.9g}".encode())
         for file in dict.fromkeys((listed.file, listed.hdr)):
             digest.update((self.root / file).read_bytes())
-        jpeg = f"images/{word_of(f'{listed.file} {stamp}')}"
-        array = f"images/{word_of(f'{listed.hdr} {self._state(listed.hdr)}')}.npy"
-        write_array(folder / array, np.maximum(hdr, 0))
-        write_array(folder / f"{jpeg}-jpeg.npy", ldr)
-        write_array(folder / f"{jpeg}-cells.npy", count_extremes(ldr))
-        height, width = ldr.shape[1:3]
-        light = hdr * np.float32(listed.scale)
-        return Pair(
-            **describe(listed, stamp, light, digest.hexdigest(), array, (width, height)),
-            jpeg=f"{jpeg}-jpeg.npy",
-            cells=f"{jpeg}-cells.npy",
-            scale=listed.scale,
-            num=len(ldr),
-        )
+        array = word_of(f"{listed.hdr} {self._state(listed.hdr)}")
+        return make_pair(listed, stamp, folder, ldr, hdr, digest.hexdigest(), array, listed.scale)
 
     def _read_pairs(self, listed: ListedPair) -> tuple[Bytes, Floats]:
         """Read JPEG values and linear values, both [N, H, W, 3].
@@ -122,6 +107,46 @@ class PairSource(Source):
     def _name_of(self, listed: ListedPair, error: ImageError) -> str:
         at_fault = Path(error.path) if error.path else self.root / listed.file
         return listed.hdr if at_fault == self.root / listed.hdr else listed.file
+
+
+def make_pair(
+    listed: Listed,
+    stamp: str,
+    folder: Path,
+    ldr: Bytes,
+    hdr: Floats,
+    digest: str,
+    array: str,
+    scale: float = 1.0,
+) -> Pair | Bad:
+    """Check photographs with their HDR images and write the fast files.
+
+    Args:
+        listed: The pair, or the record file.
+        stamp: What tells that it changed.
+        folder: The index's.
+        ldr: JPEG values [N, H, W, 3].
+        hdr: Linear values, same shape.
+        digest: SHA-256 of what both were made from.
+        array: Word in the name of the HDR image's fast file, which several photographs may share.
+        scale: Factor on the HDR image that makes 1 the photograph's clipping point.
+    """
+    reason = next(filter(None, (check_pair(*pair) for pair in zip(ldr, hdr, strict=True))), None)
+    if reason:
+        return Bad(listed.file, reason)
+    jpeg = f"images/{word_of(f'{listed.file} {stamp}')}"
+    write_array(folder / f"images/{array}.npy", np.maximum(hdr, 0))
+    write_array(folder / f"{jpeg}-jpeg.npy", ldr)
+    write_array(folder / f"{jpeg}-cells.npy", count_extremes(ldr))
+    height, width = ldr.shape[1:3]
+    light = hdr * np.float32(scale)
+    return Pair(
+        **describe(listed, stamp, light, digest, f"images/{array}.npy", (width, height)),
+        jpeg=f"{jpeg}-jpeg.npy",
+        cells=f"{jpeg}-cells.npy",
+        scale=scale,
+        num=len(ldr),
+    )
 
 
 def count_extremes(ldr: Bytes) -> NDArray[np.uint16]:
@@ -390,12 +415,13 @@ class Rendered(Source):
 
 
 class PluginImages(Source):
-    """The images of a plug-in's data set, read as if they were files."""
+    """The images or pairs of a plug-in's data set, read as if they were files."""
 
-    def __init__(self, data: SynthConfig) -> None:
+    def __init__(self, data: DataConfig) -> None:
         super().__init__(Path())
         self.data = data
-        common = own_keys(SynthConfig)  # of the camera and the loader: the images do not depend on them
+        # Of the camera, the windows and the loader: the images do not depend on them.
+        common = own_keys(next(base for base in PLUGIN_BASES if isinstance(data, base)))
         own = {name: getattr(data, name) for name in own_keys(type(data)) if name not in common}
         text = f"{data.name} {sorted(own.items())} {DATA.version(data.name)}"
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -420,11 +446,54 @@ class PluginImages(Source):
 
     def read(self, listed: Listed) -> tuple[NDArray[np.float32], str]:
         """Read an image [H, W, 3]."""
-        made = guarded("data set", self.data.name, self.data.read)(listed.file)
-        pixels = np.ascontiguousarray(made, np.float32)
+        pixels = self._linear(listed, self._given(listed))
+        return pixels, hashlib.sha256(pixels.tobytes()).hexdigest()
+
+    def make(
+        self, listed: Listed, stamp: str, folder: Path, settings: Mapping[str, Any]
+    ) -> IndexedImage | Bad:
+        """Read an image or a pair, check it and write its fast files."""
+        if isinstance(self.data, SynthConfig):
+            return super().make(listed, stamp, folder, settings)
+        real = isinstance(self.data, RealPairsConfig)
+        try:
+            first, second = self._two(listed, "photograph, HDR image" if real else "HDR image, SDR image")
+            hdr = self._linear(listed, second if real else first)
+            eight = first if real else second
+            if eight is None and not real:
+                return make_tone(listed, stamp, folder, hdr, labelled=False)
+            eight = self._eight_bits(listed, eight, hdr, "photograph" if real else SDR)
+        except ImageError as error:
+            return Bad(listed.file, error.reason)
+        if not real:
+            return make_tone(listed, stamp, folder, hdr, eight)
+        digest = _digest_of([eight, hdr])
+        return make_pair(
+            listed, stamp, folder, eight[None], hdr[None], digest, word_of(f"{listed.file} {stamp} hdr")
+        )
+
+    def _given(self, listed: Listed) -> Any:
+        return guarded("data set", self.data.name, self.data.read)(listed.file)
+
+    def _two(self, listed: Listed, what: str) -> tuple[Any, Any]:
+        given = self._given(listed)
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise ImageError(listed.file, f"read() gives {type(given).__name__}; a pair is ({what})")
+        return given[0], given[1]
+
+    def _linear(self, listed: Listed, given: Any) -> Floats:
+        pixels = np.ascontiguousarray(given, np.float32)
         if pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ImageError(listed.file, f"read() gives {list(pixels.shape)}; an image is [H, W, 3]")
-        return pixels, hashlib.sha256(pixels.tobytes()).hexdigest()
+        return pixels
+
+    def _eight_bits(self, listed: Listed, given: Any, hdr: Floats, kind: str) -> Bytes:
+        values = np.ascontiguousarray(given)
+        if values.dtype != np.uint8 or values.shape != hdr.shape:
+            got = f"{values.dtype} {list(values.shape)}"
+            message = f"read() gives a {kind} of {got}; it is uint8 {list(hdr.shape)} as its HDR image"
+            raise ImageError(listed.file, message)
+        return values
 
 
 class RenderedTones(Rendered):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hdrlab.camera import ResponseCurves
 from hdrlab.config.registry.stages import REAL_KEYS, SYNTH_KEYS
-from hdrlab.config.schema.data import DataConfig, HdrRealConfig
+from hdrlab.config.schema.data import DataConfig, RealPairsConfig
 from hdrlab.datasets.build import validation_set
 from hdrlab.datasets.hdr_real import RealValidation, cut_pair, to_sample
 from hdrlab.datasets.index import Index, Pair
@@ -65,7 +65,7 @@ class Photographs:
         split: str,
         num: int | None = None,
     ) -> None:
-        keys = REAL_KEYS if isinstance(data, HdrRealConfig) else SYNTH_KEYS
+        keys = REAL_KEYS if isinstance(data, RealPairsConfig) else SYNTH_KEYS
         self.source = index
         self.taken = validation_set(replace(data, val_crop=None), index, curves, split, keys, num)
         self.stems = self._stems()

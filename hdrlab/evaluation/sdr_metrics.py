@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdrlab.config.schema.data import TinyConfig, TmoPairsConfig
+from hdrlab.config.schema.data import TinyConfig, TonePairsConfig
 from hdrlab.config.schema.iqatm import ToneConfig
 from hdrlab.datasets.index import Index, ToneImage
 from hdrlab.datasets.tmo_pairs import ToneValidation, usable
@@ -179,7 +179,7 @@ class ToneCases:
 
     def __init__(
         self,
-        data: TinyConfig | TmoPairsConfig,
+        data: TinyConfig | TonePairsConfig,
         index: Index,
         split: str,
         num: int | None = None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from hdrlab.config.registry.stages import SYNTH_KEYS, TONE_KEYS
 from hdrlab.config.registry.tables import SCORES
 from hdrlab.config.schema.commands import ALL, EvaluateConfig
-from hdrlab.config.schema.data import FolderConfig, TinyConfig, TmoPairsConfig
+from hdrlab.config.schema.data import FolderConfig, TinyConfig, TonePairsConfig
 from hdrlab.config.validate import find_matlab
 from hdrlab.datasets.build import open_curves, open_data
 from hdrlab.datasets.index import Index, Progress
@@ -159,7 +159,7 @@ def _tone_mapping(config: EvaluateConfig, candidates: Sequence[Candidate], progr
         images = FolderTones(data, config.images, model, progress, rounded=rounded, extra=extra)
         fingerprint, notes = images.fingerprint, notes_of(data, images.left_out)
     else:
-        assert isinstance(data, (TinyConfig, TmoPairsConfig))
+        assert isinstance(data, (TinyConfig, TonePairsConfig))
         index = _open_index(config, TONE_KEYS, progress)
         images = sdr_metrics.ToneCases(
             data, index, config.split, config.images, model, rounded=rounded, extra=extra

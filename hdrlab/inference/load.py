@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -192,10 +192,40 @@ def lacks_memory(error: RuntimeError) -> bool:
 
 
 def free_memory() -> float:
-    """Return the bytes that programs can still get, infinity where the system does not say."""
+    """Return the bytes that this process can still get, infinity where the system does not say.
+
+    The least of what is free on the machine, in the container or other group of processes (Linux's cgroups,
+    both versions), and up to the process's own limit (``ulimit -v``).
+    """
+    machine = _number(r"^MemAvailable: +(\d+) kB", "/proc/meminfo", math.inf, 1024)
+    limit = _number(r"^Max address space +(\d+)", "/proc/self/limits", math.inf)
+    taken = _number(r"^VmSize:\s+(\d+) kB", "/proc/self/status", 0, 1024)
+    return max(0.0, min(machine, limit - taken, *_left_in_groups("/proc/self/cgroup", "/sys/fs/cgroup")))
+
+
+def _left_in_groups(mine: str, mounted: str) -> Iterator[float]:
+    for line in _text(mine).splitlines():
+        _, kinds, path = line.split(":", 2)
+        if kinds == "":
+            top, most, used = Path(mounted), "memory.max", "memory.current"
+        elif "memory" in kinds.split(","):
+            top, most, used = Path(mounted, "memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        inner = top / path.strip("/")  # a container sees its own group as the top, whatever its path says
+        for group in (inner, *(one for one in inner.parents if one.is_relative_to(top))):
+            limit = _number(r"^(\d+)$", group / most, math.inf)
+            cached = _number(r"^inactive_file (\d+)$", group / "memory.stat", 0)
+            yield limit - _number(r"^(\d+)$", group / used, 0) + cached
+
+
+def _number(pattern: str, path: PathLike, missing: float, factor: int = 1) -> float:
+    found = re.search(pattern, _text(path), re.MULTILINE)
+    return int(found[1]) * factor if found else missing
+
+
+def _text(path: PathLike) -> str:
     try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
-        return math.inf
-    found = re.search(r"^MemAvailable: +(\d+) kB", meminfo, re.MULTILINE)
-    return int(found[1]) * 1024 if found else math.inf
+        return ""

@@ -28,6 +28,7 @@ from hdrlab.ops.colour_spaces import (
     with_outside,
 )
 from hdrlab.tonemapping.display import into_gamut
+from hdrlab.tonemapping.rows import strips
 
 ENDINGS = {
     "png": ".png",
@@ -111,7 +112,7 @@ def write_sdr(
                 write_avif(file, shown, level=quality, colorspace=colorspace, metadata=entries, photo=photo)
             else:
                 depth = DEPTHS.get(format, np.uint8)
-                pixels = srgb_decode(shown) if format == "exr" else _levels(shown, depth)
+                pixels = _light(shown) if format == "exr" else _levels(shown, depth)
                 write_image(
                     file, pixels, quality=quality, metadata=entries, colorspace=colorspace, photo=photo
                 )
@@ -151,8 +152,17 @@ def _in_space(image: NDArray[np.float32], source: Image, colorspace: str) -> NDA
     return srgb_encode(into_gamut(wide, to_xyz(SPACES[colorspace])[1]))
 
 
+def _light(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    light = np.empty_like(image)
+    for rows in strips(*image.shape[:2]):
+        light[rows] = srgb_decode(image[rows])
+    return light
+
+
 def _levels(image: NDArray[np.float32], kind: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
-    levels: NDArray[Any] = np.rint(image * np.float32(np.iinfo(kind).max)).astype(kind)
+    levels = np.empty(image.shape, kind)
+    for rows in strips(*image.shape[:2]):  # so that large images are not held twice more
+        levels[rows] = np.rint(image[rows] * np.float32(np.iinfo(kind).max))
     return levels
 
 

@@ -142,7 +142,7 @@ class ToneMapper:
         """
         pixels = to_hdr(hdr).pixels
         if self.name in OPERATORS:
-            _require_memory(self.name, OPERATORS[self.name].memory, pixels)
+            _require_memory(OPERATORS[self.name].memory, pixels)
         shown = self.apply(pixels, panorama=True) if panorama else self.apply(pixels)
         if pixels.any() and shown.max() < BLACKEST:
             raise OperatorError("comes out black; take another operator")
@@ -160,7 +160,7 @@ def _learned(
     return adjusted(np.ascontiguousarray(nets(doubled)[:, own]), settings)
 
 
-def _require_memory(operator: str, bytes_a_pixel: int, pixels: NDArray[np.float32]) -> None:
+def _require_memory(bytes_a_pixel: int, pixels: NDArray[np.float32]) -> None:
     """Refuse what Linux would grant and then kill the program for."""
     need = bytes_a_pixel * pixels.shape[0] * pixels.shape[1] + STRIPS
     if need > (free := free_memory()):
@@ -171,7 +171,7 @@ def _require_memory(operator: str, bytes_a_pixel: int, pixels: NDArray[np.float3
             else "make it smaller"
         )
         amounts = f"{need / 1e9:.1f} GB of memory beside the image, {free / 1e9:.1f} GB are free"
-        raise OperatorError(f"{operator} needs {amounts}; {remedy}")
+        raise OperatorError(f"needs {amounts}; {remedy}")
 
 
 def adjusted(shown: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -93,7 +93,7 @@ def read_image(
     try:
         image: Image = module.read(path, max_pixels, **options)
     except MemoryError as error:
-        raise ImageError(path, "does not fit in memory: lower max_pixels") from error
+        raise ImageError(path, "does not fit into memory; make it smaller") from error
     return _check_finite(image, sanitize) if image.domain == "linear" else image
 
 

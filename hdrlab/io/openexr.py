@@ -187,14 +187,18 @@ def write(
             raise ImageError(path, f"layer {name!r} is {list(layer.shape)}, the image {list(pixels.shape)}")
         names += _channel_names(f"{name}.", layer)
         planes.append(layer)
-    stacked = np.concatenate(planes, axis=2)
-    fits_half = not np.any(np.isfinite(stacked) & (np.abs(stacked) > _HALF_MAX))
+    stacked = np.concatenate(planes, axis=2) if layers else pixels
     attributes = {key: _as_attribute(value) for key, value in metadata.items()}
     attributes["compression"] = compression
     attributes["chromaticities"] = tuple(SPACES[colorspace])
-    stored = "half" if half and fits_half else "float"
+    stored = "half" if half and _fits_half(stacked) else "float"
     oiio.write(path, "openexr", stacked, stored, attributes, names)
     oiio.require_whole(path, "openexr")
+
+
+def _fits_half(pixels: NDArray[np.float32]) -> bool:
+    parts = (np.abs(pixels[row : row + 256]) for row in range(0, len(pixels), 256))
+    return not any(np.any(np.isfinite(part) & (part > _HALF_MAX)) for part in parts)
 
 
 def _as_attribute(value: Any) -> Any:

@@ -464,9 +464,16 @@ def _check_suits(path: Path, hdr: NDArray[Any], base: NDArray[Any] | Base, quali
 def _encode(pixels: NDArray[np.uint8], quality: int, profile: bytes = b"") -> bytes:
     from PIL import Image as PillowImage
 
-    stream = io.BytesIO()
     image = PillowImage.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    image.save(stream, "JPEG", quality=quality, subsampling=0, icc_profile=profile or None, optimize=True)
+    settings: dict[str, Any] = {"quality": quality, "subsampling": 0, "icc_profile": profile or None}
+    for optimize in (True, False):
+        stream = io.BytesIO()
+        try:
+            image.save(stream, "JPEG", **settings, optimize=optimize)
+            break
+        except OSError:  # Pillow's buffer for the tables of an optimised file is too small for noise
+            if not optimize:
+                raise
     return stream.getvalue()
 
 

@@ -351,6 +351,12 @@ def test_gain_maps_of_apples_older_kind(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------- damage
 
 
+def test_noise_which_optimised_tables_do_not_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random((600, 800, 3)).astype(np.float32)
+    write_ultrahdr(tmp_path / "noise.jpg", noise, encode(noise), quality=90)
+    assert read_ultrahdr(tmp_path / "noise.jpg").pixels.shape == noise.shape
+
+
 def test_damaged_and_other_files_are_refused(pair: Pair, tmp_path: Path) -> None:
     hdr, base = pair
     write_ultrahdr(tmp_path / "a.jpg", hdr, base, shrink=1, channels=3)

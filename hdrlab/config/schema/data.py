@@ -42,6 +42,14 @@ class DataConfig(Section):
     val_images: int = key("how many images a validation looks at", 16, least=1)
     workers: int = key("loader processes; 0 loads in the main one", 2, least=0, most=256)
 
+    def images(self) -> Mapping[str, str]:
+        """Name what a plug-in's data set holds, each with its split: train, val or test."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> Any:
+        """Return what a plug-in's data set holds under a name; its base class says what that is."""
+        raise NotImplementedError
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """What methods can be compared at on it, the usual first: reconstruct, tonemap."""
@@ -78,7 +86,8 @@ class DataConfig(Section):
 class SynthConfig(DataConfig):
     """Photographs synthesised from HDR images by the camera model.
 
-    A plug-in's data set is a subclass that has images of its own: it defines `images` and `read`.
+    A plug-in's data set of HDR images is a subclass that defines `images` and `read`, which returns an image:
+    linear, Rec. 709, float32 [H, W, 3], at least 0.
     """
 
     batch_keys: ClassVar[tuple[str, ...]] = SYNTH_KEYS
@@ -102,14 +111,6 @@ class SynthConfig(DataConfig):
         "noise, resizing, sharpening, JPEG of 70 to 100 in two chroma samplings",
         "paper",
     )
-
-    def images(self) -> Mapping[str, str]:
-        """Name the images of a plug-in's data set, each with its split: train, val or test."""
-        raise NotImplementedError
-
-    def read(self, name: str) -> Any:
-        """Return an image of a plug-in's data set: linear, Rec. 709, float32 [H, W, 3], at least 0."""
-        raise NotImplementedError
 
     def rules(self) -> Iterator[str]:
         """Say what is not there, or too large for the images."""
@@ -170,13 +171,24 @@ class HdrSynthConfig(SynthConfig, PreparableConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HdrRealConfig(PreparableConfig):
-    """A folder of photographs with their HDR images, prepared or not."""
+class RealPairsConfig(DataConfig):
+    """Photographs with their HDR images.
 
-    summary: ClassVar[str] = "photographs with HDR images: data.root=FOLDER"
+    A plug-in's data set of such pairs is a subclass that defines `images` and `read`, which returns both: the
+    photograph, uint8 [H, W, 3], display-encoded RGB, and its HDR image, linear, Rec. 709, float32 of that
+    shape, at least 0, in any unit.
+    """
+
     slots_of: ClassVar[tuple[str, ...]] = ("hdr_synth", "tiny")
     batch_keys: ClassVar[tuple[str, ...]] = REAL_KEYS
     needs_pairs: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class HdrRealConfig(RealPairsConfig, PreparableConfig):
+    """A folder of photographs with their HDR images, prepared or not."""
+
+    summary: ClassVar[str] = "photographs with HDR images: data.root=FOLDER"
     root_holds: ClassVar[str | None] = "pairs"
 
     name: Literal["hdr_real"] = key("the data set's name", "hdr_real")
@@ -196,12 +208,40 @@ class HdrRealConfig(PreparableConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TmoPairsConfig(PreparableConfig):
+class TonePairsConfig(DataConfig):
+    """HDR images with their tone-mapped SDR images.
+
+    A plug-in's data set of such pairs is a subclass that defines `images` and `read`, which returns both: the
+    HDR image, linear, Rec. 709, float32 [H, W, 3], at least 0, in any unit, and its SDR image, uint8 of that
+    shape, display-encoded RGB; None in its place where there is none.
+    """
+
+    batch_keys: ClassVar[tuple[str, ...]] = TONE_KEYS
+    needs_pairs: ClassVar[bool] = True
+
+    window_least: float = key(
+        "least share of each side that a training window takes", 0.1, above=0, most=1, later=True
+    )
+    window_most: float = key(
+        "greatest share; near 1, the nets see as much of a scene as when they are used",
+        0.6,
+        above=0,
+        most=1,
+        later=True,
+    )
+
+    def rules(self) -> Iterator[str]:
+        """Say which keys do not fit together."""
+        yield from super().rules()
+        if self.window_most < self.window_least:
+            yield f"data.window_most={self.window_most}: below window_least={self.window_least}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TmoPairsConfig(TonePairsConfig, PreparableConfig):
     """A folder of HDR images with their tone-mapped SDR images, prepared or not."""
 
     summary: ClassVar[str] = "HDR images with SDR images: data.root=FOLDER"
-    batch_keys: ClassVar[tuple[str, ...]] = TONE_KEYS
-    needs_pairs: ClassVar[bool] = True
     root_holds: ClassVar[str | None] = "pairs"
 
     name: Literal["tmo_pairs"] = key("the data set's name", "tmo_pairs")
@@ -214,23 +254,7 @@ class TmoPairsConfig(PreparableConfig):
     unlabelled: str | None = key(
         "folder of HDR images without SDR images, mixed into the training", None, path=True
     )
-    window_least: float = key(
-        "least share of each side that a training window takes", 0.1, above=0, most=1, later=True
-    )
-    window_most: float = key(
-        "greatest share; near 1, the nets see as much of a scene as when they are used",
-        0.6,
-        above=0,
-        most=1,
-        later=True,
-    )
     skip_bad: bool = key(_SKIP_BAD, False)
-
-    def rules(self) -> Iterator[str]:
-        """Say which keys do not fit together."""
-        yield from super().rules()
-        if self.window_most < self.window_least:
-            yield f"data.window_most={self.window_most}: below window_least={self.window_least}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,3 +307,7 @@ class FolderConfig(DataConfig):
             for one, other in (("photographs", "references"), ("references", "photographs"), ("sdr", "hdr")):
                 if getattr(self, one) and not getattr(self, other):
                     yield f"data.{one}: needs data.{other}=FOLDER beside it"
+
+
+PLUGIN_BASES = (SynthConfig, RealPairsConfig, TonePairsConfig)
+"""What a plug-in's data set is a subclass of, by what it holds."""
