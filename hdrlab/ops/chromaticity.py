@@ -10,7 +10,7 @@ from hdrlab.ops.colour import MIDDLE_GREY, luminance, srgb_decode, srgb_encode
 from hdrlab.ops.free_sizes import shrink
 
 LOOKED_AT, _BLOCK, _HALVINGS = 512, 11, 10
-LEAST_CONTRAST, MOST_CONTRAST = 0.85, 1.4
+LEAST_CONTRAST, MOST_CONTRAST = 0.85, 1.6
 
 
 def with_chromaticity(
@@ -57,7 +57,7 @@ def contrast_for(x_srgb: Tensor, deviation: float) -> Tensor:
         deviation: The local contrast wanted, in (0, 1); photographs have about 0.06.
 
     Returns:
-        Exponents [B, 1, 1, 1] for `with_chromaticity`, from 0.85 to 1.4.
+        Exponents [B, 1, 1, 1] for `with_chromaticity`, from 0.85 to 1.6.
     """
     with torch.no_grad():
         light = srgb_decode(luminance(shrink(x_srgb, LOOKED_AT))).clamp(min=1e-6).clamp(max=1)
@@ -70,7 +70,10 @@ def contrast_for(x_srgb: Tensor, deviation: float) -> Tensor:
 
 
 def _about_grey(light: Tensor, exponent: float | Tensor) -> Tensor:
-    return (MIDDLE_GREY * (light / MIDDLE_GREY) ** exponent).clamp(max=1)
+    """Raise the contrast of light [B, 1, H, W] in (0, 1]; above grey such that only white becomes white."""
+    dark = MIDDLE_GREY * (light.clamp(max=MIDDLE_GREY) / MIDDLE_GREY) ** exponent
+    above = (light - MIDDLE_GREY).clamp(min=0) / (1 - MIDDLE_GREY)
+    return dark + (1 - MIDDLE_GREY) * exponent * above / (1 + (exponent - 1) * above)
 
 
 def _deviation(luma: Tensor) -> Tensor:
