@@ -5,10 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from conftest import scene
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from hdrlab.io import write_image
+
+Floats = NDArray[np.float32]
+
+
+def scene(seed: int, height: int = 48, width: int = 64) -> Floats:
+    """An image [H, W, 3] with a smooth part, texture and a lamp."""
+    draws = np.random.default_rng(seed)
+    ramp = np.linspace(0.05, 1, height * width).reshape(height, width, 1)
+    image = (ramp * draws.uniform(0.2, 1, 3) + draws.random((height, width, 3)) / 8).astype(np.float32)
+    image[4:8, 4:8] = 30
+    return image
 
 
 def photograph(hdr: np.ndarray) -> np.ndarray:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import call
-from conftest import scene
-from photographs import photograph, turn_by_exif, write_folders, write_pair, write_stack
+from photographs import photograph, scene, turn_by_exif, write_folders, write_pair, write_stack
 from records import pair_example, write_records
 
 from hdrlab.config.schema.data import HdrRealConfig, HdrSynthConfig

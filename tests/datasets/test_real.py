@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import scene
-from photographs import photograph, write_folders, write_stack
+from photographs import photograph, scene, write_folders, write_stack
 from records import pair_example, write_records
 from test_pairs import config
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import call
-from conftest import scene
-from photographs import turn_by_exif
+from photographs import scene, turn_by_exif
 from records import tone_example, tone_maps, write_records
 from tones import config, shown, write_tone, write_tones
 

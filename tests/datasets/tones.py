@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import scene
+from photographs import scene
 
 from hdrlab.config.schema.data import TmoPairsConfig
 from hdrlab.config.schema.iqatm import ToneConfig
