@@ -26,7 +26,8 @@ def with_chromaticity(
         x_srgb: Display-encoded images [B, 3, H, W] in [0, 1].
         hdr: Linear images of the same shape, at least 0, in any unit; black gives grey.
         saturation: Exponent of the ratios of the channels to the luminance: 1 keeps them, 0 gives grey.
-        contrast: Exponent of the luminance about middle grey, above 0; one, or [B, 1, 1, 1].
+        contrast: Exponent of the luminance below middle grey, and first slope of the shoulder above it, which
+            reaches white at white alone; above 0; one, or [B, 1, 1, 1].
 
     Returns:
         Display-encoded images of that shape in [0, 1].

@@ -149,7 +149,7 @@ def result_tiled(
     """Return the `result` and the `curve` of `reconstruct_tiled`, in less memory for images.
 
     Args:
-        ldr: See there, as for what follows; it is freed once it was read, where nobody else holds it.
+        ldr: See there, as for what follows.
         nets: See there.
         memory: See there.
         progress: See there.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from hdrlab.ops.chromaticity import contrast_for, with_chromaticity
-from hdrlab.ops.colour import luminance, srgb_decode
+from hdrlab.ops.colour import luminance, srgb_decode, srgb_encode
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,10 +32,21 @@ def test_ratios_are_the_hdr_image_s_and_luminance_is_kept() -> None:
     )
 
 
-def test_contrast_is_an_exponent_about_middle_grey() -> None:
+def test_contrast_is_an_exponent_below_middle_grey() -> None:
     shown, hdr = images()
     plain, made = (luminance(srgb_decode(with_chromaticity(shown, hdr, 0, one))) for one in (1.0, 1.3))
     torch.testing.assert_close(made, 0.18 * (plain / 0.18) ** 1.3, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("contrast", [0.85, 1.3, 1.6])
+def test_contrast_leaves_white_to_what_is_white(contrast: float) -> None:
+    ramp = srgb_encode(torch.linspace(0, 1, 401)).view(1, 1, 1, -1).repeat(1, 3, 1, 1)
+    made = srgb_decode(with_chromaticity(ramp, torch.ones_like(ramp), contrast=contrast))[0, 0, 0].double()
+    assert (made.diff() > 0).all()
+    assert made[-1] == pytest.approx(1, abs=1e-6)
+    assert made[72] == pytest.approx(0.18, abs=1e-5)  # middle grey stays
+    slopes = made.diff()[[71, 72]] * 400
+    assert slopes.tolist() == pytest.approx([contrast, contrast], rel=0.02)  # without a kink there
 
 
 def test_what_does_not_fit_is_mixed_with_grey_and_keeps_its_order_of_channels() -> None:
