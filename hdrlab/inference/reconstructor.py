@@ -108,7 +108,6 @@ class Reconstructor:
         if procedure == "auto":
             procedure = "official" if preset == "official" else "default"
         self.procedure = cast("ProcedureName", procedure)
-        self.memory = _memory_for_tiles(memory, chosen)
         elsewhere = backend == "onnxruntime"
         if elsewhere and precision == "bf16":
             raise ResourceError("precision=bf16: backend=onnxruntime computes in 32; leave it out")
@@ -116,8 +115,10 @@ class Reconstructor:
         half = None if elsewhere else pick_precision(precision, on)
         self.nets: dict[str, nn.Module] = {}
         for name, net in chosen.items():
-            self.nets[name] = own = copy.deepcopy(net).fold().to(on)
+            own = copy.deepcopy(net).to(on)
             own.autocast = half
+            self.nets[name] = own.fold()
+        self.memory = _memory_for_tiles(memory, self.nets)
         if elsewhere:
             from hdrlab.inference.onnx_nets import run_by_onnxruntime
 
@@ -261,7 +262,7 @@ class Reconstructor:
         )
 
 
-def _memory_for_tiles(memory: str, nets: Mapping[str, Net]) -> float:
+def _memory_for_tiles(memory: str, nets: Mapping[str, nn.Module]) -> float:
     """Return what is left of ``memory=`` for the maps of a tile.
 
     Raises:
@@ -269,7 +270,8 @@ def _memory_for_tiles(memory: str, nets: Mapping[str, Net]) -> float:
     """
     if not (given := memory_bytes(memory)):
         raise ResourceError(f"memory={memory}: must be a number with MB or GB, for example 2GB")
-    own = PROGRAM + sum(weight.nbytes for net in nets.values() for weight in net.parameters())
+    kept = (tensor for net in nets.values() for tensor in (*net.parameters(), *net.buffers()))
+    own = PROGRAM + sum(tensor.nbytes for tensor in kept)
     least = own + least_memory(nets)
     if given < least:
         raise ResourceError(

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import Net, require_maps, scaled
+from hdrlab.nets.layers import Net, convolve_leaky, require_maps, scaled
 from hdrlab.ops.colour import srgb_encode
 from hdrlab.ops.free_sizes import area_max, as_size, in_graph, is_free, shrink
 from hdrlab.ops.inverse_basis import load_inverse_basis
@@ -66,9 +66,9 @@ class CompactDequantizationNet(Net):
             ValueError: The shape does not fit.
         """
         require_maps(x, 3, multiple=2)
-        y = F.leaky_relu(self.first(F.pixel_unshuffle(x, 2)), SLOPE)
+        y = convolve_leaky(self.first, F.pixel_unshuffle(x, 2), SLOPE)
         for conv in self.middle:
-            y = y + F.leaky_relu(conv(y), SLOPE)
+            y = y + convolve_leaky(conv, y, SLOPE)
         return x + RESIDUAL * torch.tanh(F.pixel_shuffle(self.last(y), 2))
 
 
@@ -350,12 +350,12 @@ class CompactHallucinationNet(Net):
         # The maximum, since the mean loses highlights that are smaller than a new pixel.
         mask = area_max(highlight_mask(x, self.mask_width), *seen.shape[-2:])
         y = torch.cat([seen, srgb_encode(seen), mask], dim=1)
-        y = F.leaky_relu(self.enter(F.pixel_unshuffle(y, 4)), SLOPE)
-        y = y + F.leaky_relu(self.first(y), SLOPE)
+        y = convolve_leaky(self.enter, F.pixel_unshuffle(y, 4), SLOPE)
+        y = y + convolve_leaky(self.first, y, SLOPE)
         skips = [y]
         for step, block in _pairs(self.down):
-            y = F.leaky_relu(step(y), SLOPE)
-            y = y + F.leaky_relu(block(y), SLOPE)
+            y = convolve_leaky(step, y, SLOPE)
+            y = y + convolve_leaky(block, y, SLOPE)
             skips.append(y)
         context = torch.cat([y.mean(dim=(2, 3)), y.amax(dim=(2, 3))], dim=1)
         y = F.leaky_relu(y + self.context(context)[..., None, None], SLOPE)
@@ -363,7 +363,7 @@ class CompactHallucinationNet(Net):
         for reduce, fuse in _pairs(self.up):
             skip = skips.pop()
             y = F.interpolate(reduce(y), skip.shape[-2:], mode="bilinear", align_corners=False)
-            y = F.leaky_relu(fuse(torch.cat([y, skip], dim=1)), SLOPE)
+            y = convolve_leaky(fuse, torch.cat([y, skip], dim=1), SLOPE)
         return _smooth(F.pixel_shuffle(self.last(y), 2))
 
 

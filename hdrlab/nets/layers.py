@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, Self
@@ -15,6 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdrlab.errors import WeightsError
+from hdrlab.ops.free_sizes import is_free
+from hdrlab.ops.winograd import TILE, convolve_winograd, winograd_kernel
+
+LEAST_TILES = 32
+"""Fewer do not make up for a kernel four times as large."""
 
 
 class Net(nn.Module):
@@ -53,6 +58,8 @@ class Net(nn.Module):
         for module in list(self.modules()):
             if isinstance(module, Foldable):
                 module.fold_constants()
+            elif isinstance(module, Conv3x3) and self.autocast is None:
+                module.settle()
         return self
 
 
@@ -78,6 +85,109 @@ def in_own_precision(forward: Callable[[Any, Tensor], Tensor]) -> Callable[[Any,
         return out.to(x.dtype)
 
     return wrapped
+
+
+class Conv3x3(nn.Conv2d):
+    """Convolution 3×3, zero-padded, that a folded net computes in Winograd's tiles where they pay.
+
+    Attributes:
+        spread: Its kernel in the form of `winograd_kernel`; None where it is not worth it, or not yet known.
+    """
+
+    spread: Tensor | None
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__(cin, cout, 3, padding=1)
+        self.register_buffer("spread", None, persistent=False)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Prepare for inference, with weights that do not change any more."""
+        pays = min(self.in_channels, self.out_channels) >= 64 and self.in_channels + self.out_channels > 128
+        if pays and self.weight.device.type == "cpu":
+            self.spread = winograd_kernel(self.weight)
+
+    def by_tiles(self, x: Tensor, slope: float) -> Tensor | None:
+        """Do as `convolve_leaky`; None where tiles are not the way for these maps."""
+        if self.spread is None or not _is_settled(x) or x.dtype != self.spread.dtype:
+            return None
+        height, width = x.shape[-2:]
+        if height % TILE or width % TILE or height * width < LEAST_TILES * TILE**2:
+            return None
+        return convolve_winograd(x, self.spread, self.bias, slope)
+
+
+def convolve_leaky(conv: nn.Module, x: Tensor, slope: float = 0.0) -> Tensor:
+    """Convolve maps and apply a leaky ReLU.
+
+    Args:
+        conv: An `nn.Conv2d`, zero-padded.
+        x: Maps [B, C, H, W] of any range.
+        slope: Factor on negative values, at least 0; 0 for a ReLU.
+
+    Returns:
+        Maps [B, K, h, w] of any range.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    if isinstance(conv, Conv3x3) and (made := conv.by_tiles(x, slope)) is not None:
+        return made
+    if not _fuses(x, conv.weight):
+        return _leaky(conv(x), slope)
+    return conv2d_leaky(
+        x, conv.weight, conv.bias, slope, conv.stride, conv.padding, conv.dilation, conv.groups
+    )
+
+
+def conv2d_leaky(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    slope: float,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] | str = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Do as `torch.nn.functional.conv2d`, and apply a leaky ReLU.
+
+    Without gradients, in float32 on a processor, oneDNN does both in one pass over memory.
+
+    Args:
+        x: Maps [B, C, H, W] of any range.
+        weight: Kernel [K, C / groups, h, w].
+        bias: [K], or None.
+        slope: Factor on negative values, at least 0; 0 for a ReLU.
+        stride: As there, a pair.
+        padding: As there, a pair.
+        dilation: As there, a pair.
+        groups: As there.
+
+    Returns:
+        Maps [B, K, H', W'] of any range.
+    """
+    if not _fuses(x, weight):
+        return _leaky(F.conv2d(x, weight, bias, stride, padding, dilation, groups), slope)
+    activation = ("leaky_relu", [slope]) if slope else ("relu", [])
+    fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, padding, stride, dilation, groups, *activation, ""
+    )
+    return fused
+
+
+def _leaky(y: Tensor, slope: float) -> Tensor:
+    return F.leaky_relu(y, slope, inplace=True) if slope else F.relu_(y)
+
+
+def _is_settled(x: Tensor) -> bool:
+    """Say whether a processor is to compute with maps [B, C, H, W] as they are: no gradients, no graph."""
+    asked = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+    return x.device.type == "cpu" and not asked and not is_free(x)
+
+
+def _fuses(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.dtype == weight.dtype == torch.float32 and _is_settled(x) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
 
 
 def require_choice(

@@ -14,6 +14,7 @@ from hdrlab.nets.features import FEATURES, Features, mirror
 from hdrlab.nets.layers import (
     Foldable,
     Net,
+    convolve_leaky,
     glorot_init,
     in_own_precision,
     scale_and_shift,
@@ -58,6 +59,10 @@ class _ConvNorm(nn.Module, Foldable):
         out: Tensor = self.bn(self.conv(x))
         return out
 
+    def rectified(self, x: Tensor) -> Tensor:
+        """Do as `forward` does, and apply a ReLU."""
+        return convolve_leaky(self.conv, x) if isinstance(self.bn, nn.Identity) else F.relu_(self(x))
+
     @torch.no_grad()
     def fold_constants(self) -> None:
         scale_outputs(self.conv, *scale_and_shift(self.bn))
@@ -76,8 +81,8 @@ class _Bottleneck(nn.Module):
         self.branch2c = _ConvNorm(middle, cout, 1, 1, momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu_(self.branch2a(x))
-        y = self.branch2c(F.relu_(self.branch2b(y)))
+        y = self.branch2a.rectified(x)
+        y = self.branch2c(self.branch2b.rectified(y))
         return F.relu_(y.add_(self.branch1(x)))
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import Net, require_maps, scaled, truncated_normal_init
+from hdrlab.nets.layers import Net, conv2d_leaky, require_maps, scaled, truncated_normal_init
 from hdrlab.nets.sweeps import Moments, Run, sweep
 from hdrlab.ops.free_sizes import is_free
 from hdrlab.ops.strips import cells_at_once
@@ -18,6 +18,7 @@ from hdrlab.ops.strips import cells_at_once
 GROUPS = 3
 LARGEST = 5
 """Side of the largest of the groups' windows."""
+SLOPE = 0.3
 EPSILON = 1e-6
 SMALLEST_SIDE = 2
 """Statistics over a single pixel say nothing."""
@@ -55,7 +56,7 @@ def _at_least_float32(y: Tensor) -> Tensor:
 
 
 class _Conv(nn.Conv2d):
-    """Convolution, leaky ReLU 0.3 and, after it, normalisation."""
+    """Convolution, leaky ReLU and, after it, normalisation."""
 
     def __init__(
         self, cin: int, cout: int, kernel: int = 3, norm: Callable[[Tensor], Tensor] = normalise_instance
@@ -68,8 +69,7 @@ class _Conv(nn.Conv2d):
 
     def raw(self, y: Tensor) -> Tensor:
         """Return what is to be normalised."""
-        y = super().forward(y)
-        return F.leaky_relu(y, 0.3, inplace=not torch.is_grad_enabled())
+        return conv2d_leaky(y, self.weight, self.bias, SLOPE, padding=self.padding)
 
 
 class _GroupResidual(nn.Module):
@@ -91,8 +91,8 @@ class _GroupResidual(nn.Module):
         groups = self._groups()
         kernels = [F.pad(conv.weight, [(LARGEST - conv.weight.shape[-1]) // 2] * 4) for conv in groups]
         biases = torch.cat([cast("Tensor", conv.bias) for conv in groups])
-        y = F.conv2d(y, torch.cat(kernels), biases, padding=LARGEST // 2, groups=GROUPS)
-        return F.leaky_relu(y, 0.3, inplace=not torch.is_grad_enabled())
+        padding = (LARGEST // 2, LARGEST // 2)
+        return conv2d_leaky(y, torch.cat(kernels), biases, SLOPE, padding=padding, groups=GROUPS)
 
     def sweep(self, maps: Tensor, normed: Run) -> Tensor:
         """Do as `forward` does with `normed` of one image's maps, which are replaced, a sweep a norm."""

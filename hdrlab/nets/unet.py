@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import Net, glorot_init, require_choice, require_maps, scaled
+from hdrlab.nets.layers import Conv3x3, Net, convolve_leaky, glorot_init, require_choice, require_maps, scaled
 from hdrlab.ops.strips import in_strips
 from hdrlab.ops.upsampling import upsample_bilinear, upsample_bilinear_legacy
 
@@ -67,11 +67,11 @@ class UNet(Net):
             return self._last_level(skips.pop(), x)[0]
         # Here are the widest maps: of the rows that are at work alone they need no memory to speak of.
         sources = [skips.pop(), x]
-        (last,) = in_strips(self._last_level, sources, channels=2 * x.shape[1], halo=4, multiple=2)
+        (last,) = in_strips(self._last_level, sources, channels=x.shape[1], halo=4, multiple=2)
         return last
 
     def _step(self, index: int, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.convs[index](x), 0.1, inplace=True)
+        return convolve_leaky(self.convs[index], x, 0.1)
 
     def _enlarge(self, index: int, skip: Tensor, x: Tensor) -> Tensor:
         x = self._step(index, self.upsample(x))
@@ -152,4 +152,4 @@ class RefinementNet(UNet):
 
 
 def _conv(cin: int, cout: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(cin, cout, kernel, padding=kernel // 2)
+    return Conv3x3(cin, cout) if kernel == 3 else nn.Conv2d(cin, cout, kernel, padding=kernel // 2)

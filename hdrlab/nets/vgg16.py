@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.nets.layers import assign_tensors, require_choice, scaled
+from hdrlab.nets.layers import Conv3x3, assign_tensors, convolve_leaky, require_choice, scaled
 
 CHANNELS = (64, 128, 256, 512, 512)
 """Channels of the five stages."""
@@ -67,7 +67,9 @@ class VGG16(nn.Module):
         cin = 3
         for name in conv_names(num_stages):
             cout = self.channels[int(name[4]) - 1]
-            self.add_module(name, nn.Conv2d(cin, cout, 3, padding=1))
+            # The maps behind the fourth stage are too small for what tiles need in memory.
+            last = name.startswith("conv5")
+            self.add_module(name, nn.Conv2d(cin, cout, 3, padding=1) if last else Conv3x3(cin, cout))
             cin = cout
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -120,7 +122,7 @@ class VGG16(nn.Module):
             yield f"pool{number + 1}", x
 
     def _conv(self, number: int, i: int, x: Tensor) -> Tensor:
-        return F.relu_(self.get_submodule(f"conv{number + 1}_{i + 1}")(x))
+        return convolve_leaky(self.get_submodule(f"conv{number + 1}_{i + 1}"), x)
 
 
 def _pool(x: Tensor) -> Tensor:

@@ -64,7 +64,6 @@ def test_folded_nets_in_strips_compute_the_same(
 
 
 @pytest.mark.parametrize(("name", "preset"), GFLOP_PER_MEGAPIXEL)
-@torch.no_grad()
 def test_nets_do_no_more_work_than_they_need(name: str, preset: str) -> None:
     net = build_net(name, preset).eval()
     x = torch.rand(1, 9 if name == "refinement" else 3, 64, 64)
