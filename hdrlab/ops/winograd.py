@@ -14,8 +14,8 @@ TILE = 4
 """Side of the tiles of the result."""
 _SIDE = TILE + 2
 _POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
-"""Where polynomials are evaluated, beside infinity. Of the simple fractions these round least: over 128 channels
-the error in float32 is 9e-7 of the result; with the usual 0, ±1, ±2 it is 2e-6, directly 4e-7."""
+"""Where polynomials are evaluated, beside infinity. Of the simple fractions these round least: over 128
+channels the error in float32 is 9e-7 of the result; with the usual 0, ±1, ±2 it is 2e-6, directly 4e-7."""
 
 
 def winograd_kernel(weight: Tensor) -> Tensor:
