@@ -193,7 +193,7 @@ class Index:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # each holds a file descriptor, of which a process often has 1024
 def _mapped(path: Path, stamp: tuple[int, ...]) -> NDArray[Any]:
     """Map a file as it is now: mapping one anew for each sample takes longer than noise and response."""
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
