@@ -36,6 +36,7 @@ PRESETS = {"linearization": "official"}
 """The authors' form where the default is another: its histogram maps are those that fold."""
 PHOTO, SCENE = (1504, 2016), (3000, 4000)
 """Sizes of the whole commands: 3 and 12 megapixels."""
+ROWS = ["T1", "T2", *(f"T{number}" for number in range(5, 12)), "T13"]
 EQUAL = 1e-5
 """Largest difference of float32 results, relative to the largest value."""
 
@@ -299,22 +300,30 @@ def measure(arms: dict[str, Arm], wanted: list[str], quads: int, *, half: bool) 
                 )
 
 
-def command(words: list[str], root: Path, threads: int) -> tuple[float, float]:
-    """Run Python with a checkout; return the seconds of its processor time and its peak memory in GB."""
+def command(words: list[str], root: Path, threads: int, work: Path | None = None) -> tuple[float, float]:
+    """Run Python with a checkout; return the seconds of its processor time and its peak memory in GB.
+
+    Args:
+        words: What Python is given.
+        root: The checkout.
+        threads: Threads of torch.
+        work: Where to run it, and where modules are looked for behind it; else in the checkout.
+    """
     code = (
-        "import resource, sys; own = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-        "import subprocess; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"
         "done = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(done.ru_utime + done.ru_stime, done.ru_maxrss * 1024 / 1e9)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads)}
+    path = [str(root)] + ([str(work)] if work else [])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(threads)}
     answer = subprocess.run(
         [sys.executable, "-c", code, sys.executable, *words],
         capture_output=True,
         text=True,
         check=True,
         env=environment,
-        cwd=root,
+        cwd=work or root,
     ).stdout.split()
     return float(answer[0]), float(answer[1])
 
@@ -345,6 +354,37 @@ def measure_commands(work: Path, root: Path, wanted: list[str]) -> Iterator[str]
         seconds, memory = command([*run, f"input={work}/large.png", f"output={work}/large"], root, 2)
         limit = "24: 12 s on two cores"
         yield f"| T10 reconstruct, 12 MP, compact | {seconds:.1f} | {limit} | {memory:.2f} |"
+
+
+def measure_evaluate(work: Path, base: Path, root: Path) -> str:
+    """Time the comparison of methods on six photographs, by every method that comes along."""
+    command(["-m", "hdrlab.synthesize", f"output={work}/pairs", "images=6"], root, 1)
+    # A package proper, before which what is installed as a namespace of plug-ins is not looked for.
+    plain = work / "plain"
+    (plain / "hydra_plugins").mkdir(parents=True)
+    (plain / "hydra_plugins" / "__init__.py").touch()
+    pairs = [f"data.photographs={work}/pairs/LDR_in", f"data.references={work}/pairs/HDR_gt"]
+    words = ["-m", "hdrlab.evaluate", "data=folder", *pairs, "report=false"]
+    theirs, _ = command(words, base, 1, plain)
+    ours, memory = command(words, root, 1, work)
+    return f"| T11 evaluate, 6 pairs | {ours:.1f} | {0.4 * theirs:.1f}: 0.4 × {theirs:.1f} | {memory:.2f} |"
+
+
+def measure_training(wanted: list[str], quads: int) -> Iterator[str]:
+    """Compare steps of the compact nets with making their samples, rendered scenes by varied cameras."""
+    import overhead
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for stage, sizes in {"deq": (16, 96), "lin": (8, 192), "hal": (8, 192)}.items():
+        words = [f"experiment=compact_{stage}", "data=tiny", "data.camera=varied"]
+        words += [f"stage.{key}={size}" for key, size in zip(("batch_size", "patch"), sizes, strict=True)]
+        rows = [overhead.measure_making(stage, words, 8 * quads)] if "T2" in wanted else []
+        rows += [overhead.measure_input(stage, words, 4 * quads, 1)] if "T1" in wanted else []
+        for row in rows:
+            yield from (f"| {' | '.join(cells)} |" for cells in row)
+    torch.set_num_threads(threads)
 
 
 def write_weights(work: Path) -> None:
@@ -385,7 +425,7 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--base", type=Path)
-    parser.add_argument("--rows", nargs="*", default=["T5", "T6", "T7", "T8", "T9", "T10", "T13"])
+    parser.add_argument("--rows", nargs="*", default=ROWS)
     parser.add_argument("--quads", type=int, default=2)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--serve", type=Path)
@@ -409,7 +449,9 @@ def main() -> int:
         for arm in arms.values():
             arm.close()
         alone = [*measure_commands(work, root, chosen.rows)]
-    print("\n".join(alone))
+        alone += [measure_evaluate(work, base, root)] if "T11" in chosen.rows else []
+    training = [*measure_training(chosen.rows, chosen.quads)]
+    print("\n".join(alone + training))
     side, spent = chosen.side, time.monotonic() - begun
     about = (
         f"{processor()}, one thread, torch {torch.__version__}; {commit_of(root)} beside {commit_of(base)}; "
@@ -420,6 +462,7 @@ def main() -> int:
     )
     told = ["# Speed, as `make bench` measured it", "", about, "", HEAD, *rows]
     told += ["", "| command | s | at most | peak, GB |", "|---|---|---|---|", *alone] if alone else []
+    told += ["", "| training | at least | ratio |", "|---|---|---|", *training] if training else []
     chosen.output.write_text("\n".join(told) + "\n", encoding="utf-8")
     return 0
 

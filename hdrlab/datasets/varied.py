@@ -187,7 +187,8 @@ def light(scene: Floats, draws: np.random.Generator) -> Floats:
 def _spread(few: int, many: int) -> Floats:
     """Return the weights [many, few] of linear interpolation between the middles of a few cells."""
     place = ((np.arange(many) + 0.5) * few / many - 0.5).clip(0, few - 1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(few))).astype(np.float32)
+    weights: Floats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(few))).astype(np.float32)
+    return weights
 
 
 def exposure_of(scene: Floats, share: float) -> float:
