@@ -54,6 +54,9 @@ check: setup  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Tests start a hundred programs: each would compile the package anew where compiled modules are not kept.
+test test-slow test-kills parity: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup  ## the everyday tests, in a few minutes
 	$(RUN) pytest -n 2 --dist worksteal
 

@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,12 @@ import pytest
 # Read when torch and NumPy are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from omegaconf import DictConfig, OmegaConf
 from training import Lab, prepare_formulas, prepare_tones
+
+from hdrlab.config.choices import CONF
+from hdrlab.config.composer import Composer
+from hdrlab.config.registry.loading import LOADED
 
 ROOT = Path(__file__).resolve().parents[1]
 POSIX = re.compile(
@@ -45,6 +51,34 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()  # else some libraries complain in the end that theirs were left
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _composed_once() -> Iterator[None]:
+    """Compose the same choices once: a thousand tests need a handful, and Hydra takes 60 ms each time.
+
+    What a plug-in or a user's folder brings in is composed anew, as is all that Hydra composes by itself.
+    """
+    known: dict[tuple[object, ...], DictConfig] = {}
+    anew = Composer.compose
+
+    def compose(
+        self: Composer, config_name: str, overrides: Sequence[str], *, full: bool = False
+    ) -> DictConfig:
+        path = [one.path for one in self.hydra.config_loader.get_search_path().get_path()]
+        if LOADED or path != ["pkg://hydra.conf", str(CONF), "structured://"] or self.foreign:
+            return anew(self, config_name, overrides, full=full)
+        key = (config_name, *overrides, full)
+        if key not in known:
+            known[key] = anew(self, config_name, overrides, full=full)
+        composed = deepcopy(known[key])
+        if full:
+            OmegaConf.update(composed, "hydra.runtime.cwd", os.getcwd())
+        return composed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Composer, "compose", compose)
+        yield
 
 
 @pytest.fixture(autouse=True)
