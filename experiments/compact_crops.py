@@ -11,7 +11,8 @@ and the net goes on from what ships, over them again and again, flipped and turn
 
 Half of a batch is linearized by curves near the true one, as `stage=hal` does it, half by the curve that
 the shipped linearization finds, and aligned. `--width 1.5` widens the net first: it starts as the function
-that it was. `make` can be run several times at once, with a part each; both go on where they were stopped.
+that it was; `--colour 1` punishes tints more. `make` can be run several times at once, with a part each;
+both go on where they were stopped.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ FIRST = 100_000_000
 """Counter of the first photograph, far from those of other trainings."""
 NAMES = ("jpeg", "hdr", "curve", "found")
 VALIDATED = 39
+FLOOR = 1e-3
 
 
 Columns = dict[str, Tensor]
@@ -136,15 +138,24 @@ def turn(image: Tensor, way: int) -> Tensor:
     return image.flip(2) if way >= 4 else image
 
 
-def loss_of(net: CompactHallucinationNet, batch: Columns, linear: Tensor) -> Tensor:
-    """Return the loss of a training batch, a scalar, at every second pixel of B [B, 3, H, W]."""
+def loss_of(net: CompactHallucinationNet, batch: Columns, linear: Tensor, colour: float = 0.0) -> Tensor:
+    """Return the loss of a training batch, a scalar, at every second pixel of B [B, 3, H, W].
+
+    `colour` weighs by how much the channels' errors differ, beside the errors themselves.
+    """
     scale = align_scale(linear, batch["hdr"], ~clipped_mask(batch["jpeg"])).clamp(0.2, 5)
     with torch.autocast("cpu", torch.bfloat16):
         field = net.field(linear).float()
     gain = _before(_before(field, 2), 3)
     linear, scene = (image[..., ::2, ::2].contiguous() for image in (linear, batch["hdr"]))
     alpha, hdr = highlight(net, linear, gain)
-    return highlight_loss(hdr * scale[:, None, None, None], scene, alpha)
+    hdr = hdr * scale[:, None, None, None]
+    loss = highlight_loss(hdr, scene, alpha)
+    if not colour:
+        return loss
+    error = torch.log(hdr + FLOOR) - torch.log(scene + FLOOR)
+    tint = (error - error.mean(1, keepdim=True)).abs() * alpha
+    return loss + colour * (tint.sum((1, 2, 3)) / (3 * alpha.sum((1, 2, 3)) + 3e-3 * alpha[0].numel())).mean()
 
 
 def _before(field: Tensor, axis: int) -> Tensor:
@@ -234,7 +245,7 @@ def train(words: argparse.Namespace) -> None:
             with torch.autocast("cpu", torch.bfloat16):
                 dequantized = dequantize(nets["dequantization"], batch["jpeg"])
             linear = apply_response(dequantized.float(), curve)
-        loss = loss_of(net, batch, linear)
+        loss = loss_of(net, batch, linear, words.colour)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
@@ -292,6 +303,9 @@ def main() -> None:
     training.add_argument("--batch", type=int, default=32)
     training.add_argument("--lr", type=float, default=5e-4)
     training.add_argument("--ema", type=float, default=0.998)
+    training.add_argument(
+        "--colour", type=float, default=0.0, help="weight of errors that channels do not share"
+    )
     training.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
     words.run(words)
