@@ -82,6 +82,7 @@ def write(name: str, text: str) -> None:
 # --------------------------------------------------------------------------------------- the page's example
 
 
+@pytest.mark.slow
 def test_the_pages_lines_run(call: Call) -> None:
     assert len(LINES) == 8
     write_shots(Path())
@@ -128,6 +129,7 @@ def test_pairs_that_are_none_are_told(problem: str, call: Call) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_methods_are_compared_on_pairs_and_what_has_no_label_trains(call: Call) -> None:
     write_shots(Path())
     text = MODULES["studio_pairs.py"].replace('read_image(f"{scene}_graded.png").pixels', "None")

@@ -548,6 +548,7 @@ def test_records_of_an_archive_go_nowhere(tmp_path: Path, good: dict[str, Any]) 
 # ------------------------------------------------------------------------------------------ S4: no network
 
 
+@pytest.mark.slow
 def test_the_commands_ask_no_network(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

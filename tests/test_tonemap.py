@@ -402,6 +402,7 @@ tonemap.COMMAND.main(["a.exr", "out", "operator=fattal"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the process's memory as Linux does")
 def test_an_image_that_memory_does_not_hold_is_refused_with_amounts(tmp_path: Path) -> None:
     write_image(tmp_path / "a.exr", np.full((4000, 4000, 3), 0.5, np.float32))

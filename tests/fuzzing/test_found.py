@@ -23,6 +23,7 @@ def reader() -> Iterator[Reader]:
         yield one
 
 
+@pytest.mark.slow
 def test_what_was_found_is_mended(reader: Reader, tmp_path: Path) -> None:
     files = [file for file in FOUND.glob("*/*") if file.is_file()]
     assert len(files) > 10
