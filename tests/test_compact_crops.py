@@ -67,7 +67,7 @@ def test_training_goes_on_where_it_was_stopped(
     held = SimpleNamespace(dataset=[sample(1000)])
     monkeypatch.setattr(program, "VALIDATED", 1)
     monkeypatch.setattr(program, "photographs", lambda _: SimpleNamespace(val_dataloader=lambda: held))
-    words = {"width": 1.0, "steps": 3, "every": 1, "batch": 4, "lr": 1e-4, "ema": 0.5, "seed": 0}
+    words = {"width": 1.0, "steps": 3, "every": 1, "batch": 4, "lr": 1e-4, "ema": 0.5, "seed": 0, "colour": 1}
     whole, parted = tmp_path / "whole.safetensors", tmp_path / "parted.safetensors"
     program.train(Namespace(crops=tmp_path, out=whole, **words))
     validate = program._validate

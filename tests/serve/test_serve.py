@@ -66,7 +66,7 @@ def running(tmp_path: Path) -> Iterator[Any]:
     process.communicate()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_it_answers_at_the_address_it_names_and_leaves_nothing(
     running: Any, tmp_path: Path, ending: signal.Signals
 ) -> None:

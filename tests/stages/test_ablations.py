@@ -152,6 +152,7 @@ def test_without_the_high_branch_its_slot_is_not_asked_for(lab: Lab) -> None:
     assert [*starting_points(lab.config("tmo_ft", *empty))] == ["tmo_bottom"]
 
 
+@pytest.mark.slow
 def test_without_label_free_terms_only_labels_teach(lab: Lab) -> None:
     stage = training_build.build_stage(lab.config("tmo_ft", "experiment=ablation_tmo_no_label_free"))
     assert isinstance(stage, TmoFtStage)
