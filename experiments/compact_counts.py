@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hdrlab.datasets import HDRDataModule
+from hdrlab.datasets import HDRDataModule, varied
+from hdrlab.datasets.varied import Floats, VariedTraining
 from hdrlab.metrics.photometry import ANCHOR_LUMINANCE, PEAK_LUMINANCE
 from hdrlab.metrics.pu21 import PU21_PEAK, pu21_encode
 from hdrlab.nets import build_net
@@ -76,9 +78,30 @@ def make(words: argparse.Namespace) -> None:
     (held,) = validation if isinstance(validation, list) else [validation]
     _write(words.counts / "val.npz", held.dataset, range(39))
     photographs = data.train_dataloader().dataset
+    if words.mixed:
+        varied.cut = partial(cut_two, photographs.samples, varied.cut)
     for chunk in range(math.ceil(words.num / CHUNK)):
         first = FIRST + words.part * PART + chunk * CHUNK
         _write(words.counts / f"train_{words.part}_{chunk:04d}.npz", photographs, range(first, first + CHUNK))
+
+
+def cut_two(
+    drawn: VariedTraining, cut: Callable[..., Floats], image: Floats, side: int, draws: np.random.Generator
+) -> Floats:
+    """Cut a square [3, side, side] out of an image, and often put one of another scene into a part of it."""
+    square = cut(image, side, draws)
+    if draws.random() < 0.25:
+        return square
+    other = cut(drawn.index.load(drawn._image(draws)), side, draws)
+    brightness = np.median(square) / max(float(np.median(other)), 1e-9)
+    at = round(side * draws.uniform(0.3, 0.7))
+    part = (
+        (slice(None), slice(at, None))
+        if draws.random() < 0.5
+        else (slice(None), slice(None), slice(at, None))
+    )
+    square[part] = other[part] * np.float32(brightness * np.exp(draws.normal(0, 0.7)))
+    return square
 
 
 def _write(file: Path, photographs: Dataset[dict[str, Tensor]], counters: range) -> None:
@@ -195,6 +218,7 @@ def main() -> None:
     making.add_argument("--curves", type=Path, required=True, help="emor.txt")
     making.add_argument("--num", type=int, default=14000)
     making.add_argument("--part", type=int, default=0)
+    making.add_argument("--mixed", action="store_true", help="photographs of two scenes each, mostly")
     training.add_argument("out", type=Path)
     training.add_argument(
         "--fresh", type=Path, help="from nothing, with this invemor.txt, not from what ships"

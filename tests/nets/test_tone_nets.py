@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,11 @@ def test_with_a_skip_merging_begins_as_the_layers_themselves(tmp_path: Path) -> 
     save_net(net, tmp_path / "tmo_merge.pt", {})
     with torch.no_grad():
         assert torch.equal(load_nets(tmp_path)["tmo_merge"](x + 1), made)
+
+
+@torch.no_grad()
+def test_statistics_of_large_maps_keep_their_digits() -> None:
+    torch.manual_seed(0)
+    net, bottom = build_net("tmo_bottom"), 0.9 + 0.1 * torch.rand(1, 3, 320, 320)
+    error = net(bottom) - deepcopy(net).double()(bottom.double())
+    assert error.abs().max() < 1e-5
