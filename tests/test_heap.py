@@ -11,7 +11,7 @@ import pytest
 # In a process of its own: where others have left free blocks in the heap, nothing grows.
 CODE = """
 import json, resource, torch
-from hdrlab.inference.heap import kept_pages
+from hdrlab.ops.heap import kept_pages
 
 BLOCK = 40_000_000
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from hdrlab.config.validate import memory_bytes
 from hdrlab.errors import ImageError, ResourceError, WeightsError
 from hdrlab.inference.hdr_files import Developed, open_photograph
-from hdrlab.inference.heap import kept_pages
 from hdrlab.inference.load import (
     CHAIN,
     LINEAR_CHAIN,
@@ -29,6 +28,7 @@ from hdrlab.inference.load import (
 from hdrlab.nets import Net
 from hdrlab.ops.colour import srgb_decode
 from hdrlab.ops.colour_spaces import with_outside
+from hdrlab.ops.heap import kept_pages
 from hdrlab.ops.panorama import unwrap, wrap
 from hdrlab.pipeline.resizing import MULTIPLE, Procedure, ProcedureName
 from hdrlab.pipeline.singlehdr import REQUIRED

@@ -16,7 +16,6 @@ from hdrlab.config.registry.tables import EVERY_OPERATOR, LEARNED
 from hdrlab.config.schema.section import nearest
 from hdrlab.errors import CheckpointError, OperatorError, WeightsError
 from hdrlab.inference.arrays import to_hdr
-from hdrlab.inference.heap import kept_pages
 from hdrlab.inference.load import (
     TONE_MAPPING,
     find_weights,
@@ -26,6 +25,7 @@ from hdrlab.inference.load import (
     pick_precision,
 )
 from hdrlab.ops.colour import srgb_decode
+from hdrlab.ops.heap import kept_pages
 from hdrlab.ops.panorama import wrap_twice
 from hdrlab.tonemapping import OPERATORS, check_settings, missing, tone_map_classically
 from hdrlab.tonemapping.display import to_display

@@ -46,13 +46,12 @@ def convolve_winograd(x: Tensor, kernel: Tensor, bias: Tensor | None = None, slo
     to_tile, of_maps = (_both_ways(matrix).to(x) for matrix in _transforms()[::2])
     batch, channels, height, width = x.shape
     rows, columns, outputs = height // TILE, width // TILE, kernel.shape[2]
-    cells = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     out = x.new_empty(batch, rows, TILE, columns, TILE, outputs)
     step = max(1, cells_at_once(x) // (_SIDE**2 * columns * max(channels, outputs)))
     # A strip's temporaries stay in the cache, and are the same memory for all.
     room = [x.new_empty(_SIDE**2 * min(step, rows) * columns * most) for most in (channels,) * 2 + (outputs,)]
     tiles_out = x.new_empty(TILE**2 * min(step, rows) * columns * outputs)
-    for image, whole in zip(cells, out, strict=True):
+    for image, whole in zip(x.permute(0, 2, 3, 1), out, strict=True):
         for start in range(0, rows, step):
             count = min(step, rows - start)
             tiles = count * columns
@@ -60,10 +59,12 @@ def convolve_winograd(x: Tensor, kernel: Tensor, bias: Tensor | None = None, slo
                 one[: _SIDE**2 * tiles * most]
                 for one, most in zip(room, (channels, channels, outputs), strict=True)
             )
-            overlapping = image[TILE * start :].as_strided(
-                (_SIDE, _SIDE, count, columns, channels),
-                (*image.stride()[:2], TILE * image.stride(0), TILE * image.stride(1), 1),
-                image[TILE * start :].storage_offset(),
+            above, below = int(start == 0), int(start + count == rows)
+            seen = image[TILE * start - 1 + above : TILE * (start + count) + 1 - below]
+            seen = F.pad(seen, (0, 0, 1, 1, above, below))
+            line, cell = seen.stride()[:2]
+            overlapping = seen.as_strided(
+                (_SIDE, _SIDE, count, columns, channels), (line, cell, TILE * line, TILE * cell, 1)
             )
             taken.view(overlapping.shape).copy_(overlapping)
             torch.mm(of_maps, taken.view(_SIDE**2, -1), out=spread.view(_SIDE**2, -1))

@@ -25,6 +25,7 @@ from hdrlab.nets.compact import (
 )
 from hdrlab.nets.layers import require_maps
 from hdrlab.nets.linearization import LinearizationNet
+from hdrlab.ops.heap import give_back_idle
 from hdrlab.ops.response import apply_response
 from hdrlab.pipeline.singlehdr import (
     Nets,
@@ -66,8 +67,8 @@ RULES = {
     "dequantization": TileRule(128, 16, 420),
     "linearization": TileRule(32, BACKBONE_STRIDE, 360),
     "response": TileRule(0, 1, 170),
-    "hallucination": TileRule(192, 32, 620),
-    "refinement": TileRule(128, 16, 480),
+    "hallucination": TileRule(192, 32, 640),
+    "refinement": TileRule(128, 16, 520),
 }
 """The steps in their order."""
 
@@ -176,7 +177,12 @@ def _chain(
     plans = {step: plan_tiles(step, ldr, tile, memory, rules) for step in steps}
     if compact:
         plans["linearization"] = plans["linearization"][:1]
-    advance = _counter(sum(len(plan) for plan in plans.values()), progress)
+    count = _counter(sum(len(plan) for plan in plans.values()), progress)
+
+    def advance() -> None:
+        if not compact:  # whose tiles are small, and many
+            give_back_idle()
+        count()
 
     def run(step: str, function: Step, sources: Sequence[Tensor], *targets: Tensor) -> None:
         _run_tiles(
@@ -187,6 +193,8 @@ def _chain(
             _device(nets, step, ldr),
             advance,
         )
+        if compact:
+            give_back_idle()
 
     dequantized = torch.empty_like(ldr)
     run("dequantization", partial(_alone, dequantize, nets["dequantization"]), [ldr], dequantized)
@@ -260,6 +268,7 @@ def _run_tiles(
         for target, result in zip(targets, function(*crops), strict=True):
             inside = result[..., rows.inner(), columns.inner()]
             target[..., rows.place, columns.place] = inside.to(target.device)
+            del result, inside
         advance()
 
 

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdrlab.inference.heap import kept_pages
 from hdrlab.inference.video.motion import matched, motion, unseen, warp
 from hdrlab.nets.compact import CompactHallucinationNet
 from hdrlab.ops.colour import luminance
+from hdrlab.ops.heap import kept_pages
 from hdrlab.ops.masks import highlight_mask
 from hdrlab.ops.response import apply_response
 from hdrlab.pipeline.resizing import Procedure

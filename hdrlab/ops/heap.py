@@ -24,11 +24,10 @@ def kept_pages() -> Iterator[None]:
     # oneDNN keeps what it generates for each shape of a map, by default for 1024 of them, and its kernels in
     # half precision are large: tiles, whose shapes are many, took three times their budget. Read once.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):  # musl has neither
+    libc = _glibc()
+    if libc is None:
         yield
         return
-    assert libc is not None
     libc.mallopt(M_MMAP_MAX, 0)
     libc.mallopt(M_TRIM_THRESHOLD, _NEVER)
     try:
@@ -38,3 +37,15 @@ def kept_pages() -> Iterator[None]:
         libc.mallopt(M_MMAP_THRESHOLD, _MAPPED_FROM)
         libc.mallopt(M_TRIM_THRESHOLD, _TRIMMED_FROM)
         libc.malloc_trim(0)
+
+
+def give_back_idle() -> None:
+    """Give back what is free for now: the next step's blocks have other sizes, and would lie beside it."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return glibc; None where there is another library, such as musl, which has no such limits."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
