@@ -107,6 +107,7 @@ def test_areas_are_those_of_adaptive_pooling() -> None:
         torch.testing.assert_close(most, nn.functional.adaptive_max_pool2d(x, size)[0], atol=0, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_net_becomes_a_file_that_says_nothing_of_this_machine() -> None:
     torch.manual_seed(0)
     net = build_net("dequantization", "compact", width=0.25).eval()

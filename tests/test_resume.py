@@ -66,10 +66,10 @@ def run_of(lab: Lab, stage: str) -> Path:
 
 PAIRWISE = [  # stage, workers, accumulate, save_every, where it is killed
     ("deq", 0, 1, "null", ("on_train_batch_start", 5)),
-    ("tmo_bottom", 2, 1, "1", ("on_validation_end", 3)),
     *(
         slow(*row)
         for row in (
+            ("tmo_bottom", 2, 1, "1", ("on_validation_end", 3)),
             ("lin", 2, 2, "2", ("on_train_batch_end", 3)),
             ("hal", 0, 2, "null", ("on_validation_start", 3)),
             ("joint", 2, 1, "1", ("on_before_optimizer_step", 4)),

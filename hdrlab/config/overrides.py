@@ -64,13 +64,12 @@ def check_overrides(
     if not (sweeping or printing):
         problems += [f"{one.input_line}: several values; add -m to run one after the other" for one in swept]
     problems += _sweep_problems(base, swept)
+    values = plain_values(base, resolve=False)
     if swept and command.judged:
-        problems += command.judged(plain_values(base, resolve=False), [*ours, *groups])
+        problems += command.judged(values, [*ours, *groups])
     known = []
     for one in ours:
-        problem = composer.name_problem(one) or find_key(
-            command.schema, plain_values(base, resolve=False), one.key_or_group
-        )
+        problem = composer.name_problem(one) or find_key(command.schema, values, one.key_or_group)
         if problem is None and one.is_delete():
             problem = f"{one.input_line}: keys cannot be removed; set a value"
         problems += [problem] if problem else []

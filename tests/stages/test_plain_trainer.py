@@ -82,6 +82,7 @@ def test_a_stage_fits_tests_predicts_and_comes_back(lab: Lab, tmp_path: Path, na
         assert_same(dict(build_net(net.name, weights=file).state_dict()), dict(own.state_dict()))
 
 
+@pytest.mark.slow
 def test_the_commands_take_a_plain_trainers_checkpoint(
     lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
