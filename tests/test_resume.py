@@ -511,6 +511,7 @@ def break_samples(counters: set[int]) -> Callable[[], None]:
     return change
 
 
+@pytest.mark.slow
 def test_a_few_bad_samples_may_be_replaced_and_are_listed(lab: Lab, elsewhere: Lab) -> None:
     words, log = (*STEADY, "trainer.bad_samples=2"), lab.work / "log"
     assert start(elsewhere.words("deq", *words), log, break_samples({3, 8})).wait() == 0, log.read_text()

@@ -342,6 +342,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_no_image_crashes_or_turns_black(
     nets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_run_publishes_its_best_checkpoint_with_a_manifest(lab: Lab) -> None:
     assert manifest["data_fingerprint"] == checkpoint(slot)["hdrlab"]["data"]["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_stage_that_only_gets_worse_publishes_what_it_started_from(lab: Lab) -> None:
     parts = checkpoint(lab.starts("hal"))["state_dict"]
     run = lab.train("joint", "stage.lr=0.5", "trainer.val_every=1")

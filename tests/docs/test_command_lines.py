@@ -72,6 +72,7 @@ def test_there_are_command_lines() -> None:
     assert len(LINES) > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{LINES[line]}: {line[:60]}")
 def test_it_is_a_command_line(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

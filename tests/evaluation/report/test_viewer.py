@@ -265,6 +265,7 @@ def test_a_dark_image_opens_brighter(browser: Page, tmp_path: Path) -> None:
     assert browser.complaints() == []
 
 
+@pytest.mark.slow
 def test_the_page_prints_all_regions(browser: Page, folder: Path) -> None:
     browser.open(folder / "hdr.html")
     browser.send("Emulation.setEmulatedMedia", media="print")
