@@ -85,6 +85,7 @@ STEPS = {
 """What is done one after the other, and what it does without."""
 
 
+@pytest.mark.slow
 def test_everything_is_imported_when_it_is_used(tmp_path: Path) -> None:
     net = build_net("dequantization", width=1 / 16)
     state = {f"dequantization.{name}": value for name, value in net.state_dict().items()}

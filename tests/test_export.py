@@ -178,6 +178,7 @@ def test_tone_mapping_nets_are_found_by_what_a_file_holds(
     np.testing.assert_array_equal(shown, expected)  # with what they see, and at half precision as they came
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "graphs"), [("compact", 1), pytest.param("default", 2, marks=pytest.mark.slow)]
 )

@@ -35,6 +35,7 @@ print(json.dumps([usual, again, kept, resident() - before]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator alone")
 def test_large_blocks_are_kept_and_given_back() -> None:
     printed = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout

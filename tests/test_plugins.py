@@ -200,6 +200,7 @@ class Plain(Net):
 """
 
 
+@pytest.mark.slow
 def test_a_net_stands_in_for_one_of_a_system(call: Call) -> None:
     write("plain_net.py", NET)
     words = ("data=lamps", "stage=hal", "preset=plain", "stage.loss.perceptual=0")
@@ -242,6 +243,7 @@ def test_a_checkpoint_tells_which_plug_in_is_missing_and_loads_none(folder: Path
     assert not [name for name in sys.modules if name.startswith("studio")]
 
 
+@pytest.mark.slow
 def test_a_net_trained_with_a_term_of_a_plug_in_needs_it_no_more(call: Call) -> None:
     words = ("stage=deq", "stage.loss.evenness=0.1", "data=lamps", *SMALL)
     assert call("train", "plugins=[studio]", *words)[0] == 0

@@ -148,6 +148,7 @@ def words_of(lab: Lab, file: Path) -> tuple[str, ...]:
     return (f"plan={file}", f"paths.runs={lab.runs}", f"paths.data={lab.work / 'data'}")
 
 
+@pytest.mark.slow
 def test_a_plan_is_carried_out_once_and_reported(
     lab: Lab, calls: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

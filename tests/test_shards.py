@@ -33,6 +33,7 @@ def done(folder: Path) -> list[str]:
     return sorted(line["target"] for line in map(json.loads, lines) if "stamp" in line)
 
 
+@pytest.mark.slow
 def test_jobs_share_a_folder_and_do_each_image_once(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert call("shard=1", "num_shards=3") == 0
     assert done(tmp_path) == ["1", "4"]

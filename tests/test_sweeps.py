@@ -70,6 +70,7 @@ def begun(lab: Lab) -> dict[str, int]:
 # ------------------------------------------------------------------------------------------------- grids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(), slow(("1", "2"))])
 def test_a_grid_runs_every_job_and_ranks_them(
     sweep: Sweep, lab: Lab, capsys: pytest.CaptureFixture[str], seeds: tuple[str, ...]

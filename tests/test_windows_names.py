@@ -50,6 +50,7 @@ def uses(path: Path) -> Iterator[str]:
             yield f"{node.value.id}.{node.attr}"
 
 
+@pytest.mark.slow
 def test_posix_is_used_in_guarded_places_alone() -> None:
     found = {path.relative_to(ROOT).as_posix(): [*uses(path)] for path in CODE}
     assert {name for name, used in found.items() if used} <= GUARDED, found

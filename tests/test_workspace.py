@@ -52,6 +52,7 @@ def test_the_names_are_those_that_runs_log(script: ModuleType) -> None:
     assert {name for stage in STAGES for pair in script.figures_of(stage) for name in pair} <= set(METRICS)
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named() -> None:
     code = (
         "import runpy, sys; sys.modules['wandb_workspaces'] = None; sys.argv = ['workspace.py', 'us'];"

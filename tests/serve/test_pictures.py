@@ -117,6 +117,7 @@ def test_every_operator_is_offered_with_its_settings(client: Client) -> None:
         assert slider["default"] is None or slider["low"] <= slider["default"] <= slider["high"], slider
 
 
+@pytest.mark.slow
 def test_every_operator_shows_a_preview(client: Client, scene: bytes) -> None:
     state = client.developed(scene, "scene.exr")
     for operator in client.get("/api").json()["operators"]:
