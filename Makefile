@@ -74,7 +74,7 @@ test-kills: setup  ## kill trainings at 40 random moments, and saves before each
 
 # BASE names the other checkout; by default the commit before the work on speed is checked out in build/.
 BASE ?=
-bench: setup  ## measure speed and memory beside another checkout; writes experiments/speed.md, some ten minutes
+bench: setup  ## measure speed and memory beside another checkout; writes experiments/speed.md, some twenty minutes
 	$(BIN)/python experiments/bench.py $(if $(BASE),--base $(BASE))
 
 docs: setup  ## build the documentation site into build/docs; every warning is an error
