@@ -97,6 +97,7 @@ class Death(pl.Callback):
 
     def on_before_backward(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.number == signal.SIGKILL and trainer.global_step == 4:
+            trainer.strategy.checkpoint_io.finish()  # type: ignore[attr-defined]  # written beside training
             kill_self(self.number)
 
     def on_validation_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
