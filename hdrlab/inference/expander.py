@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from hdrlab.config.registry.tables import ENDS, EXPANSIONS, METHODS, NETS_METHOD, expansion_of
 from hdrlab.errors import OperatorError
-from hdrlab.inference.hdr_files import Developed, open_photograph
+from hdrlab.inference.hdr_files import Developed, developed, open_photograph
 from hdrlab.ops.colour import luminance, srgb_decode
-from hdrlab.ops.colour_spaces import with_outside
 from hdrlab.ops.panorama import wrap_twice
 from hdrlab.ops.response import average_inverse
 from hdrlab.tonemapping.inverse import require_image
@@ -107,15 +106,7 @@ class Expander:
             hdr = self._expand(samples, panorama)
         if progress:
             progress(1, 1)
-        outside = photograph.outside
-        return Developed(
-            hdr,
-            photograph.in_8_bits(),
-            curve,
-            metadata={"method": self.method, **self.settings},
-            wide=None if outside is None else with_outside(hdr, srgb_decode(samples), outside),
-            notes=photograph.notes,
-        )
+        return developed(photograph, hdr, curve, {"method": self.method, **self.settings})
 
     def _expand(self, samples: NDArray[np.float32], panorama: bool) -> NDArray[np.float32]:
         """Return what the expansion makes of a photograph, taken as sRGB, [H, W, 3].

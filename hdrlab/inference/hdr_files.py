@@ -24,7 +24,15 @@ from hdrlab.io.jpegxl import write_jpegxl
 from hdrlab.io.metadata import PhotoMetadata
 from hdrlab.io.ultrahdr import Base, read_ultrahdr, rewrite_ultrahdr, write_ultrahdr
 from hdrlab.ops.colour import MIDDLE_GREY, luminance, srgb_decode, srgb_levels, srgb_light
-from hdrlab.ops.colour_spaces import DIFFUSE_WHITE, REC709, SPACES, conversion, convert, split_gamut
+from hdrlab.ops.colour_spaces import (
+    DIFFUSE_WHITE,
+    REC709,
+    SPACES,
+    conversion,
+    convert,
+    split_gamut,
+    with_outside,
+)
 
 if TYPE_CHECKING:
     from hdrlab.inference.arrays import ImageLike
@@ -78,6 +86,20 @@ class Developed:
     notes: tuple[str, ...] = ()
     was_hdr: bool = False
     ultrahdr: Path | None = None
+
+
+def developed(
+    photograph: Photograph,
+    hdr: NDArray[np.float32],
+    curve: NDArray[np.float32],
+    metadata: Mapping[str, Any],
+    layers: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Developed:
+    """Keep what a photograph became, linear [H, W, 3], and give it its colours outside Rec. 709 back."""
+    wide = None
+    if photograph.outside is not None:
+        wide = with_outside(hdr, srgb_decode(photograph.samples), photograph.outside)
+    return Developed(hdr, photograph.in_8_bits(), curve, layers or {}, metadata, wide, photograph.notes)
 
 
 def from_hdr(photograph: Image) -> Developed:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from hdrlab.config.validate import memory_bytes
 from hdrlab.errors import __version__
-from hdrlab.inference.hdr_files import Developed, open_photograph
+from hdrlab.inference.hdr_files import Developed, developed, open_photograph
 from hdrlab.inference.load import CHAIN, find_weights, require_onnx
 from hdrlab.inference.sessions import OPSET, kept_graph, open_session
 from hdrlab.io.atomic import digest
-from hdrlab.ops.colour import srgb_decode
-from hdrlab.ops.colour_spaces import with_outside
 from hdrlab.weights.pretrained import shipped
 
 if TYPE_CHECKING:
@@ -103,12 +101,4 @@ class OnnxChain:
         hdr, curve = (made[0] for made in self._session.run(None, {"samples": samples[None]}))
         if progress:
             progress(1, 1)
-        outside = photograph.outside
-        return Developed(
-            hdr,
-            photograph.in_8_bits(),
-            curve,
-            metadata=self.metadata,
-            wide=None if outside is None else with_outside(hdr, srgb_decode(samples), outside),
-            notes=photograph.notes,
-        )
+        return developed(photograph, hdr, curve, self.metadata)

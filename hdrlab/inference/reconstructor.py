@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hdrlab.config.validate import memory_bytes
 from hdrlab.errors import ImageError, ResourceError, WeightsError
-from hdrlab.inference.hdr_files import Developed, open_photograph
+from hdrlab.inference.hdr_files import Developed, developed, open_photograph
 from hdrlab.inference.load import (
     CHAIN,
     LINEAR_CHAIN,
@@ -26,8 +26,6 @@ from hdrlab.inference.load import (
     require_onnx,
 )
 from hdrlab.nets import Net
-from hdrlab.ops.colour import srgb_decode
-from hdrlab.ops.colour_spaces import with_outside
 from hdrlab.ops.heap import kept_pages
 from hdrlab.ops.panorama import unwrap, wrap
 from hdrlab.pipeline.resizing import MULTIPLE, Procedure, ProcedureName
@@ -249,17 +247,8 @@ class Reconstructor:
             upright = sizes.undo(image)[0].permute(1, 2, 0).contiguous().clamp_(min=0).numpy()
             return unwrap(upright, margin) if margin else cast("NDArray[np.float32]", upright)
 
-        hdr = pixels(result)
-        outside = photograph.outside
-        return Developed(
-            hdr,
-            photograph.in_8_bits(),
-            curve[0].numpy(),
-            {name: pixels(image) for name, image in steps.items()},
-            self.metadata,
-            None if outside is None else with_outside(hdr, srgb_decode(photograph.samples), outside),
-            photograph.notes,
-        )
+        layers_made = {name: pixels(image) for name, image in steps.items()}
+        return developed(photograph, pixels(result), curve[0].numpy(), self.metadata, layers_made)
 
 
 def _memory_for_tiles(memory: str, nets: Mapping[str, nn.Module]) -> float:
