@@ -242,10 +242,21 @@ def test_only_what_changed_is_done_again(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("content", [b"mad", b"", b"MADE", b"made more"])
-def test_a_result_that_is_not_as_it_was_written_is_made_again(content: bytes, batch: Batch) -> None:
+def test_a_result_that_somebody_worked_on_is_replaced_only_when_asked_for(
+    content: bytes, batch: Batch
+) -> None:
     batch.run()
     batch.file(2, 1).write_bytes(content)
-    assert batch.run().kept == 3
+    for settings in ("s", "other"):
+        outcome = batch.run(settings=settings)
+        assert outcome.failed == {
+            batch.plan.jobs[
+                2
+            ].name: f"{batch.file(2, 1)}: is not as hdrlab left it: somebody may have worked "
+            "on it; move it away, or overwrite=true replaces it"
+        }
+        assert batch.file(2, 1).read_bytes() == content
+    assert batch.run(settings="other", overwrite=True).kept == 3
     assert batch.file(2, 1).read_bytes() == b"made"
 
 
@@ -338,7 +349,7 @@ def test_what_hdrlab_did_not_write_is_not_overwritten(batch: Batch) -> None:
     outcome = batch.run()
     assert outcome.done == 3
     assert outcome.failed == {
-        "a.jpg": f"{batch.file(0)}: was there already and is not hdrlab's: move it away, or overwrite=true "
+        "a.jpg": f"{batch.file(0)}: was there already and is not hdrlab's; move it away, or overwrite=true "
         "replaces it"
     }
     assert batch.file(0).read_bytes() == b"somebody's"

@@ -52,6 +52,7 @@ class Manifest:
         self.path, self._settings, self._overwrite = path, settings, overwrite
         self._done: dict[str, dict[str, Any]] = {}
         self._own: set[str] = set()
+        self._kept: dict[str, list[Any]] = {}
         self._rest, self._read = b"", 0
         self.damaged = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | locks.NOFOLLOW | locks.BINARY
@@ -93,6 +94,9 @@ class Manifest:
             self._own |= {*entry["files"]}
             if isinstance(entry["files"], dict):
                 self._done[entry["target"]] = entry
+                self._kept |= entry["files"]
+            else:  # begun: what a stop has left of them is not known
+                self._kept = {name: kept for name, kept in self._kept.items() if name not in entry["files"]}
 
     def has(self, job: Job) -> bool:
         """Say whether an image's outputs are as they were written, with these settings, from this file."""
@@ -128,7 +132,8 @@ class Manifest:
         """Note which files an image is about to become.
 
         Raises:
-            ImageError: One is there that is not hdrlab's, or it lies behind a link, or the disk refuses.
+            ImageError: One is there that is not hdrlab's, or not as hdrlab left it, or it lies behind a link,
+                or the disk refuses.
         """
         for file in job.outputs:
             self._require_ours(file)
@@ -159,11 +164,13 @@ class Manifest:
             return
         if self._overwrite and file.is_symlink():
             file.unlink()
-        elif not self._overwrite and self._name(file) not in self._own:
-            what = "was there already and is not hdrlab's"
-            raise ImageError(file, f"{what}: move it away, or overwrite=true replaces it")
-        else:
-            check_replaceable(file)
+            return
+        name, way_out = self._name(file), "move it away, or overwrite=true replaces it"
+        if not self._overwrite and name not in self._own:
+            raise ImageError(file, f"was there already and is not hdrlab's; {way_out}")
+        check_replaceable(file)
+        if not self._overwrite and name in self._kept and not _is_whole(file, *self._kept[name]):
+            raise ImageError(file, f"is not as hdrlab left it: somebody may have worked on it; {way_out}")
 
     def _append(self, entry: dict[str, Any]) -> None:
         line = b"\n" * self._torn + json.dumps(entry).encode() + b"\n"

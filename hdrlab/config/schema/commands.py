@@ -367,7 +367,7 @@ class FilesConfig(Section):
         least=0,
     )
     num_shards: int = key("into how many shares the images are dealt, one after the other", 1, least=1)
-    overwrite: bool = key("replace files in the output folder that hdrlab did not write", False)
+    overwrite: bool = key("replace files that hdrlab did not write, or that were worked on since", False)
 
 
 @dataclass(frozen=True, kw_only=True)
