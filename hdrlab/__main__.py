@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from hdrlab.config.completion import SHELLS, candidates, script
 from hdrlab.config.schema.section import nearest
-from hdrlab.errors import __version__
+from hdrlab.errors import __version__, end_interrupted
 
 COMMANDS = {
     "reconstruct": "turn photographs into HDR images",
@@ -52,7 +52,10 @@ def main() -> NoReturn:
     if command in COMMANDS:
         # Lightning starts further processes, and Hydra names the job, by the module that runs.
         sys.argv[1:] = arguments
-        runpy.run_module(f"hdrlab.{INSIDE.get(command, command)}", run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(f"hdrlab.{INSIDE.get(command, command)}", run_name="__main__", alter_sys=True)
+        except KeyboardInterrupt:  # while the command's own modules are loaded
+            end_interrupted()
         raise SystemExit(0)
     if name in ("", "-h", "--help", "help"):
         print(HELP, end="")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 __version__ = "0.1.0"
 """hdrlab's; it stands here because everything may import it, and importing it costs nothing."""
@@ -116,6 +118,15 @@ class TrainingError(HdrlabError):
     """A training that broke off by no mistake in its command line; it can be continued."""
 
     exit_code: ClassVar[int] = 1
+
+
+def end_interrupted() -> NoReturn:
+    """End as Ctrl-C does, with one line: by the signal itself, so that a loop of the shell ends too."""
+    print("interrupted", file=sys.stderr)
+    if os.name == "posix":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    raise SystemExit(130)
 
 
 def printable(text: str) -> str:

@@ -45,7 +45,7 @@ def export(config: ExportConfig) -> int:
         checks = getattr(exports, f"write_{config.format}")(system, output)
     except OSError as error:
         raise RunError([f"output={output}: cannot be written ({error.strerror or error})"]) from error
-    files = sorted(output.iterdir()) if output.is_dir() else [output]
+    files = [output / f"{name}.safetensors" for name in system.nets] if output.is_dir() else [output]
     size = sum(file.stat().st_size for file in files) / 1e6
     print(f"{config.output or output.name}: {size:.1f} MB, {system.metadata['licence']}")
     print("largest difference from PyTorch, relative to values above 1:")

@@ -97,7 +97,7 @@ def test_all_inputs_that_give_nothing_are_said(photos: Path, tmp_path: Path) -> 
 
 def test_outputs_never_lie_beside_their_photographs(photos: Path) -> None:
     for given in (photos, photos / "a.jpg"):
-        with pytest.raises(RunError, match="holds the photographs themselves"):
+        with pytest.raises(RunError, match="holds the images themselves"):
             plan_jobs([str(given)], photos)
     assert targets(plan_jobs([str(photos / "sub")], photos), photos) == ["a", "ü"]
 

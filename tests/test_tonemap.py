@@ -292,7 +292,7 @@ def test_a_mixed_folder_gives_all_that_can_be_read(
     )
     assert set(errors) == {"cut.exr", "nan.exr", "raw.NEF"}
     assert "holds 3 non-finite values, the first nan at row 3, column 4" in errors["nan.exr"]
-    assert "sanitize=True" in errors["nan.exr"]
+    assert "sanitize=true" in errors["nan.exr"]
     assert "photo.jpg: passed over: is an SDR image, display-encoded uint8: nothing to tone-map" in said.err
     assert "is a camera raw photograph: nothing to tone-map" in errors["raw.NEF"]
     assert said.out == f"5 written to {output}, 2 passed over, 3 failed\n"

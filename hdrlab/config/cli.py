@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +41,7 @@ from hdrlab.config.paths import literal_paths
 from hdrlab.config.positionals import with_keys
 from hdrlab.config.schema.section import Config, anchored, keys_of
 from hdrlab.config.secrets import secret_arguments
-from hdrlab.errors import ConfigError
+from hdrlab.errors import ConfigError, end_interrupted
 
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
@@ -66,11 +65,7 @@ class Command(Declaration[Config]):
         except KeyboardInterrupt:
             if argv is not None:  # within another program
                 raise
-            print("interrupted", file=sys.stderr)
-            if os.name != "posix":
-                raise SystemExit(130) from None
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)  # by the signal itself, so that a loop of the shell ends too
+            end_interrupted()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1)
 

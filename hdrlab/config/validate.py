@@ -345,18 +345,29 @@ def _shard_rules(config: Any) -> Iterator[str]:
         yield f"shard={config.shard}: must be below num_shards={config.num_shards}; the first is 0"
 
 
+_OF_NETS = (
+    "weights",
+    "checkpoint",
+    "slots",
+    "stages",
+    "refine",
+    "layers",
+    "procedure",
+    "precision",
+    "backend",
+)
+
+
 def _form_rules(config: ReconstructConfig) -> Iterator[str]:
     if config.layers and "exr" not in (config.formats or ("exr",)):
         yield "layers=true: only EXR holds layers; add exr to formats"
     end = expansion_of(config.method)
     yield from _parameter_rules(EXPANSIONS, (end,) if end else (), config.settings, config.method)
     if config.method != NETS_METHOD:
-        given = {name: getattr(config, name) for name in ("weights", "checkpoint", "slots", "refine")}
-        given["layers"] = config.layers or None
         yield from (
             f"{name}: method={config.method} has no nets; leave it out, or take method=nets"
-            for name, value in given.items()
-            if value is not None
+            for name in _OF_NETS
+            if getattr(config, name) != getattr(ReconstructConfig, name)
         )
     if config.stages == "deq_lin" and config.refine:
         yield "refine=true: nothing to refine with stages=deq_lin; use stages=all"

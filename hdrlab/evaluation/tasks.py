@@ -67,7 +67,7 @@ def open_benchmark(
     names = [method.name for method in made.methods]
     if len([name for name in names if name != methods.AVERAGE]) < 2:
         key = "methods" if task == "reconstruct" else "operators"
-        raise EvaluationError(f"nothing to compare {names[0]} with: give a checkpoint, results or {key}")
+        raise EvaluationError(f"nothing to compare {names[0]} with: give a checkpoint, results or more {key}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise EvaluationError(f"results.{twice[0]}: a checkpoint is called so; choose another name")
     return replace(made, title=f"{made.title}: {where(config)}")

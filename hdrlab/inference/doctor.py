@@ -88,7 +88,7 @@ def _formats() -> Iterator[Row]:
     """Formats that the package itself needs: whether their libraries can be loaded."""
     for module, what in {
         "OpenImageIO": "EXR, Radiance, TIFF, DPX; colour by OpenColorIO",
-        "PIL": "JPEG, PNG, WebP, BMP, GIF; Ultra HDR",
+        "PIL": "JPEG, PNG; Ultra HDR",
     }.items():
         try:
             loaded = import_module(module)

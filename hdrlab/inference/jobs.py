@@ -145,7 +145,7 @@ def plan_jobs(
     if stem is not None:
         plan.jobs = [_named(plan.jobs, output, stem, outputs)]
     elif any(job.target.parent == job.source.parent for job in plan.jobs):
-        raise RunError([f"output={output}: holds the photographs themselves; give another folder"])
+        raise RunError([f"output={output}: holds the images themselves; give another folder"])
     if problems := list(_collisions(plan.jobs)):
         raise RunError(problems)
     return plan

@@ -282,7 +282,7 @@ def _check_finite(image: Image, sanitize: bool) -> Image:
     y, x, channel = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
     found = f"{count} non-finite values, the first {image.pixels[y, x, channel]} at row {y}, column {x}"
     if not sanitize:
-        raise ImageError(image.path, f"holds {found}, channel {channel}; sanitize=True replaces them")
+        raise ImageError(image.path, f"holds {found}, channel {channel}; sanitize=true replaces them")
     largest = np.max(image.pixels, where=finite, initial=0.0)
     _log.warning("%s: replaced %s", image.path, found)
     pixels = np.nan_to_num(image.pixels, nan=0.0, posinf=largest, neginf=0.0)

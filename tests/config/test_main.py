@@ -263,3 +263,17 @@ def test_an_interrupted_command_says_so_in_one_line() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "interrupted\n")
+
+
+def test_so_does_one_that_is_interrupted_while_it_is_loaded() -> None:
+    code = (
+        "import runpy, sys\n"
+        "from hdrlab.__main__ import main\n"
+        "def stop(*_, **__): raise KeyboardInterrupt\n"
+        "runpy.run_module, sys.argv = stop, ['hdrlab', 'doctor']\n"
+        "main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "interrupted\n")

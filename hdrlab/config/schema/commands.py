@@ -489,7 +489,7 @@ class TonemapConfig(FilesConfig):
         "auto: as for its training",
         "auto",
     )
-    exposure: float = key("stops by which the image is brighter", 0.0)
+    exposure: float = key("stops by which the image is brighter", 0.0, least=-20, most=20)
     contrast: float = key("exponent of the luminance about middle grey, after the operator", 1.0, above=0)
     saturation: float = key("factor on the colours, after the operator; 0 is grey", 1.0, least=0)
     gamma: float = key("above 1 lifts what is dark, after the operator", 1.0, above=0)
