@@ -335,7 +335,7 @@ def test_the_file_says_what_1_means(scale: str, photo: Path, nets: Path, tmp_pat
     assert loaded.metadata["scaleFactor"] == pytest.approx(factor, rel=1e-4)
     assert loaded.metadata.get("whiteLuminance") == (1.0 if scale == "diffuse_white" else None)
     assert read_image(tmp_path / "lamp.hdr").metadata["scale"] == scale
-    assert json.loads(read_image(tmp_path / "lamp.tif").metadata["ImageDescription"])["scale"] == scale
+    assert read_image(tmp_path / "lamp.tif").metadata["hdrlab:scale"] == scale
     base = read_image(tmp_path / "lamp_ultrahdr.jpg")
     assert json.loads(base.metadata["comment"])["scale"] == "relative"
     assert read_ultrahdr(tmp_path / "lamp_ultrahdr.jpg").pixels.max() == pytest.approx(

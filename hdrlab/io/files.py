@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdrlab.errors import ImageError, ImageKindError
 from hdrlab.io import heif, jpegxl, ldr, openexr, pfm, radiance, raw, tiff
+from hdrlab.io.exif import Exif
 from hdrlab.io.image import (
     DEFAULT_MAX_PIXELS,
     Domain,
@@ -28,6 +29,7 @@ from hdrlab.io.image import (
 )
 from hdrlab.io.metadata import PhotoMetadata, embed, header_entries
 from hdrlab.io.ultrahdr import has_gain_map, read_ultrahdr
+from hdrlab.io.xmp import is_fit
 from hdrlab.ops.colour_spaces import SPACES, split_gamut
 
 HDR_SUFFIXES = frozenset({".exr", ".hdr", ".pic", ".rgbe", ".pfm", ".tif", ".tiff"})
@@ -197,7 +199,7 @@ def write_image(
         half: OpenEXR: 16-bit floats, unless a finite value exceeds 65504; then the file keeps float32.
         compression: OpenEXR: one of `openexr.COMPRESSIONS`.
         quality: JPEG: 1..100.
-        metadata: Header entries (not for .pfm).
+        metadata: Header entries (not for .pfm); in a TIFF properties of hdrlab's in its XMP.
         layers: OpenEXR: further linear arrays [H, W], [H, W, 1] or [H, W, 3] by name.
         colorspace: Primaries of the pixels, a key of `SPACES`; the file says so: OpenEXR by its
             chromaticities, Radiance by PRIMARIES, the others by a profile, PFM not at all.
@@ -210,8 +212,6 @@ def write_image(
     pixels = _pixels_of(path, image)
     suffix, layers = path.suffix.lower(), layers or {}
     entries = {**(header_entries(photo, suffix) if photo else {}), **(metadata or {})}
-    if suffix in (".tif", ".tiff") and not metadata:
-        entries = {}  # then the photograph's own description stays in its tag
     _check_suits(path, pixels, entries, layers, colorspace)
     with replacing_image(path) as temporary:
         try:
@@ -229,15 +229,15 @@ def write_image(
                 case ".pfm":
                     pfm.write(temporary, pixels)
                 case ".tif" | ".tiff":
-                    tiff.write(temporary, pixels, entries, colorspace=colorspace)
+                    tiff.write(temporary, pixels, colorspace=colorspace)
                 case ".png":
                     ldr.write_png(temporary, pixels, entries, colorspace=colorspace)
                 case ".jpg" | ".jpeg":
                     ldr.write_jpeg(temporary, pixels, entries, quality=quality, colorspace=colorspace)
                 case _:
                     radiance.write(temporary, pixels, entries, colorspace=colorspace)
-            if photo:
-                embed(temporary, suffix, photo)
+            if photo or entries:
+                embed(temporary, suffix, photo or PhotoMetadata(Exif()), entries)
         except ImageError as error:
             raise ImageError(path, error.reason) from error
 
@@ -324,3 +324,7 @@ def _check_suits(
         key for key, value in metadata.items() if not isinstance(value, (str, int, float, Fraction))
     ]:
         raise ImageError(path, f"metadata {', '.join(unfit)}: values are str, int or float")
+    is_tiff = suffix in (".tif", ".tiff")
+    if is_tiff and (unfit := [key for key, value in metadata.items() if not is_fit(key, str(value))]):
+        held = "names of ASCII letters, digits and _.-, and texts without control characters"
+        raise ImageError(path, f"metadata {', '.join(map(repr, unfit))}: XMP holds {held}")

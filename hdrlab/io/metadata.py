@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import mmap
 import os
 import struct
@@ -27,6 +28,7 @@ from hdrlab.io.boxes import item_metadata, jpegxl_metadata
 from hdrlab.io.exif import (
     ASCII,
     DATE_TIME,
+    DESCRIPTION,
     IPTC_TAG,
     MAKER_NOTE,
     ORDERS,
@@ -155,6 +157,7 @@ class PhotoMetadata:
             ),
         )
         if own:
+            xmp = xmp if any(properties(xmp)) else empty_xmp()  # others may have no place for them
             add_properties(xmp, HDRLAB, "hdrlab", {name: str(value) for name, value in own.items()})
         return pack_xmp(xmp) if any(properties(xmp)) else b""
 
@@ -197,7 +200,7 @@ class PhotoMetadata:
         found: dict[str, str | float | None] = {
             "capDate": _text(details, 0x9003) or _text(main, DATE_TIME),
             "owner": _text(main, 0x8298) or _text(main, 0x013B) or _text(details, 0xA430),
-            "comments": _text(main, 0x010E) or _comment(details.get(USER_COMMENT)),
+            "comments": _text(main, DESCRIPTION) or _comment(details.get(USER_COMMENT)),
             "cameraMake": _text(main, 0x010F),
             "cameraModel": _text(main, 0x0110),
             "lensMake": _text(details, 0xA433),
@@ -224,7 +227,7 @@ class PhotoMetadata:
         main = {
             DATE_TIME: "capDate",
             0x8298: "owner",
-            0x010E: "comments",
+            DESCRIPTION: "comments",
             0x010F: "cameraMake",
             0x0110: "cameraModel",
         }
@@ -287,6 +290,7 @@ def read_metadata(path: PathLike) -> PhotoMetadata:
             notes.append(f"its Exif is left out: {error}")
     for tag, text in parts.get("texts", {}).items():
         exif.main.setdefault(tag, Tag(ASCII, text.encode() + b"\0", exif.order))
+    _restore_description(exif)
     packet = parts.get("xmp") or (exif.main[XMP_TAG].data if XMP_TAG in exif.main else b"")
     if packet:
         try:
@@ -295,6 +299,21 @@ def read_metadata(path: PathLike) -> PhotoMetadata:
             notes.append(f"its XMP is left out: {error}")
     iptc = parts.get("iptc") or (exif.main[IPTC_TAG].data if IPTC_TAG in exif.main else b"")
     return PhotoMetadata(exif, xmp, bytes(iptc), tuple(notes))
+
+
+def _restore_description(exif: Exif) -> None:
+    """Take the photograph's description out of the JSON that hdrlab's first TIFFs have in its place."""
+    text = _text(exif.main, DESCRIPTION)
+    try:
+        said = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(said, dict) or not str(said.get("software")).startswith("hdrlab "):
+        return
+    del exif.main[DESCRIPTION]
+    if own := str(said.get("comments", "")):
+        exif.main[DESCRIPTION] = Tag(ASCII, own.encode("utf-8", "replace") + b"\0", exif.order)
+        _restore_description(exif)  # of a TIFF made of such a TIFF
 
 
 def _parts(head: bytes, file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -466,10 +485,7 @@ def _radiance_attributes(lines: Sequence[str]) -> Iterator[tuple[str, str | floa
 
 
 def header_entries(photo: PhotoMetadata, suffix: str) -> dict[str, str | float]:
-    """Return what goes into the header of an .exr, .hdr or .tif file when it is written; nothing for others.
-
-    Of TIFF's that is the photograph's description, since its tag holds what hdrlab says.
-    """
+    """Return what goes into the header of an .exr or .hdr file when it is written; nothing for others."""
     found = photo.attributes()
     if suffix == ".exr":
         packet = photo.packet().decode("utf-8", "replace")
@@ -478,19 +494,17 @@ def header_entries(photo: PhotoMetadata, suffix: str) -> dict[str, str | float]:
         own = {"capDate": "CAPDATE", "owner": "OWNER", "cameraModel": "CAMERA"}  # Radiance's names
         lines = {own.get(name, name): value for name, value in found.items()}
         return {name: _one_line(value) if isinstance(value, str) else value for name, value in lines.items()}
-    if suffix in (".tif", ".tiff"):
-        description = _text(photo.exif.main, 0x010E)
-        return {"comments": description} if description else {}
     return {}
 
 
-def embed(path: Path, suffix: str, photo: PhotoMetadata) -> None:
+def embed(path: Path, suffix: str, photo: PhotoMetadata, own: Mapping[str, Any]) -> None:
     """Put metadata into a JPEG, PNG or TIFF that was just written; nothing happens for other suffixes.
 
     Args:
         path: The file, perhaps under a temporary name.
         suffix: Of the name that it is to have.
         photo: What is known of the photograph.
+        own: What hdrlab says of the file, for the XMP of a TIFF; the others have it already.
     """
     match suffix:
         case ".jpg" | ".jpeg":
@@ -498,7 +512,7 @@ def embed(path: Path, suffix: str, photo: PhotoMetadata) -> None:
         case ".png":
             _embed_in_png(path, photo)
         case ".tif" | ".tiff":
-            _embed_in_tiff(path, photo)
+            _embed_in_tiff(path, photo, own)
 
 
 def joined_segments(own: Sequence[Segment], added: Sequence[Segment]) -> list[Segment]:
@@ -537,7 +551,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _embed_in_tiff(path: Path, photo: PhotoMetadata) -> None:
+def _embed_in_tiff(path: Path, photo: PhotoMetadata, own: Mapping[str, Any]) -> None:
     """Append a first directory that has the old one's entries and the metadata."""
     with path.open("r+b") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -553,7 +567,7 @@ def _embed_in_tiff(path: Path, photo: PhotoMetadata) -> None:
         (following,) = struct.unpack_from(f"{order}I", data, start + 2 + 12 * count)
         data.close()
         exif = photo.exif.descriptive().in_order(order)
-        packet = photo.packet()
+        packet = photo.packet(own)
         exif.main |= {XMP_TAG: Tag(1, packet, order)} if packet else {}
         exif.main |= {IPTC_TAG: Tag(UNDEFINED, photo.iptc, order)} if photo.iptc else {}
         end = file.seek(0, os.SEEK_END)

@@ -8,7 +8,6 @@ Source: TIFF 6.0; G. Ward Larson, "LogLuv Encoding for Full-Gamut, High-Dynamic 
 from __future__ import annotations
 
 import functools
-import json
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -123,12 +122,10 @@ def read(path: Path, max_pixels: int, *, keep_outside: bool = False) -> Image:
     return convert_samples(samples, statements, keep_outside=keep_outside).image(path, "tiff", metadata)
 
 
-def write(path: Path, pixels: NDArray[Any], metadata: Mapping[str, Any], *, colorspace: str) -> None:
-    """Writes float32 (linear), uint8 or uint16 (display) losslessly; metadata as JSON in ImageDescription."""
+def write(path: Path, pixels: NDArray[Any], *, colorspace: str) -> None:
+    """Writes float32 (linear), uint8 or uint16 (display) losslessly."""
     # The predictor for floats would pack better, but tifffile alone cannot undo it.
     attributes: dict[str, Any] = {"compression": "zip", "tiff:predictor": 1}
-    if metadata:
-        attributes["ImageDescription"] = json.dumps(dict(metadata))
     linear = pixels.dtype == np.float32
     if pixels.shape[2] == 3:
         attributes["ICCProfile"] = build_profile(colorspace, "linear" if linear else "srgb")

@@ -17,6 +17,8 @@ META = "adobe:ns:meta/"
 _ABOUT = f"{{{RDF}}}about"
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()
 _END = b'<?xpacket end="w"?>'
+_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Value = str | Sequence[str]
 """A text, or an ordered list of them."""
@@ -87,6 +89,11 @@ def remove_properties(root: Element, is_unwanted: Callable[[str], bool]) -> None
             del node.attrib[name]
         for child in [child for child in node if is_unwanted(str(child.tag))]:
             node.remove(child)
+
+
+def is_fit(name: str, value: str) -> bool:
+    """Say whether a property may have a name (without its namespace) and a value."""
+    return _NAME.fullmatch(name) is not None and _NO_XML.search(value) is None
 
 
 def add_properties(root: Element, namespace: str, prefix: str, values: Mapping[str, Value]) -> Element:

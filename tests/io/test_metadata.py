@@ -17,6 +17,7 @@ import tifffile
 from PIL import Image as PillowImage
 from PIL import PngImagePlugin
 
+from hdrlab.errors import ImageError
 from hdrlab.io import read_image, write_image
 from hdrlab.io.exif import ASCII, SHORT, UNDEFINED, Exif, Tag
 from hdrlab.io.heif import write_pq_avif
@@ -166,10 +167,49 @@ def test_a_tiff_has_no_blank_date(keeping: Any, tmp_path: Path) -> None:
 def test_a_description_stays_beside_what_hdrlab_says(tmp_path: Path) -> None:
     said = PhotoMetadata(Exif(">", {0x010E: Tag(ASCII, b"Minster zu Ulm\0")}))
     for name, metadata in (("own", None), ("both", {"scale": "relative"})):
-        write_image(tmp_path / f"{name}.tif", np.ones((4, 4, 3), np.float32), metadata=metadata, photo=said)
-    with tifffile.TiffFile(tmp_path / "own.tif") as own, tifffile.TiffFile(tmp_path / "both.tif") as both:
-        assert own.pages[0].description == "Minster zu Ulm"
-        assert json.loads(both.pages[0].description) == {"scale": "relative", "comments": "Minster zu Ulm"}
+        path = tmp_path / f"{name}.tif"
+        write_image(path, np.ones((4, 4, 3), np.float32), metadata=metadata, photo=said)
+        with tifffile.TiffFile(path) as file:
+            assert file.pages[0].description == "Minster zu Ulm"
+        assert read_image(path).metadata.get("hdrlab:scale") == (metadata and "relative")
+        assert read_metadata(path).packet() == b""  # of this file, not of those made of it
+
+
+def test_xmp_that_says_nothing_makes_room(tmp_path: Path) -> None:
+    said = PhotoMetadata(Exif(), parse_xmp(b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'))
+    write_image(
+        tmp_path / "x.tif", np.ones((4, 4, 3), np.float32), metadata={"scale": "relative"}, photo=said
+    )
+    assert read_image(tmp_path / "x.tif").metadata["hdrlab:scale"] == "relative"
+
+
+def described(path: Path, text: str) -> Path:
+    pixels = np.ones((4, 4, 3), np.float32)
+    tifffile.imwrite(path, pixels, photometric="rgb", description=text, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("caption", ["Minster, „Ulm“", ""])
+def test_a_description_is_found_in_older_tiffs(times: int, caption: str, tmp_path: Path) -> None:
+    said = caption
+    for _ in range(times):
+        comments = {"comments": said} if said else {}
+        said = json.dumps({**comments, "software": "hdrlab 0.1.0", "scale": "relative"})
+    read = read_metadata(described(tmp_path / "x.tif", said))
+    assert read.attributes() == ({"comments": caption} if caption else {})
+
+
+@pytest.mark.parametrize("text", ['{"shape": [4, 4, 3]}', '{"a": ' + 99999 * "[", "{damaged"])
+def test_other_descriptions_stay(text: str, tmp_path: Path) -> None:
+    assert read_metadata(described(tmp_path / "x.tif", text)).attributes()["comments"] == text
+
+
+@pytest.mark.parametrize("entry", [("two words", "x"), ('a="" b', "x"), ("a:b", "x"), ("a", "\0")])
+def test_what_xmp_cannot_hold_is_refused(entry: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="XMP holds"):
+        write_image(tmp_path / "x.tif", np.ones((4, 4, 3), np.float32), metadata=dict([entry]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_of_places_go_with_the_coordinates() -> None:

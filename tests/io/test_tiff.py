@@ -214,7 +214,7 @@ def test_what_is_written_is_what_tifffile_reads(tmp_path: Path, hdr: np.ndarray,
         np.testing.assert_array_equal(tifffile.imread(path).reshape(pixels.shape), pixels)
         again = read_image(path)
         np.testing.assert_array_equal(again.pixels, np.broadcast_to(pixels, again.shape))
-        assert again.metadata["ImageDescription"] == '{"scene": "Zo\\u00eb"}'
+        assert again.metadata["hdrlab:scene"] == "Zoë"
 
 
 def test_truncation_is_found(tmp_path: Path, hdr: np.ndarray) -> None:
