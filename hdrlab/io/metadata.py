@@ -195,11 +195,15 @@ class PhotoMetadata:
         return _IPTC_RESOURCE + size + self.iptc + bytes(len(self.iptc) % 2)
 
     def attributes(self) -> dict[str, str | float]:
-        """Return what OpenEXR has standard attributes for."""
+        """Return what OpenEXR has standard attributes for, and the three that its ``owner`` may stand for."""
         main, details, gps = self.exif.main, self.exif.details, self.exif.gps
+        rights, artist, camera_owner = _text(main, 0x8298), _text(main, 0x013B), _text(details, 0xA430)
         found: dict[str, str | float | None] = {
             "capDate": _text(details, 0x9003) or _text(main, DATE_TIME),
-            "owner": _text(main, 0x8298) or _text(main, 0x013B) or _text(details, 0xA430),
+            "owner": rights or artist or camera_owner,
+            "copyright": rights,
+            "artist": artist,
+            "cameraOwner": camera_owner,
             "comments": _text(main, DESCRIPTION) or _comment(details.get(USER_COMMENT)),
             "cameraMake": _text(main, 0x010F),
             "cameraModel": _text(main, 0x0110),
@@ -219,19 +223,22 @@ class PhotoMetadata:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> PhotoMetadata:
-        """Make Exif, and XMP, of OpenEXR's standard attributes."""
+        """Make Exif, and XMP, of what `attributes` names."""
         texts = {name: value for name, value in attributes.items() if isinstance(value, str) and value}
+        if "owner" in texts and texts.keys().isdisjoint({"copyright", "artist", "cameraOwner"}):
+            texts["copyright"] = texts["owner"]  # of another program's file
         numbers = {
             name: float(value) for name, value in attributes.items() if isinstance(value, (int, float))
         }
         main = {
             DATE_TIME: "capDate",
-            0x8298: "owner",
+            0x8298: "copyright",
+            0x013B: "artist",
             DESCRIPTION: "comments",
             0x010F: "cameraMake",
             0x0110: "cameraModel",
         }
-        details = {0x9003: "capDate", 0xA433: "lensMake", 0xA434: "lensModel"}
+        details = {0x9003: "capDate", 0xA433: "lensMake", 0xA434: "lensModel", 0xA430: "cameraOwner"}
         fractions = {0x829A: "expTime", 0x829D: "aperture", 0x920A: "nominalFocalLength"}
         exif = Exif(
             ">",

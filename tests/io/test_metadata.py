@@ -102,7 +102,7 @@ def test_raw_files_with_heads_of_their_own(tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         found = read_metadata(tmp_path / name).attributes()
-        assert found == ({} if name == "y.raf" else {"owner": "me"}), name
+        assert found == ({} if name == "y.raf" else {"owner": "me", "copyright": "me"}), name
 
 
 @pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt"])
@@ -114,7 +114,7 @@ def test_texts_of_a_png(kind: str, tmp_path: Path) -> None:
         info.add_text("Copyright", "Jörg", zip=kind == "zTXt")
     PillowImage.new("RGB", (8, 8)).save(tmp_path / "x.png", pnginfo=info)
     assert kind.encode() in (tmp_path / "x.png").read_bytes()
-    assert read_metadata(tmp_path / "x.png").attributes() == {"owner": "Jörg"}
+    assert read_metadata(tmp_path / "x.png").attributes() == {"owner": "Jörg", "copyright": "Jörg"}
 
 
 @pytest.mark.parametrize("kind", ["avif", "heic"])
@@ -210,6 +210,27 @@ def test_what_xmp_cannot_hold_is_refused(entry: tuple[str, str], tmp_path: Path)
     with pytest.raises(ImageError, match="XMP holds"):
         write_image(tmp_path / "x.tif", np.ones((4, 4, 3), np.float32), metadata=dict([entry]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".hdr"])
+@pytest.mark.parametrize(
+    "names", [("", "Ann", ""), ("© Bo", "Ann", ""), ("Ann", "Ann", "Cy"), ("", "", "Cy")]
+)
+def test_artist_copyright_and_owner_stay_apart(suffix: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    rights, artist, owner = (Tag(ASCII, name.encode() + b"\0") for name in names)
+    said = PhotoMetadata(Exif(">", {0x8298: rights, 0x013B: artist}, {0xA430: owner}))
+    write_image(tmp_path / f"x{suffix}", np.ones((4, 4, 3), np.float32), photo=said)
+    read = read_metadata(tmp_path / f"x{suffix}")
+    write_image(tmp_path / "x.jpg", np.ones((4, 4, 3), np.uint8), photo=read)
+    exif = read_metadata(tmp_path / "x.jpg").exif
+    tags = (exif.main.get(0x8298), exif.main.get(0x013B), exif.details.get(0xA430))
+    assert tuple(tag.text() if tag else "" for tag in tags) == names
+    assert read.attributes()["owner"] == next(filter(None, names))
+
+
+def test_an_owner_alone_is_copyright(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.exr", np.ones((4, 4, 3), np.float32), metadata={"owner": "© Bo"})
+    assert read_metadata(tmp_path / "x.exr").exif.main[0x8298].text() == "© Bo"
 
 
 def test_names_of_places_go_with_the_coordinates() -> None:
