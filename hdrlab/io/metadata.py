@@ -9,6 +9,7 @@ attributes, Adobe's Photoshop File Formats Specification for image resources.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import copy
 import io
@@ -223,7 +224,7 @@ class PhotoMetadata:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> PhotoMetadata:
-        """Make Exif, and XMP, of what `attributes` names."""
+        """Make Exif of what `attributes` names, XMP of ``xmp``, and IPTC of ``iptc``, which is base64."""
         texts = {name: value for name, value in attributes.items() if isinstance(value, str) and value}
         if "owner" in texts and texts.keys().isdisjoint({"copyright", "artist", "cameraOwner"}):
             texts["copyright"] = texts["owner"]  # of another program's file
@@ -255,7 +256,10 @@ class PhotoMetadata:
         if is_packet(texts.get("xmp", "")):
             with contextlib.suppress(XmpError):
                 xmp = parse_xmp(texts["xmp"].encode())
-        return cls(exif, xmp)
+        iptc = b""
+        with contextlib.suppress(ValueError):
+            iptc = base64.b64decode(texts.get("iptc", ""), validate=True)
+        return cls(exif, xmp, iptc)
 
 
 def is_round(photo: PhotoMetadata, shape: tuple[int, ...], asked: bool | None) -> bool:
@@ -496,7 +500,8 @@ def header_entries(photo: PhotoMetadata, suffix: str) -> dict[str, str | float]:
     found = photo.attributes()
     if suffix == ".exr":
         packet = photo.packet().decode("utf-8", "replace")
-        return found | ({"xmp": packet} if packet else {})
+        records = base64.b64encode(photo.iptc).decode()
+        return found | ({"xmp": packet} if packet else {}) | ({"iptc": records} if records else {})
     if suffix in (".hdr", ".pic", ".rgbe"):
         own = {"capDate": "CAPDATE", "owner": "OWNER", "cameraModel": "CAMERA"}  # Radiance's names
         lines = {own.get(name, name): value for name, value in found.items()}

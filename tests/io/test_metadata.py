@@ -212,6 +212,21 @@ def test_what_xmp_cannot_hold_is_refused(entry: tuple[str, str], tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
+def test_openexr_keeps_iptc(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.exr", np.ones((4, 4, 3), np.float32), photo=photo())
+    read = read_metadata(tmp_path / "x.exr")
+    assert read.iptc == photo().iptc
+    write_image(tmp_path / "x.jpg", np.ones((4, 4, 3), np.uint8), photo=read)
+    assert read_metadata(tmp_path / "x.jpg").iptc == photo().iptc
+
+
+@pytest.mark.parametrize("text", ["?", "Zoë", "QUJ"])
+def test_damaged_iptc_is_left_out(text: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "x.exr", np.ones((4, 4, 3), np.float32), metadata={"iptc": text, "owner": "me"})
+    read = read_metadata(tmp_path / "x.exr")
+    assert (read.iptc, read.attributes()["owner"]) == (b"", "me")
+
+
 @pytest.mark.parametrize("suffix", [".exr", ".hdr"])
 @pytest.mark.parametrize(
     "names", [("", "Ann", ""), ("© Bo", "Ann", ""), ("Ann", "Ann", "Cy"), ("", "", "Cy")]
