@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -56,6 +57,33 @@ def stop_before(
 
 def save(folder: Path, step: int, *, best: bool) -> None:
     CheckpointFiles()._save({"global_step": step, "weight": torch.tensor(step)}, folder / LAST, best=best)
+
+
+def test_a_callback_may_load_and_remove_what_it_has_just_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(self: CheckpointFiles, *args: Any, **keys: Any) -> None:
+        time.sleep(0.1)
+        plain(self, *args, **keys)
+
+    plain = CheckpointFiles._save
+    monkeypatch.setattr(CheckpointFiles, "_save", late)
+    files = CheckpointFiles()
+    files.save_checkpoint({"global_step": 7}, tmp_path / "own.ckpt")
+    assert files.load_checkpoint(tmp_path / "own.ckpt")["global_step"] == 7
+    files.save_checkpoint({"global_step": 8}, tmp_path / "own.ckpt")
+    files.remove_checkpoint(tmp_path / "own.ckpt")
+    files.finish()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_callback_does_not_write_over_a_runs_own_checkpoints(tmp_path: Path) -> None:
+    save(tmp_path, 3, best=False)
+    files = CheckpointFiles()
+    files.save_checkpoint({"global_step": 4}, tmp_path / LAST)
+    files.finish()
+    assert "is the run's own; give the callback another dirpath" in str(files.take_error())
+    assert newest(tmp_path) == 3
 
 
 def newest(folder: Path) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from commands import call
-from training import Lab, checkpoint, numbers
+from training import Lab, assert_same, checkpoint, numbers
 
 from hdrlab.config.schema.trainer import trainer_arguments
-from hdrlab.errors import ConfigError
+from hdrlab.errors import ConfigError, TrainingError
 from hdrlab.train import COMMAND
 
 OWN = """
@@ -83,6 +83,64 @@ def test_a_training_may_stop_early_and_is_finished_then(lab: Lab, capsys: pytest
     assert lab.train("deq", *words) == run
     assert f"finished at step {reached};" in capsys.readouterr().out
     assert checkpoint(run / "last.ckpt")["global_step"] == reached
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"], "must include a monitor"),
+        (
+            ["scheduler._target_=torch.optim.lr_scheduler.LinearLR", "scheduler.interval=weekly"],
+            'must be "step" or "epoch"',
+        ),
+        (
+            [
+                "callbacks.stop._target_=pytorch_lightning.callbacks.EarlyStopping",
+                "callbacks.stop.monitor=val/nope",
+            ],
+            "val/nope",
+        ),
+        (["trainer.limit_val_batches=abc"], "trainer.limit_val_batches=abc"),
+        (
+            ["callbacks.size._target_=pytorch_lightning.callbacks.BatchSizeFinder"],
+            "callbacks.size: stage.batch_size names a run, so nothing changes it on the way",
+        ),
+    ],
+)
+def test_what_lightning_refuses_is_one_line(
+    words: list[str], said: str, lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(COMMAND, lab.words("deq", *words)) == 2
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
+    assert said in line
+
+
+def test_a_checkpoint_callback_keeps_its_own_files(lab: Lab, own: Path) -> None:
+    kept = "pytorch_lightning.callbacks.ModelCheckpoint"
+    lab.train("deq", f"callbacks.c._target_={kept}", "callbacks.c.save_last=true", "callbacks.c.dirpath=c")
+    assert sorted(one.name for one in (own / "c").iterdir()) == ["epoch=0-step=3.ckpt", "last.ckpt"]
+
+
+def test_a_sanity_check_changes_nothing(lab: Lab) -> None:
+    checked = lab.train("deq", "trainer.num_sanity_val_steps=1")
+    plain = Lab(lab.prepared, lab.work / "plain").train("deq")
+    assert numbers(checked) == numbers(plain)
+    for part in ("state_dict", "optimizer_states", "global_step"):
+        one, other = (checkpoint(run / "best.ckpt")[part] for run in (checked, plain))
+        assert_same(one, other, part)
+
+
+def test_time_that_is_used_up_is_no_end(lab: Lab) -> None:
+    with pytest.raises(TrainingError, match=r"max_time is used up at step 0 of 3, so nothing is published"):
+        lab.train("deq", "trainer.max_time=00:00:00:00")
+    run = lab.newest("deq")
+    assert lab.train("deq", "trainer.max_time=00:01:00:00") == run
+    assert checkpoint(run / "last.ckpt")["global_step"] == 3
+
+
+def test_a_training_without_a_step_is_not_finished(lab: Lab) -> None:
+    with pytest.raises(TrainingError, match="not one step was made"):
+        lab.train("deq", "trainer.limit_train_batches=0")
 
 
 def test_a_profile_lies_in_the_run_folder(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -370,6 +370,9 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_exactly(
     assert checkpoint(run / "last.ckpt")["global_step"] == reached
     assert not (run / "finished.json").exists()
     assert not (lab.runs / "slots").exists()
+    if number == signal.SIGTERM:  # its last step is not validated
+        assert start(lab.words("lin", *words, f"stage.max_steps={reached}"), log).wait() == 2
+        assert f"has come to step {reached} and was broken off there" in log.read_text()
     assert start(lab.words("lin", *words), log).wait() == 0, log.read_text()
     assert_same_run(run, whole)
 

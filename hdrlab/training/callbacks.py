@@ -89,7 +89,7 @@ class Clock(pl.Callback):
             self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.sanity_checking:
             seconds = round(self.before + time.monotonic() - self.begun, 3)
             write_text(self.folder / TIME, json.dumps({"started": self.started, "seconds": seconds}))
 
@@ -128,7 +128,7 @@ class Lines(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the validation scores."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.sanity_checking:
             return
         scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         print("  ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)

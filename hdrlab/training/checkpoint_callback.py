@@ -41,17 +41,23 @@ class Checkpoints(pl.Callback):
         self.best = math.inf
         self.scores: dict[str, float] = {}
         self.owes_validation = True
-        self.saved_step = -1
+        self.validated_step = self.saved_step = -1
         self.failures = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best and the last validation, and whether that of this step is missing."""
-        return {"best": self.best, "scores": self.scores, "owes_validation": self.owes_validation}
+        return {
+            "best": self.best,
+            "scores": self.scores,
+            "validated_step": self.validated_step,
+            "owes_validation": self.owes_validation,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best validation loss of before."""
         self.best = state_dict["best"]
         self.scores = state_dict.get("scores", {})
+        self.validated_step = state_dict.get("validated_step", -1)
         self.owes_validation = state_dict.get("owes_validation", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -101,7 +107,7 @@ class Checkpoints(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Break off a validation if asked to, but not the last: no later step would make up for that."""
-        if trainer.global_step == trainer.max_steps:
+        if trainer.global_step == trainer.max_steps or trainer.sanity_checking:
             return
         code = self._asked_to_stop(trainer)
         if code is None:
@@ -113,6 +119,8 @@ class Checkpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, as the best one too where it is that."""
+        if trainer.sanity_checking:
+            return
         self.files.finish()  # the best one may still be on its way
         self.scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         loss = self.scores.get("val/loss", math.inf)
@@ -122,7 +130,7 @@ class Checkpoints(pl.Callback):
         improved = loss < self.best or not is_kept
         if loss < self.best:  # which NaN is not
             self.best = loss
-        self.owes_validation = False
+        self.validated_step, self.owes_validation = trainer.global_step, False
         self._save(trainer, best=improved)
 
     def check_result(self) -> dict[str, float]:
@@ -134,8 +142,9 @@ class Checkpoints(pl.Callback):
         if "val/loss" not in self.scores:
             raise TrainingError(
                 f"{self.folder}: trained to the end, but no validation has found an image that its stage "
-                "scores, so nothing is published; raise trainer.limit_val_batches (or overfit_batches) or "
-                "data.val_images"
+                "scores, so nothing is published; raise the number of validation images "
+                "(trainer.val_images, else data.val_images) or of their batches (trainer.limit_val_batches, "
+                "overfit_batches)"
             )
         loss = self.scores.get("val/loss", math.nan)
         if not math.isfinite(loss):
@@ -193,6 +202,11 @@ def _largest(trainer: pl.Trainer, value: int) -> int:
         return value
     own = torch.tensor(float(value), device=trainer.strategy.root_device)
     return int(trainer.strategy.reduce(own, reduce_op="max"))
+
+
+def validated_step(stored: Mapping[str, Any]) -> int:
+    """Return the step of the last validation before a checkpoint was saved; -1 if there was none."""
+    return int(stored.get("callbacks", {}).get("Checkpoints", {}).get("validated_step", -1))
 
 
 def owes_validation(stored: Mapping[str, Any]) -> bool:

@@ -28,7 +28,6 @@ from hdrlab.stages import stage_class
 from hdrlab.stages.base import SCHEMA_VERSION, Stage
 from hdrlab.training.checkpoint_list import (
     BEST,
-    LAST,
     PREVIOUS,
     Entry,
     entry_of,
@@ -244,16 +243,26 @@ class CheckpointFiles(TorchCheckpointIO):
         """Begin to save as ``path``, and with ``storage_options={"best": True}`` as ``best.ckpt`` too.
 
         Waits for the one before. What goes wrong is not raised, since the other ranks wait for this one:
-        see `take_error`.
+        see `take_error`. Without the option it is a file of a callback of the user's, who keeps track of it.
         """
         self.finish()
-        place, best = Path(path), bool((storage_options or {}).get("best"))
+        place, best = Path(path), None if storage_options is None else bool(storage_options["best"])
         try:
             check_finite(checkpoint, place)
         except CheckpointError as error:
             self._error = error
         else:
             self._writing = self._writer.submit(self._save, _copied(checkpoint), place, best=best)
+
+    def load_checkpoint(self, path: Any, *args: Any, **keys: Any) -> dict[str, Any]:
+        """Load one, for a callback that has just saved it too."""
+        self.finish()
+        return super().load_checkpoint(path, *args, **keys)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove one, for a callback that keeps a few."""
+        self.finish()
+        super().remove_checkpoint(path)
 
     def finish(self) -> None:
         """Wait until all is written."""
@@ -274,19 +283,22 @@ class CheckpointFiles(TorchCheckpointIO):
         """Wait until all is written."""
         self.finish()
 
-    def _save(self, checkpoint: dict[str, Any], place: Path, *, best: bool) -> None:
+    def _save(self, checkpoint: dict[str, Any], place: Path, *, best: bool | None) -> None:
         """Save, or change nothing.
 
         Raises:
             OSError: It cannot be written, or the disk gave back something else than was written.
+            CheckpointError: A callback of the user's would write over one of a run's own.
         """
         folder = place.parent
         folder.mkdir(parents=True, exist_ok=True)
+        if best is None and any(one.file == place.name for one in read_manifest(folder)):
+            raise CheckpointError(f"{place}: is the run's own; give the callback another dirpath or filename")
         with replacing(place) as part:
             with filling(part) as stream:
                 torch.save(checkpoint, cast("BinaryIO", stream))
-            if place.name != LAST:
-                return  # of a callback of the user's, who keeps track of it
+            if best is None:
+                return
             digest, step = stream.digest.hexdigest(), int(checkpoint["global_step"])
             entry = Entry(place.name, step, part.stat().st_size, digest)
             listed = read_manifest(folder)

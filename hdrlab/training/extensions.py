@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import BatchSizeFinder
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
@@ -30,10 +31,14 @@ def more_callbacks(config: TrainConfig) -> list[pl.Callback]:
     """Make the callbacks that the configuration adds.
 
     Raises:
-        ConfigError: A class cannot be imported or made, or is of another kind.
+        ConfigError: A class cannot be imported or made, is of another kind, or changes what names a run.
     """
     named = config.callbacks.objects or {}
-    return [_make(f"callbacks.{name}", one, pl.Callback) for name, one in named.items()]
+    made = {name: _make(f"callbacks.{name}", one, pl.Callback) for name, one in named.items()}
+    if finders := [name for name, one in made.items() if isinstance(one, BatchSizeFinder)]:
+        reason = "stage.batch_size names a run, so nothing changes it on the way; sweep it"
+        raise ConfigError([f"callbacks.{name}: {reason}" for name in finders])
+    return [*made.values()]
 
 
 def more_loggers(config: TrainConfig) -> list[Logger]:

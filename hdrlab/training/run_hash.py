@@ -32,7 +32,7 @@ _FREE_KEYS = {
         "unlabelled",
     },
     "trainer": {
-        *("max_steps", "accelerator", "devices", "num_nodes", "timeout", "compile", "val_every"),
+        *("max_steps", "max_time", "accelerator", "devices", "num_nodes", "timeout", "compile", "val_every"),
         *("save_every", "log_every_n_steps", "val_images", "bad_steps", "bad_samples"),
     },
     "callbacks": {"progress", "panels"},
@@ -113,6 +113,8 @@ def what_counts(config: TrainConfig) -> dict[str, Any]:
             continue
         free = _FREE_KEYS.get(name, set()) | _as_ever(getattr(config, name))
         counted = {k: section[k] for k in section if k not in free} if free else section
+        if given := name == "trainer" and counted.pop("arguments", None):  # Lightning's
+            counted |= {"arguments": own} if (own := {k: given[k] for k in given if k not in free}) else {}
         if counted or not free:
             kept[name] = counted
     for key in config.input_files():  # they count by their content, wherever they lie

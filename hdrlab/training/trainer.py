@@ -97,7 +97,8 @@ def build_trainer(
     try:
         return pl.Trainer(**{**arguments, **given})
     except (MisconfigurationException, TypeError, ValueError) as error:
-        raise ConfigError([f"trainer: {error}"]) from error
+        own = ", ".join(f"trainer.{name}={value}" for name, value in (trainer.arguments or {}).items())
+        raise ConfigError([f"trainer: {error}" + (f" (with {own})" if own else "")]) from error
 
 
 class _Processes(DDPStrategy):
