@@ -200,6 +200,18 @@ def test_sdr_is_nothing_to_tone_map(clip: Path, tmp_path: Path, capfd: pytest.Ca
     assert "nothing to tone-map" in capfd.readouterr().err
 
 
+def test_frames_too_small_for_a_codec_are_told_with_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small = write_clip(tmp_path / "small.mkv", [lamp((30, 40), number) for number in range(3)])
+    assert hdr(small, tmp_path / "out", "method=average") == 1
+    (told,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
+    assert told.startswith("error: small.mkv: frames of 40 × 30 are too small for hevc")
+    assert told.endswith("formats=exr writes frames instead")
+    assert hdr(small, tmp_path / "out", "method=average", "formats=exr") == 0
+    assert len(frames_of(tmp_path / "out" / "small")) == 3
+
+
 @pytest.mark.slow
 def test_a_process_that_is_killed_loses_a_chunk_at_most(clip: Path, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "hdrlab.reconstruct", str(clip), str(tmp_path / "out"), "formats=exr",

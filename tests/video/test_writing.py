@@ -160,8 +160,9 @@ def test_subtitles_come_along_or_a_note_says_why_not(tmp_path: Path) -> None:
 
 
 def test_frames_that_an_encoder_cannot_take_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="48 × 32 are too small for hevc"):
+    with pytest.raises(ImageError, match="48 × 32 are too small for hevc") as error:
         SegmentWriter(tmp_path / "a.mp4", "hlg", Coding("hevc"), ABOUT, (48, 32))
+    assert error.value.path == ABOUT.path
 
 
 def test_odd_sides_are_continued_by_a_pixel(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from hdrlab.inference.video.steady import (
     frame_pixels,
     frame_tensor,
 )
-from hdrlab.inference.video.writing import PRESETS, Coding
+from hdrlab.inference.video.writing import PRESETS, Coding, check_size
 from hdrlab.io import Image, write_image
 from hdrlab.io.oiio import TIME_CODE
 from hdrlab.ops.colour import srgb_decode
@@ -71,6 +71,9 @@ def reconstruct_recipe(
         return developed_alone(method.develop), ()
 
     def maker(about: Description) -> tuple[Maker, Sequence[str]]:
+        if videos:
+            instead = "formats=exr writes frames instead"
+            check_size(about, (about.width, about.height), _coding(config.video), instead)
         made, notes = unscaled(about)
         factor_of = partial(scale_factor, scale="median")
         return (Scaled(made, factor_of) if config.scale == "median" and endings else made), notes
@@ -136,6 +139,9 @@ def tonemap_recipe(config: TonemapConfig, formats: Sequence[str], mapper: ToneMa
             raise ImageKindError(
                 about.path, "is SDR: nothing to tone-map; hdrlab reconstruct makes HDR of it first"
             )
+        if videos:
+            instead = "format=png writes frames instead, and video.codec=h264 takes small ones"
+            check_size(about, (about.width, about.height), _coding(config.video), instead)
         if config.video.steady:
             return SteadyToneMapper(mapper, float(about.rate)), ()
         return EachAlone(lambda frame: frame_tensor(mapper.apply(frame_pixels(frame.clamp(min=0))))), ()

@@ -92,6 +92,26 @@ class Coding:
                 return {"preset": self.preset or "medium", **({"qp": "0"} if lossless else {"crf": str(crf)})}
 
 
+def check_size(
+    about: Description, size: tuple[int, int], coding: Coding, instead: str = "write frames instead"
+) -> None:
+    """Refuse frames that an encoder cannot take.
+
+    Args:
+        about: The clip.
+        size: Width and height of its frames in pixels.
+        coding: How they are to be compressed.
+        instead: What to do.
+
+    Raises:
+        ImageError: They are too small.
+    """
+    if coding.codec != "h264" and min(size) < LEAST_SIDE:
+        small = f"frames of {size[0]} × {size[1]} are too small for {coding.codec}"
+        least = f"which takes {LEAST_SIDE} × {LEAST_SIDE} pixels and more"
+        raise ImageError(about.path, f"{small}, {least}: {instead}")
+
+
 class SegmentWriter:
     """Encodes the frames of a chunk into a file of its own, which begins with a key frame.
 
@@ -103,18 +123,16 @@ class SegmentWriter:
         size: Width and height of the frames given.
 
     Raises:
-        ImageError: The encoder refuses.
+        ImageError: The encoder refuses; it names the clip, as the file is but a part on its way.
     """
 
     def __init__(
         self, path: Path, kind: str, coding: Coding, about: Description, size: tuple[int, int]
     ) -> None:
         av = require_av()
-        self._av, self._tags, self._bits, self._path = av, KINDS[kind], coding.bits, path
+        self._av, self._tags, self._bits, self._clip = av, KINDS[kind], coding.bits, about.path
         self._packets: list[Any] = []
-        if coding.codec != "h264" and min(size) < LEAST_SIDE:
-            small = f"frames of {size[0]} × {size[1]} are too small for {coding.codec}"
-            raise ImageError(path, f"{small}, which takes {LEAST_SIDE} pixels: write frames instead")
+        check_size(about, size, coding)
         self._size = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._time_base = about.time_base
         os.environ.setdefault("SVT_LOG", "1")
@@ -132,7 +150,8 @@ class SegmentWriter:
                 context.codec_tag = "hvc1"  # which Apple's players ask for
             self._stream.options = coding.options
         except (av.FFmpegError, ValueError) as error:
-            raise ImageError(path, f"{coding.encoder} cannot encode this: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(about.path, f"{coding.encoder} cannot encode it: {reason}") from error
 
     def add(self, rgb: Tensor, time: int) -> list[np.ndarray]:
         """Encode R'G'B' [1, 3, H, W] as the tags have it; odd sides are continued by a pixel.
@@ -166,7 +185,7 @@ class SegmentWriter:
                 self._container.mux(packet)
             self._container.close()
         except self._av.FFmpegError as error:
-            raise ImageError(self._path, f"cannot be written: {error.strerror}") from error
+            raise ImageError(self._clip, f"its video cannot be written: {error.strerror}") from error
 
     def abandon(self) -> None:
         """Give the file up."""
@@ -176,7 +195,7 @@ class SegmentWriter:
         try:
             self._packets += self._stream.encode(frame)
         except self._av.FFmpegError as error:
-            raise ImageError(self._path, f"cannot be encoded: {error.strerror}") from error
+            raise ImageError(self._clip, f"cannot be encoded: {error.strerror}") from error
 
 
 def join(
