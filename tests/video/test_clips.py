@@ -198,6 +198,7 @@ def test_one_clip_that_cannot_be_read_does_not_stop_the_others(
 def test_sdr_is_nothing_to_tone_map(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(tonemap, clip, tmp_path / "sdr") == 1
     assert "nothing to tone-map" in capfd.readouterr().err
+    assert [*(tmp_path / "sdr").iterdir()] == []
 
 
 def test_frames_too_small_for_a_codec_are_told_with_what_to_do(
@@ -208,6 +209,7 @@ def test_frames_too_small_for_a_codec_are_told_with_what_to_do(
     (told,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
     assert told.startswith("error: small.mkv: frames of 40 × 30 are too small for hevc")
     assert told.endswith("formats=exr writes frames instead")
+    assert [*(tmp_path / "out").iterdir()] == []
     assert hdr(small, tmp_path / "out", "method=average", "formats=exr") == 0
     assert len(frames_of(tmp_path / "out" / "small")) == 3
 

@@ -60,7 +60,8 @@ class Recipe:
     """What clips become.
 
     Attributes:
-        maker: Makes what makes a clip's frames; with what a user should know.
+        maker: Makes what makes a clip's frames; with what a user should know. Of a clip that cannot be made
+            it raises ImageError.
         fingerprint: Digest of everything that decides about the result.
         frame_files: Names the files of a frame, from their path without ending; nothing: frames are not
             written.
@@ -170,10 +171,11 @@ def make_clips(
         taken.add(name)
         try:
             clip = open_clip(source, recipe.rate)
+            made = recipe.maker(clip.about)  # refuses what cannot be made, before anything of it is written
             settings = f"{recipe.fingerprint} {_listing(clip)}"
             settings = hashlib.sha256(settings.encode()).hexdigest()[:16]
             with Manifest(output / journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
-                work = _ClipWork(clip, source, output, name, recipe, manifest)
+                work = _ClipWork(clip, source, output, name, recipe, made, manifest)
                 how, notes = work.run(config.shard, config.num_shards)
         except (ImageError, OSError) as error:
             outcome.failed[source.path.name] = reason_of(error, source.path)
@@ -190,7 +192,14 @@ class _ClipWork:
     """One clip on its way."""
 
     def __init__(
-        self, clip: Clip, source: ClipSource, output: Path, name: str, recipe: Recipe, manifest: Manifest
+        self,
+        clip: Clip,
+        source: ClipSource,
+        output: Path,
+        name: str,
+        recipe: Recipe,
+        made: tuple[Maker, Sequence[str]],
+        manifest: Manifest,
     ) -> None:
         self.clip, self.source, self.recipe, self.manifest = clip, source, recipe, manifest
         self.about, self.name = clip.about, name
@@ -199,7 +208,8 @@ class _ClipWork:
         own = self.file.suffix.lower()[1:]
         own = {"mov": "mov", "mkv": "mkv", "webm": "mkv"}.get(own, "mp4")
         self.container = recipe.container or ("mp4" if own == "mov" and recipe.coding.codec == "av1" else own)
-        self.notes: list[str] = [*clip.about.notes]
+        self.maker, notes = made
+        self.notes: list[str] = [*clip.about.notes, *notes]
 
     # ------------------------------------------------------------------------------------------ what there is
 
@@ -258,14 +268,12 @@ class _ClipWork:
         if self.manifest.has(final):
             return "kept", []
         shots = range(shard, len(survey.starts), num_shards)
-        maker, notes = self.recipe.maker(self.about)
-        self.notes += notes
         self.parts.mkdir(exist_ok=True)
         total = sum(len(survey.shots()[shot]) for shot in shots)
         with _watched(self.source.path.name, total) as watch:
             for shot in shots:
                 with self.manifest.claimed(self.job(f"shot{shot}", []), wait=True):
-                    self._shot(survey, shot, maker, watch)
+                    self._shot(survey, shot, watch)
         return self._finish(survey, final)
 
     def _survey(self, job: Job) -> Survey:
@@ -285,9 +293,9 @@ class _ClipWork:
         self.manifest.add(job, stamp)
         return survey
 
-    def _shot(self, survey: Survey, shot: int, maker: Maker, watch: _Watch) -> None:
+    def _shot(self, survey: Survey, shot: int, watch: _Watch) -> None:
         """Make the chunks of a shot that are not there."""
-        chunks = survey.chunks(shot, self.recipe.chunk)
+        maker, chunks = self.maker, survey.chunks(shot, self.recipe.chunk)
         done = 0
         while done < len(chunks) and self.manifest.has(self.chunk_job(chunks[done])):
             done += 1
