@@ -22,13 +22,17 @@ def write_clip(
     tags: tuple[int, int, int, int] = (1, 1, 1, 1),
     rate: Fraction = Fraction(25),
     times: Sequence[int] | None = None,
+    lasts: int | None = None,
     rotation: int = 0,
     sound: bool = False,
     metadata: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
     encoder: str = "libx264",
 ) -> Path:
-    """Write planes of codes; tags are primaries, transfer, matrix and range (1 limited, 2 full)."""
+    """Write planes of codes; tags are primaries, transfer, matrix and range (1 limited, 2 full).
+
+    Times are in milliseconds, and so is how long the last frame lasts.
+    """
     frames = [[np.asarray(plane) for plane in planes] for planes in frames]
     height, width = frames[0][0].shape
     with av.open(str(path), "w") as container:
@@ -51,7 +55,10 @@ def write_clip(
                 plane.update(rows)
             frame.pts, frame.time_base = times[number] if times else number, context.time_base
             container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        for packet in stream.encode(None):
+            if lasts and times and packet.pts == times[-1]:
+                packet.duration = lasts
+            container.mux(packet)
         if voice is not None:
             for start in range(0, 48000, 1024):
                 wave = np.sin(np.arange(start, start + 1024) / 20, dtype=np.float32)[None]

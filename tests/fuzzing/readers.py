@@ -66,6 +66,8 @@ def _base(path: Path) -> None:
 def _frames(clip: Clip) -> None:
     """Look a clip through, and read frames at its beginning and from within."""
     times = [time for time, seen in clip.times() if seen().shape[1] == 3]
+    if times:
+        clip.breaks_off(times)
     middle = len(times) // 2
     for start, stop in ((0, 2), (middle, middle + 1)):
         for frame in clip.frames(times, start, stop):

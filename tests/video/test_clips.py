@@ -195,6 +195,20 @@ def test_one_clip_that_cannot_be_read_does_not_stop_the_others(
     assert len(frames_of(tmp_path / "hdr" / "clip")) == sum(LENGTHS)
 
 
+def test_a_clip_that_breaks_off_is_made_with_a_note(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = write_clip(tmp_path / "broken.mkv", [lamp(SIZE, number) for number in range(12)])
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    words = ("method=average", "formats=exr", "preview=false")
+    assert hdr(f"input=[{broken},{clip}]", f"output={tmp_path / 'hdr'}", *words) == 0
+    number = len(frames_of(tmp_path / "hdr" / "broken"))
+    told = [line for line in capfd.readouterr().err.splitlines() if "breaks off" in line]
+    assert told == [
+        f"note: broken.mkv: breaks off: {number} frames could be read, its file speaks of about 12"
+    ]
+
+
 def test_sdr_is_nothing_to_tone_map(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(tonemap, clip, tmp_path / "sdr") == 1
     assert "nothing to tone-map" in capfd.readouterr().err

@@ -78,13 +78,47 @@ def test_what_a_stream_does_not_say_is_told(tmp_path: Path) -> None:
     assert "taken as BT.601" in clip.about.notes[0]
 
 
-def test_a_clip_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mkv", [lamp(SIZE, i) for i in range(20)])
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+@pytest.mark.parametrize(
+    ("name", "sound", "told"),
+    [("a.mkv", False, "about 20"), ("a.mkv", True, "about 20"), ("a.avi", True, "21"), ("a.mp4", True, "20")],
+)  # FFmpeg's AVI counts one too many
+def test_a_clip_that_breaks_off_is_read_up_to_there(
+    tmp_path: Path, name: str, sound: bool, told: str
+) -> None:
+    encoder = "mpeg4" if name == "a.avi" else "libx264"
+    path = write_clip(tmp_path / name, [lamp(SIZE, i) for i in range(20)], sound=sound, encoder=encoder)
+    content = path.read_bytes()
+    there, index = len(content) * 2 // 3, content.rfind(b"moov") - 4
+    # An MP4 without its index is none: only its frames are lost.
+    path.write_bytes(content[:there] + (bytes(index - there) + content[index:] if index > 0 else b""))
     clip = VideoClip(path)
     times = times_of(clip)
-    assert 3 < len(times) < 20
+    assert 3 < len(times) < 18
     assert len(list(clip.frames(times, 0, len(times)))) == len(times)
+    assert (
+        clip.breaks_off(times) == f"breaks off: {len(times)} frames could be read, its file speaks of {told}"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi", "a.ts"])
+@pytest.mark.parametrize("sound", [False, True])
+def test_whole_clips_do_not_break_off(tmp_path: Path, name: str, sound: bool) -> None:
+    encoder = "mpeg4" if name == "a.avi" else "libx264"
+    path = write_clip(tmp_path / name, grey(*range(20, 28)), sound=sound, encoder=encoder)
+    content = path.read_bytes()
+    for tag in (b"DURATION", b"ANYTHING"):  # without it Matroska tells the length of the longest stream
+        path.write_bytes(content.replace(b"DURATION", tag))
+        clip = VideoClip(path)
+        assert len(times_of(clip)) == 8
+        assert clip.breaks_off(times_of(clip)) is None
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+@pytest.mark.parametrize("times", [[0], [0, 40, 80, 500, 520, 2000, 2100], [400, 440, 480, 520, 560]])
+def test_frames_that_are_held_are_none_that_are_missing(tmp_path: Path, name: str, times: list[int]) -> None:
+    clip = VideoClip(write_clip(tmp_path / name, grey(*range(20, 20 + len(times))), times=times, lasts=3000))
+    assert len(times_of(clip)) == len(times)
+    assert clip.breaks_off(times_of(clip)) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no clip at all" * 100])

@@ -267,6 +267,8 @@ class _ClipWork:
         final = self.final(survey)
         if self.manifest.has(final):
             return "kept", []
+        if note := self.clip.breaks_off(survey.times):
+            self.notes.append(note)
         shots = range(shard, len(survey.starts), num_shards)
         self.parts.mkdir(exist_ok=True)
         total = sum(len(survey.shots()[shot]) for shot in shots)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +37,9 @@ _REPACKED = {"nv12": "yuv420p", "nv21": "yuv420p", "p010le": "yuv420p10le", "p01
              "p016le": "yuv420p16le", "nv16": "yuv422p", "p210le": "yuv422p10le", "yuyv422": "yuv422p",
              "uyvy422": "yuv422p", "yuva420p": "yuv420p"}  # fmt: skip
 """Formats with the same samples in another order."""
+
+_OWN_LENGTH = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")
+"""What Matroska's tag ``DURATION`` says of a stream."""
 
 _PLANAR = re.compile(r"(?:yuvj?4(?:44|40|22|20|11|10)p|gray)(?:\d+le)?")
 
@@ -83,6 +88,14 @@ class Clip(Protocol):
 
         Raises:
             ImageError: Nothing can be read.
+        """
+        ...
+
+    def breaks_off(self, times: Sequence[int]) -> str | None:
+        """Say so where the files tell of clearly more frames than those with these times, which `times` gave.
+
+        Raises:
+            ImageError: Nothing can be read any more.
         """
         ...
 
@@ -166,6 +179,10 @@ class Sequence_:
                 return (frame / (frame + 0.5)).clamp(0, 1) ** 0.5 if self._is_light else frame
 
             yield number, seen
+
+    def breaks_off(self, times: Sequence[int]) -> str | None:
+        """As `Clip` says: each frame is a file, and one that cannot be read an error."""
+        return None
 
     def frames(self, times: Sequence[int], start: int, stop: int) -> Iterator[Tensor]:
         """As `Clip` says."""
@@ -265,6 +282,34 @@ class VideoClip:
                 last = time
                 yield time, partial(_small, frame)
 
+    def breaks_off(self, times: Sequence[int]) -> str | None:
+        """As `Clip` says: 2 frames and 2 % are not clearly more.
+
+        The file has to tell of both a longer time and more frames: where frames are held, dropped or doubled
+        one of the two still fits.
+        """
+        unit, number = self.about.time_base, len(times)
+        with self._opened() as (container, stream):
+            length, all_streams = _told_length(container, stream)
+            told = stream.frames or (length - unit * times[0]) * self.about.rate
+            step = unit * (times[-1] - times[0]) / (number - 1) if number > 1 else 1 / self.about.rate
+            slack = max(2 * step, length / 50)
+            held = unit * max((after - before for before, after in pairwise(times)), default=0)
+            start = unit * min(times[0], 0)
+            end = unit * times[-1] + step
+
+            def is_short() -> bool:
+                return length - (end - start) > max(slack, held) and told - number > max(2, told / 50)
+
+            if not is_short():
+                return None
+            shown, others = _ends(container, stream, times[-1], all_streams=all_streams)
+            end = max(end, shown)
+            if not is_short() or others - end > slack:
+                return None  # the last frame is held, or it is the sound that is longer
+            about = "" if stream.frames else "about "
+        return f"breaks off: {number} frames could be read, its file speaks of {about}{round(told)}"
+
     def frames(self, times: Sequence[int], start: int, stop: int) -> Iterator[Tensor]:
         """As `Clip` says."""
         wanted = list(times[start:stop])
@@ -326,6 +371,40 @@ class VideoClip:
                     return
             if packet is None or packet.size == 0:
                 return
+
+
+def _told_length(container: Any, stream: Any) -> tuple[Fraction, bool]:
+    """Return the seconds that a container's header gives the video, and whether those are of all streams.
+
+    0 where it says nothing: FFmpeg then guesses from the size of the file, or reads its end.
+    """
+    unit, name = Fraction(stream.time_base or 0), container.format.name
+    if "avi" in name:
+        return stream.frames * unit, False  # what FFmpeg calls its duration is that of what is there
+    if "mxf" in name or ("mov" in name and stream.frames):
+        return (stream.duration or 0) * unit, False
+    if "matroska" not in name or not container.duration:
+        return Fraction(0), False
+    length = Fraction(container.duration, 1_000_000)
+    if tag := _OWN_LENGTH.match(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(Fraction, tag.groups())
+        return min(length, 3600 * hours + 60 * minutes + seconds), False
+    return (Fraction(0) if stream.duration else length), True  # Matroska has none of streams: it is guessed
+
+
+def _ends(container: Any, stream: Any, last: int, *, all_streams: bool) -> tuple[Fraction, Fraction]:
+    """Return the seconds at which the frame of time ``last`` ends, and other streams do; 0: not known."""
+    shown = others = Fraction(0)
+    with suppress(require_av().FFmpegError, ValueError):
+        for packet in container.demux() if all_streams else container.demux(stream):
+            if packet.pts is None:
+                continue
+            end = (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base or 0)
+            if packet.stream is not stream:
+                others = max(others, end)
+            elif packet.pts == last:
+                shown = end
+    return shown, others
 
 
 class _Opened:
