@@ -15,6 +15,7 @@ from moving import decoded, lamp, write_clip
 from PIL import Image
 
 from hdrlab import reconstruct, tonemap
+from hdrlab.errors import OperatorError
 from hdrlab.inference.video import clips
 from hdrlab.inference.video.steady import SteadyReconstructor
 from hdrlab.io import read_hdr, write_image
@@ -192,6 +193,23 @@ def test_one_clip_that_cannot_be_read_does_not_stop_the_others(
     told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
     assert len(told) == 1
     assert "broken.mp4: cannot be read as a clip" in told[0]
+    assert len(frames_of(tmp_path / "hdr" / "clip")) == sum(LENGTHS)
+
+
+@pytest.mark.parametrize("error", [OperatorError("drago gives no image"), MemoryError()])
+def test_neither_does_one_that_its_operator_cannot_make(
+    error: Exception, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(source: Any, rate: Any) -> Any:
+        if source.path.name == "bad.mp4":
+            raise error
+        return plain(source, rate)
+
+    plain = clips.open_clip
+    monkeypatch.setattr(clips, "open_clip", failing)
+    (tmp_path / "bad.mp4").write_bytes(clip.read_bytes())
+    words = (f"input=[{tmp_path / 'bad.mp4'},{clip}]", "method=average", "formats=exr", "preview=false")
+    assert hdr(*words, f"output={tmp_path / 'hdr'}") == 1
     assert len(frames_of(tmp_path / "hdr" / "clip")) == sum(LENGTHS)
 
 

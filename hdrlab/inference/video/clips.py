@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor
 
 from hdrlab.config.schema.commands import FilesConfig
-from hdrlab.errors import ImageError, RunError, printable
+from hdrlab.errors import ImageError, OperatorError, PluginError, RunError, printable
 from hdrlab.inference.batch import Manifest, Outcome, make_output, reason_of, stamp_of
 from hdrlab.inference.jobs import Job
 from hdrlab.inference.video.colour import absolute, encode_light
@@ -177,7 +177,7 @@ def make_clips(
             with Manifest(output / journal, settings, fresh=fresh, overwrite=config.overwrite) as manifest:
                 work = _ClipWork(clip, source, output, name, recipe, made, manifest)
                 how, notes = work.run(config.shard, config.num_shards)
-        except (ImageError, OSError) as error:
+        except (ImageError, OperatorError, PluginError, OSError, MemoryError) as error:
             outcome.failed[source.path.name] = reason_of(error, source.path)
         else:
             outcome.done += how == "done"
