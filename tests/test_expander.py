@@ -82,14 +82,13 @@ def test_the_command_takes_methods(tmp_path: Path, capsys: pytest.CaptureFixture
     assert command(*words, "method=average_kovaleski", "boost=3") == 0  # not "there already"
     assert read_image(out / "a.exr").pixels.max() == pytest.approx(3, rel=0.1)
     assert (
-        command(*words, "method=landis", "boost=3", "weights=compact", "layers=true", "backend=onnxruntime")
-        == 2
+        command(*words, "method=landis", "boost=3", "weights=compact", "layers=true", "stages=deq_lin") == 2
     )
     said = capsys.readouterr().err
     assert "boost: landis cannot use it; it is for kovaleski, average_kovaleski" in said
     assert "weights: method=landis has no nets" in said
     assert "layers: method=landis has no nets" in said
-    assert "backend: method=landis has no nets" in said
+    assert "stages: method=landis has no nets" in said
 
 
 def test_without_weights_the_average_is_used_and_that_is_said(

@@ -345,17 +345,8 @@ def _shard_rules(config: Any) -> Iterator[str]:
         yield f"shard={config.shard}: must be below num_shards={config.num_shards}; the first is 0"
 
 
-_OF_NETS = (
-    "weights",
-    "checkpoint",
-    "slots",
-    "stages",
-    "refine",
-    "layers",
-    "procedure",
-    "precision",
-    "backend",
-)
+_OF_NETS = ("weights", "checkpoint", "slots", "stages", "refine", "layers", "procedure")
+"""Keys that choose what nets make; those that say how they compute may stand in anybody's configuration."""
 
 
 def _form_rules(config: ReconstructConfig) -> Iterator[str]:
