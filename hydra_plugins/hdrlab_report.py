@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -25,11 +26,15 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hdrlab.config.paths import quote
 from hdrlab.training.distributed import own_rank
 from hdrlab.training.processes import SWEEP
 
 _NO_MATTER = {"n_trials", "n_jobs", "max_batch_size"}
 """Settings of a sweeper that make no other sweep."""
+
+_PLAIN = re.compile(r"[\w./-]+")
+"""A path that Hydra takes without quotes."""
 
 
 @dataclass
@@ -168,7 +173,8 @@ class SweepReport(Callback):
             print(f"plot: {folder / 'sweep.png'}")
             if config.hydra.job.name == "train":
                 own = [one for one in ranked[0].overrides if not one.startswith("sweep=")]
-                print(f"to publish the best: python -m hdrlab.train {shlex.join(own)}")
+                line = shlex.join([*own, *_run_dir(config, ranked[0])])
+                print(f"to publish the best: python -m hdrlab.train {line}")
         print(f"table: {folder / 'jobs.csv'}", flush=True)
         if any(one.code != 0 for one in jobs):
             raise SystemExit(1)
@@ -180,6 +186,16 @@ def _job_of(config: DictConfig) -> Job | None:
     if SWEEP not in os.environ or OmegaConf.is_missing(place.job, "num") or own_rank():
         return None
     return Job(Path(os.environ[SWEEP]), int(place.job.num), list(place.overrides.task)).read()
+
+
+def _run_dir(config: DictConfig, job: Job) -> list[str]:
+    """Name a job's run folder, where its own command line would look for it elsewhere."""
+    place = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(place, dict)
+    if f"{place['sweep']['dir']}/{place['sweep']['subdir']}" == place["run"]["dir"]:
+        return []
+    folder = str(job.run)
+    return [f"hydra.run.dir={folder if _PLAIN.fullmatch(folder) else quote(folder, literally=True)}"]
 
 
 def _goodness(higher: bool) -> Any:

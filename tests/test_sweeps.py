@@ -10,13 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from pretending import ORDERS
+from pretending import ORDERS, pretend
 from training import Lab, slow
 
 from hdrlab.errors import RunError
@@ -89,6 +90,30 @@ def test_a_grid_runs_every_job_and_ranks_them(
     best = told.split("to publish the best: python -m hdrlab.train ")[1].splitlines()[0]
     assert "stage.lr=0.002" in shlex.split(best)
     assert COMMAND.compose(shlex.split(best)).stage.lr == 0.002
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["", "my (own) sweep"])
+def test_the_command_that_publishes_the_best_finds_its_run(
+    lab: Lab,
+    place: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = replace(COMMAND, run=pretend)
+    where = [f"hydra.sweep.dir='{place}'"] if place else []
+    with pytest.raises(SystemExit):
+        command.main(["-m", *lab.words("deq", "stage.lr=1e-2,2e-3"), "hydra/launcher=basic", *where])
+    best = capsys.readouterr().out.split("to publish the best: python -m hdrlab.train ")[1].splitlines()[0]
+    assert ("hydra.run.dir=" in best) == bool(place)
+    with pytest.raises(SystemExit) as left:
+        command.main(shlex.split(best))
+    assert left.value.code == 0
+    runs = [*tmp_path.rglob("begun")]
+    assert [path.read_text() for path in runs] == ["x", "x"]
+    assert {path.parents[2] for path in runs} == {tmp_path / (place or "runs")}
 
 
 @pytest.mark.slow
