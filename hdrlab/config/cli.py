@@ -11,11 +11,11 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import chdir, suppress
+from contextlib import chdir, redirect_stderr, suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TextIO, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,6 +29,7 @@ from hdrlab.config.composer import first_line, open_composer
 from hdrlab.config.declaration import Declaration
 from hdrlab.config.menu import key_lines, menu
 from hdrlab.config.options import (
+    WithoutHydrasLine,
     as_arguments,
     command_line,
     completed_line,
@@ -133,12 +134,18 @@ class Command(Declaration[Config]):
 
     def _hand_over(self, options: Namespace) -> int:
         """Let Hydra print, run or sweep; return the exit code."""
-        task = self._task(codes := [])
+        codes: list[int] = []
+        task = self._task(codes)
         try:
-            with environment(HYDRA_FULL_ERROR="1", **completed_line()), command_line(as_arguments(options)):
+            with (
+                environment(HYDRA_FULL_ERROR="1", **completed_line()),
+                command_line(as_arguments(options)),
+                redirect_stderr(sys.stderr),  # which takes back what a failed task has put there
+            ):
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(task)()
         except Exception as error:
-            codes.append(report(error))
+            if not any(codes):  # else the task has told it
+                codes.append(report(error))
         return max(codes, default=0)
 
     def _task(self, codes: list[int]) -> Callable[[DictConfig], float | None]:
@@ -152,20 +159,22 @@ class Command(Declaration[Config]):
             with chdir(place.runtime.cwd):  # where relative paths begin, whatever hydra.job.chdir says
                 config = anchored(self.read(composed), bool(place.job.chdir))
             code = self.run(config)
-            if place.mode == RunMode.MULTIRUN and code:  # launcher and sweeper learn of errors by exceptions
+            if place.mode != RunMode.MULTIRUN:
+                codes.append(code)
+            if code:  # launcher, sweeper and callbacks learn of errors by exceptions
                 raise HydraException(f"{self.name}: ended with {code}")
-            codes.append(code)
-            return self.result(config) if self.result and not code else None
+            return self.result(config) if self.result else None
 
         def told(composed: DictConfig) -> float | None:
             """Tell what is wrong ourselves, before Hydra puts a line of its own above it."""
             try:
                 return task(composed)
             except Exception as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise
-                codes.append(report(error))
-                return None
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                    if not any(codes):  # else it has told it itself
+                        codes.append(report(error))
+                    sys.stderr = cast("TextIO", WithoutHydrasLine(sys.stderr))
+                raise
 
         told.__module__ = f"hdrlab.{self.name}"  # by which Hydra names the job
         return told

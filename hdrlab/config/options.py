@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
 from hydra._internal.utils import get_args_parser
 
@@ -94,3 +95,17 @@ def environment(**values: str) -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+
+
+class WithoutHydrasLine:
+    """A stream, but for the line that Hydra writes where a job has failed: the error is told already."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, but for that line."""
+        return len(text) if text.startswith("Error executing job with") else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -211,6 +211,7 @@ def test_a_configuration_of_the_users_takes_the_place_of_ours(
 
 
 CALLBACK = """
+import sys
 from pathlib import Path
 from hydra.experimental.callback import Callback
 
@@ -219,6 +220,9 @@ class Watch(Callback):
         Path("started").touch()
     def on_job_end(self, config, job_return, **kwargs):
         Path("ended").touch()
+        print("ended", job_return.status.name, repr(job_return._return_value))
+    def on_run_end(self, config, job_return, **kwargs):
+        print("the watch", file=sys.stderr)
 """
 
 
@@ -229,6 +233,44 @@ def test_hydras_callbacks_are_called(call: Call, tmp_path: Path, monkeypatch: py
     assert call("+hydra.callbacks.watch._target_=watching.Watch") == 0
     assert (tmp_path / "started").is_file()
     assert (tmp_path / "ended").is_file()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "returned", "code"),
+    [
+        (0, "COMPLETED None", 0),
+        (3, "FAILED HydraException('train: ended with 3')", 3),
+        (TrainingError("the reason"), "FAILED TrainingError('the reason')", 1),
+    ],
+)
+def test_hydras_callbacks_are_told_how_it_ended(
+    lab: Lab,
+    outcome: int | Exception,
+    returned: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "watching.py").write_text(CALLBACK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(config: TrainConfig) -> int:
+        if isinstance(outcome, int):
+            return outcome
+        raise outcome
+
+    watch = "+hydra.callbacks.watch._target_=watching.Watch"
+    stream = sys.stderr
+    with pytest.raises(SystemExit) as left:
+        replace(COMMAND, run=run, result=None).main([watch, *lab.words("deq")])
+    assert left.value.code == code
+    assert sys.stderr is stream
+    told = capsys.readouterr()
+    assert told.out == f"ended {returned}\n"
+    said = [line for line in told.err.splitlines() if line]
+    assert said == ["error: the reason"] * isinstance(outcome, Exception) + ["the watch"]
 
 
 @pytest.mark.parametrize("more", [(), ("-m", "seed=1,2", "hydra/launcher=basic")])
