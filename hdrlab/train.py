@@ -12,7 +12,7 @@ from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.config.schema.section import anchored
 from hdrlab.errors import RunError
 from hdrlab.training.distributed import announce, listen, own_rank, started_together
-from hdrlab.training.judging import at_best, judging_rules
+from hdrlab.training.judging import judge, judging_rules
 from hdrlab.training.processes import SWEEP
 from hdrlab.training.signals import Interruption, interruptible
 
@@ -102,15 +102,6 @@ def _fit(inputs: Inputs, run: Run, interruption: Interruption) -> None:
     from hdrlab.training.build import carry_out  # and torch, seconds after the first mistakes were found
 
     carry_out(inputs, run, interruption)
-
-
-def judge(config: TrainConfig) -> float | None:
-    """Return the metric that a sweep judges a finished training by; None where none asks and none is kept."""
-    if config.logger.name == "none" and SWEEP not in os.environ:
-        return None
-    folder = output_dir()
-    assert folder is not None
-    return at_best(folder, config.objective)
 
 
 COMMAND = Command(

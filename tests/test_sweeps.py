@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,13 @@ from hydra.core.plugins import Plugins
 from pretending import ORDERS, pretend
 from training import Lab, slow
 
-from hdrlab.errors import RunError
+from hdrlab.config.registry import Origin, resolve
+from hdrlab.config.registry.stages import STAGES
+from hdrlab.errors import ConfigError, RunError
 from hdrlab.train import COMMAND
+from hdrlab.training import judging
 from hdrlab.training.judging import at_best
+from hdrlab.training.processes import SWEEP
 from hydra_plugins import hdrlab_launcher
 from hydra_plugins.hdrlab_launcher import ProcessLauncher
 from hydra_plugins.hdrlab_report import Job, _draw
@@ -178,6 +183,43 @@ def test_what_cannot_be_judged_is_refused(
     assert sweep("-m", *arguments) == 2
     assert f"error: {line}" in capsys.readouterr().err
     assert not lab.runs.exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["val/nope: must be val/loss or val/METRIC", "psnr_c: must be", "val/psnr_d: must be val/loss"]
+)
+def test_a_single_run_is_not_begun_with_a_metric_that_no_training_has(
+    lab: Lab, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        COMMAND.main(lab.words("deq", f"objective={line.partition(':')[0]}"))
+    assert left.value.code == 2
+    assert f"error: objective={line}" in capsys.readouterr().err
+    assert not lab.runs.exists()
+
+
+def test_a_metric_of_a_plug_ins_stage_may_judge(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "stage_class", lambda name: SimpleNamespace(METRICS={"mine": "what it is"}))
+    with pytest.raises(ConfigError, match="objective=val/mine: must be"):
+        lab.config("deq", "objective=val/mine")
+    monkeypatch.setitem(STAGES._origins, "deq", Origin("lab.py", "lab", "lab:DeqStage"))
+    assert lab.config("deq", "objective=val/mine").objective == "val/mine"
+    monkeypatch.setattr(judging, "stage_class", lambda name: resolve("nowhere_at_all:DeqStage"))
+    with pytest.raises(ConfigError, match="nowhere_at_all"):
+        lab.config("deq", "objective=val/mine")
+
+
+def test_only_a_sweep_fails_without_its_metric(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics.csv").write_text("step,metric,value\n1,val/loss,1\n")
+    monkeypatch.setattr(judging, "output_dir", lambda: tmp_path)
+    config = lab.config("deq", "objective=val/psnr_b")
+    assert judging.judge(config) is None
+    assert capsys.readouterr().err.startswith("warning: objective=val/psnr_b: ")
+    monkeypatch.setenv(SWEEP, str(tmp_path))
+    with pytest.raises(RunError, match="objective=val/psnr_b"):
+        judging.judge(config)
 
 
 def test_the_metric_is_that_of_the_kept_checkpoint(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Declaration(Generic[Config]):
             named in place of the folder sets.
         first: What people set first, which the short help lists; nothing: all keys.
         result: Of a sweep's job, the number that it is judged by.
-        judged: Says what a sweep could not judge by.
+        judged: Says what a sweep could not judge by; a single run's result must exist, too.
         data: Which data sets the command is for.
     """
 

@@ -65,7 +65,7 @@ def check_overrides(
         problems += [f"{one.input_line}: several values; add -m to run one after the other" for one in swept]
     problems += _sweep_problems(base, swept)
     values = plain_values(base, resolve=False)
-    if swept and command.judged:
+    if command.judged and (swept or not printing):
         problems += command.judged(values, [*ours, *groups])
     known = []
     for one in ours:
