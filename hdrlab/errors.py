@@ -32,6 +32,12 @@ def install(extra: str) -> str:
     return f"pip install {shlex.join(packages or [f'hdrlab[{extra}]'])}"
 
 
+def end_unread() -> NoReturn:
+    """End a command with 1 whose reader has closed the pipe; nor is what the buffer still holds an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(1)
+
+
 class HdrlabError(ValueError):
     """What a user can cause: the text says what is wrong, what is allowed, and what to do.
 

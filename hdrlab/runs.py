@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hdrlab.errors import HdrlabError, RunError
+from hdrlab.errors import HdrlabError, RunError, end_unread
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,6 +51,9 @@ def main() -> None:
     """Carry out what the command line says."""
     try:
         _carry_out(_parse(sys.argv[1:]))
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader that has seen enough, as in show RUN | head
+        end_unread()
     except HdrlabError as error:
         print("error: " + "\n".join(error.problems), file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,21 @@ def test_one_run_is_shown_with_its_configuration(trained: Lab, runs: Any) -> Non
     assert "stage.max_steps" in said
     assert "no checkpoint yet" in said
     assert json.loads(runs("show", "lr0.001", "--json"))["config"]["stage.lr"] == 0.001
+
+
+@pytest.mark.parametrize("words", [[], ["--json"], ["show", "lin"], ["show", "lin", "--json"]])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(
+    trained: Lab, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "argv", ["runs", *words, f"paths.runs={trained.runs}"])
+    with open(writer, "w", encoding="utf-8") as unread, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", unread)
+        with pytest.raises(SystemExit) as left:
+            main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_the_page_holds_every_run_and_runs_no_script_but_its_own(

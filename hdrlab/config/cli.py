@@ -7,7 +7,6 @@ them at once, before anything starts. Nothing here imports torch.
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +41,7 @@ from hdrlab.config.paths import literal_paths
 from hdrlab.config.positionals import with_keys
 from hdrlab.config.schema.section import Config, anchored, keys_of
 from hdrlab.config.secrets import secret_arguments
-from hdrlab.errors import ConfigError, end_interrupted
+from hdrlab.errors import ConfigError, end_interrupted, end_unread
 
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
@@ -67,8 +66,7 @@ class Command(Declaration[Config]):
             if argv is not None:  # within another program
                 raise
             end_interrupted()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1)
+        end_unread()
 
     def _main(self, argv: Sequence[str] | None) -> NoReturn:
         given = sys.argv[1:] if argv is None else argv
