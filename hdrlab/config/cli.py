@@ -132,8 +132,7 @@ class Command(Declaration[Config]):
 
     def _hand_over(self, options: Namespace) -> int:
         """Let Hydra print, run or sweep; return the exit code."""
-        codes: list[int] = []
-        task = self._task(codes)
+        task = self._task(codes := list[int]())
         try:
             with (
                 environment(HYDRA_FULL_ERROR="1", **completed_line()),
@@ -169,8 +168,7 @@ class Command(Declaration[Config]):
                 return task(composed)
             except Exception as error:
                 if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    if not any(codes):  # else it has told it itself
-                        codes.append(report(error))
+                    codes.extend(() if any(codes) else (report(error),))  # or it has told it itself
                     sys.stderr = cast("TextIO", WithoutHydrasLine(sys.stderr))
                 raise
 

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from hdrlab.config.registry import guarded
@@ -21,10 +19,10 @@ from hdrlab.config.registry.stages import STAGES
 from hdrlab.config.schema.commands import TrainConfig
 from hdrlab.datasets.datamodule import HDRDataModule
 from hdrlab.datasets.index import Index
-from hdrlab.errors import ConfigError, RunError, TrainingError
+from hdrlab.errors import ConfigError, TrainingError
 from hdrlab.stages import stage_class
 from hdrlab.stages.base import Stage
-from hdrlab.training.checkpoint_callback import Checkpoints, validated_step
+from hdrlab.training.checkpoint_callback import Checkpoints, check_length
 from hdrlab.training.checkpoints import (
     check_fits,
     check_resumes,
@@ -139,7 +137,7 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HDRDataModule, resume_from: Pat
     if resume_from:
         stored = read_checkpoint(resume_from)  # a clear error now instead of a trace later
         check_resumes(stored, stage, resume_from)
-        _check_length(stored, trainer.max_steps, resume_from)
+        check_length(stored, trainer.max_steps, resume_from)
     for logger in trainer.loggers:
         logger.log_hyperparams(stage.header)
     try:
@@ -174,32 +172,8 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HDRDataModule, resume_from: Pat
     except BaseException:
         _end_others(trainer)
         raise
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    (kept,) = (one for one in callbacks if isinstance(one, Checkpoints))
-    step = trainer.global_step
-    left = [one.time_remaining() for one in callbacks if isinstance(one, Timer)]
-    if step < trainer.max_steps and any(seconds is not None and seconds <= 0 for seconds in left):
-        raise TrainingError(
-            f"{kept.folder}: trainer.max_time is used up at step {step} of {trainer.max_steps}, so nothing "
-            "is published; with more of it the same command goes on there"
-        )
-    if not step:
-        raise TrainingError(f"{kept.folder}: not one step was made; raise trainer.limit_train_batches")
-    return kept.check_result()
-
-
-def _check_length(stored: Mapping[str, Any], max_steps: int, path: Path) -> None:
-    """Refuse to end a training before where it was broken off: its last step was never validated.
-
-    Raises:
-        RunError: It went further than it is asked to.
-    """
-    step = int(stored["global_step"])
-    if step > max_steps or (step == max_steps and validated_step(stored) != step):
-        raise RunError(
-            f"{path}: has come to step {step} and was broken off there; max_steps={max_steps} has to be "
-            "more, or resume=never begins anew"
-        )
+    (kept,) = (one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
+    return kept.check_result(trainer)
 
 
 def _end_others(trainer: pl.Trainer) -> None:

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Timer
 
-from hdrlab.errors import TrainingError
+from hdrlab.errors import RunError, TrainingError
 from hdrlab.training.checkpoint_list import BEST, LAST, read_manifest
 from hdrlab.training.checkpoints import CheckpointFiles
 from hdrlab.training.signals import Interrupted, Interruption
@@ -133,12 +134,23 @@ class Checkpoints(pl.Callback):
         self.validated_step, self.owes_validation = trainer.global_step, False
         self._save(trainer, best=improved)
 
-    def check_result(self) -> dict[str, float]:
-        """Return the scores of the last validation.
+    def check_result(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the scores of the last validation of a training that has ended.
 
         Raises:
-            TrainingError: Its loss is no finite number: what was trained is of no use. Or no image counted.
+            TrainingError: Its time was up, no step was made, or no image counted; or its loss is no finite
+                number: what was trained is of no use.
         """
+        step, length = trainer.global_step, trainer.max_steps
+        timers = [one for one in trainer.callbacks if isinstance(one, Timer)]  # type: ignore[attr-defined]
+        left = [seconds for one in timers if (seconds := one.time_remaining()) is not None]
+        if step < length and min(left, default=1) <= 0:
+            raise TrainingError(
+                f"{self.folder}: trainer.max_time is used up at step {step} of {length}, so nothing is "
+                "published; with more of it the same command goes on there"
+            )
+        if not step:
+            raise TrainingError(f"{self.folder}: not one step was made; raise trainer.limit_train_batches")
         if "val/loss" not in self.scores:
             raise TrainingError(
                 f"{self.folder}: trained to the end, but no validation has found an image that its stage "
@@ -204,9 +216,19 @@ def _largest(trainer: pl.Trainer, value: int) -> int:
     return int(trainer.strategy.reduce(own, reduce_op="max"))
 
 
-def validated_step(stored: Mapping[str, Any]) -> int:
-    """Return the step of the last validation before a checkpoint was saved; -1 if there was none."""
-    return int(stored.get("callbacks", {}).get("Checkpoints", {}).get("validated_step", -1))
+def check_length(stored: Mapping[str, Any], max_steps: int, path: Path) -> None:
+    """Refuse to end a training where it was broken off, or before: that step was never validated.
+
+    Raises:
+        RunError: It went as far as it is asked to, or further.
+    """
+    step = int(stored["global_step"])
+    validated = stored.get("callbacks", {}).get("Checkpoints", {}).get("validated_step", -1)
+    if step > max_steps or (step == max_steps and validated != step):
+        raise RunError(
+            f"{path}: has come to step {step} and was broken off there; max_steps={max_steps} has to be "
+            "more, or resume=never begins anew"
+        )
 
 
 def owes_validation(stored: Mapping[str, Any]) -> bool:
