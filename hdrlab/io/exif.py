@@ -43,7 +43,7 @@ _UNITS = {**_BYTES, 5: 4, 10: 4}
 _FORMS = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d", 13: "I"}
 _MOST_TAGS = 1000
 _HEADER = 8
-ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 
 
 class ExifError(ValueError):

@@ -28,6 +28,7 @@ from xml.etree.ElementTree import Element
 from hdrlab.io.boxes import item_metadata, jpegxl_metadata
 from hdrlab.io.exif import (
     ASCII,
+    BYTE,
     DATE_TIME,
     DESCRIPTION,
     IPTC_TAG,
@@ -240,7 +241,7 @@ class PhotoMetadata:
             0x0110: "cameraModel",
         }
         details = {0x9003: "capDate", 0xA433: "lensMake", 0xA434: "lensModel", 0xA430: "cameraOwner"}
-        fractions = {0x829A: "expTime", 0x829D: "aperture", 0x920A: "nominalFocalLength"}
+        fractions = {0x829A: "expTime", 0x829D: "aperture", 0x920A: "nominalFocalLength", 0x9206: "focus"}
         exif = Exif(
             ">",
             {tag: Tag(ASCII, texts[name].encode() + b"\0") for tag, name in main.items() if name in texts},
@@ -252,6 +253,13 @@ class PhotoMetadata:
         for tag, name, signs, most in ((1, "latitude", b"NS", 90), (3, "longitude", b"EW", 180)):
             if abs(numbers.get(name, most + 1)) <= most:
                 exif.gps |= _sexagesimal(tag, numbers[name], signs)
+        if "altitude" in numbers:
+            below = bytes([numbers["altitude"] < 0])
+            exif.gps |= {5: Tag(BYTE, below), 6: _rational(abs(numbers["altitude"]))}
+        if abs(ahead := -numbers.get("utcOffset", 86400)) < 86400:
+            hours, minutes = divmod(round(abs(ahead) / 60), 60)
+            text = f"{'-' if ahead < 0 else '+'}{hours:02}:{minutes:02}"
+            exif.details[0x9011] = Tag(ASCII, text.encode() + b"\0")
         xmp = None
         if is_packet(texts.get("xmp", "")):
             with contextlib.suppress(XmpError):

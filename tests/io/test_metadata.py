@@ -19,7 +19,7 @@ from PIL import PngImagePlugin
 
 from hdrlab.errors import ImageError
 from hdrlab.io import read_image, write_image
-from hdrlab.io.exif import ASCII, SHORT, UNDEFINED, Exif, Tag
+from hdrlab.io.exif import ASCII, BYTE, RATIONAL, SHORT, UNDEFINED, Exif, Tag
 from hdrlab.io.heif import write_pq_avif
 from hdrlab.io.jpegxl import write_jpegxl
 from hdrlab.io.metadata import PhotoMetadata, read_metadata
@@ -241,6 +241,26 @@ def test_artist_copyright_and_owner_stay_apart(suffix: str, names: tuple[str, ..
     tags = (exif.main.get(0x8298), exif.main.get(0x013B), exif.details.get(0xA430))
     assert tuple(tag.text() if tag else "" for tag in tags) == names
     assert read.attributes()["owner"] == next(filter(None, names))
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".hdr"])
+@pytest.mark.parametrize(("altitude", "offset"), [(-12.5, "-03:30"), (8848.0, "+05:45"), (0.0, "+00:00")])
+def test_where_and_when_survive(suffix: str, altitude: float, offset: str, tmp_path: Path) -> None:
+    details = {
+        0x9206: Tag(RATIONAL, struct.pack(">II", 7, 2)),
+        0x9011: Tag(ASCII, offset.encode() + b"\0"),
+    }
+    height = Tag(RATIONAL, struct.pack(">II", round(10 * abs(altitude)), 10))
+    gps = {5: Tag(BYTE, bytes([altitude < 0])), 6: height}
+    write_image(
+        tmp_path / f"x{suffix}",
+        np.ones((4, 4, 3), np.float32),
+        photo=PhotoMetadata(Exif(">", {}, details, gps)),
+    )
+    read = read_metadata(tmp_path / f"x{suffix}")
+    assert read.attributes()["altitude"] == altitude
+    assert read.attributes()["focus"] == 3.5
+    assert read.exif.details[0x9011].text() == offset
 
 
 def test_an_owner_alone_is_copyright(tmp_path: Path) -> None:
