@@ -173,7 +173,7 @@ def fit(trainer: pl.Trainer, stage: Stage, data: HDRDataModule, resume_from: Pat
         _end_others(trainer)
         raise
     (kept,) = (one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
-    return kept.check_result(trainer)
+    return kept.check_end(trainer)
 
 
 def _end_others(trainer: pl.Trainer) -> None:

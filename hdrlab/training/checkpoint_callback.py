@@ -134,12 +134,11 @@ class Checkpoints(pl.Callback):
         self.validated_step, self.owes_validation = trainer.global_step, False
         self._save(trainer, best=improved)
 
-    def check_result(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return the scores of the last validation of a training that has ended.
+    def check_end(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Check what became of a training that Lightning has ended, and return what `check_result` does.
 
         Raises:
-            TrainingError: Its time was up, no step was made, or no image counted; or its loss is no finite
-                number: what was trained is of no use.
+            TrainingError: Its time was up, or no step was made; or as there.
         """
         step, length = trainer.global_step, trainer.max_steps
         timers = [one for one in trainer.callbacks if isinstance(one, Timer)]  # type: ignore[attr-defined]
@@ -151,6 +150,14 @@ class Checkpoints(pl.Callback):
             )
         if not step:
             raise TrainingError(f"{self.folder}: not one step was made; raise trainer.limit_train_batches")
+        return self.check_result()
+
+    def check_result(self) -> dict[str, float]:
+        """Return the scores of the last validation.
+
+        Raises:
+            TrainingError: Its loss is no finite number: what was trained is of no use. Or no image counted.
+        """
         if "val/loss" not in self.scores:
             raise TrainingError(
                 f"{self.folder}: trained to the end, but no validation has found an image that its stage "
