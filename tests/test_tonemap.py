@@ -100,7 +100,7 @@ def test_a_classical_operator_needs_no_nets(image: Path, tmp_path: Path) -> None
     made = read_image(tmp_path / "out" / "lamp.png")
     assert np.array_equal(made.pixels, levels(tone_map_classically("drago", scene())))
     with PillowImage.open(tmp_path / "out" / "lamp.png") as stored:
-        assert json.loads(stored.info["Description"])["operator"] == "drago"
+        assert json.loads(stored.info["Comment"])["operator"] == "drago"
 
 
 @pytest.mark.parametrize(("preset", "used"), [("default", "default"), ("official", "official")])

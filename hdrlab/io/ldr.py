@@ -113,8 +113,8 @@ def write_jpeg(
 
 
 def write_png(path: Path, pixels: NDArray[Any], metadata: Mapping[str, Any], *, colorspace: str) -> None:
-    """Writes uint8 or uint16 pixels with a profile; metadata as JSON in the description."""
-    attributes: dict[str, Any] = {"ImageDescription": json.dumps(dict(metadata))} if metadata else {}
+    """Writes uint8 or uint16 pixels with a profile; metadata as JSON in a comment, as in JPEG."""
+    attributes: dict[str, Any] = {"Comment": json.dumps(dict(metadata))} if metadata else {}
     attributes["ICCProfile"] = build_profile(colorspace, "srgb") if pixels.shape[2] == 3 else b""
     oiio.write(path, "png", pixels, pixels.dtype.name, attributes)
     # OpenImageIO says sRGB beside any profile, and writes Exif and an offset that nobody asked for.

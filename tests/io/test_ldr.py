@@ -250,7 +250,7 @@ def test_png_returns_every_bit(tmp_path: Path, dtype: Any, channels: int) -> Non
     write_image(tmp_path / "x.png", pixels, metadata={"scene": "a"})
     loaded = read_image(tmp_path / "x.png")
     np.testing.assert_array_equal(loaded.pixels, np.broadcast_to(pixels, (9, 11, 3)))
-    assert loaded.metadata["Description"] == '{"scene": "a"}'
+    assert loaded.metadata["Comment"] == '{"scene": "a"}'
 
 
 def test_jpeg_quality_and_comment(tmp_path: Path, photo: np.ndarray) -> None:
