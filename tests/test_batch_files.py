@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+import numpy as np
 import pytest
 
 from hdrlab.errors import ImageError, RunError
 from hdrlab.inference.batch import Advance, Manifest, Outcome, run_batch
 from hdrlab.inference.jobs import Job, Plan
 from hdrlab.inference.jobs import plan_jobs as plan
+from hdrlab.io import write_image
 from hdrlab.io.atomic import write_bytes
 
 
@@ -242,22 +244,27 @@ def test_only_what_changed_is_done_again(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("content", [b"mad", b"", b"MADE", b"made more"])
-def test_a_result_that_somebody_worked_on_is_replaced_only_when_asked_for(
-    content: bytes, batch: Batch
-) -> None:
+def test_a_result_that_is_not_as_it_was_written_is_made_again(content: bytes, batch: Batch) -> None:
     batch.run()
     batch.file(2, 1).write_bytes(content)
+    assert batch.run().kept == 3
+    assert batch.file(2, 1).read_bytes() == b"made"
+
+
+def test_a_result_that_somebody_worked_on_is_replaced_only_when_asked_for(batch: Batch) -> None:
+    batch.run()
+    file = batch.file(2, 0)
+    write_image(file, np.full((4, 6, 3), 7, np.float32))
+    content = file.read_bytes()
     for settings in ("s", "other"):
         outcome = batch.run(settings=settings)
         assert outcome.failed == {
-            batch.plan.jobs[
-                2
-            ].name: f"{batch.file(2, 1)}: is not as hdrlab left it: somebody may have worked "
-            "on it; move it away, or overwrite=true replaces it"
+            batch.plan.jobs[2].name: f"{file}: is not as hdrlab left it: somebody may have worked on it; "
+            "move it away, or overwrite=true replaces it"
         }
-        assert batch.file(2, 1).read_bytes() == content
+        assert file.read_bytes() == content
     assert batch.run(settings="other", overwrite=True).kept == 3
-    assert batch.file(2, 1).read_bytes() == b"made"
+    assert file.read_bytes() == b"made"
 
 
 def test_a_photograph_that_changes_during_the_work_is_done_again(batch: Batch) -> None:

@@ -171,9 +171,20 @@ def test_what_counts_names_the_run(lab: Lab) -> None:
 
     stop = "callbacks.stop._target_=pytorch_lightning.callbacks.EarlyStopping"
     rate = "scheduler._target_=torch.optim.lr_scheduler.StepLR"
-    names = [name(), name(stop), name(rate), name("trainer.gradient_clip_val=1"), name("trainer.max_time=9")]
+    names = [
+        name(),
+        name(stop),
+        name(rate),
+        name("trainer.gradient_clip_val=1"),
+        name("trainer.detect_anomaly=true"),
+    ]
     assert len(set(names)) == len(names)
-    assert name("callbacks.panels=3", "logger.more._target_=pytorch_lightning.loggers.CSVLogger") == names[0]
+    more = (
+        "callbacks.panels=3",
+        "logger.more._target_=pytorch_lightning.loggers.CSVLogger",
+        "trainer.max_time=9",
+    )
+    assert name(*more) == names[0]
 
 
 @pytest.mark.parametrize(

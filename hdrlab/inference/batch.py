@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdrlab.errors import ImageError, ImageKindError, PluginError, RunError, printable
+from hdrlab.errors import HdrlabError, ImageError, ImageKindError, PluginError, RunError, printable
 from hdrlab.inference.jobs import Job, Plan
-from hdrlab.io import locks
+from hdrlab.io import locks, read_image
 from hdrlab.io.atomic import check_replaceable, digest, remove_stale
 
 if TYPE_CHECKING:
@@ -169,7 +169,8 @@ class Manifest:
         if not self._overwrite and name not in self._own:
             raise ImageError(file, f"was there already and is not hdrlab's; {way_out}")
         check_replaceable(file)
-        if not self._overwrite and name in self._kept and not _is_whole(file, *self._kept[name]):
+        changed = name in self._kept and not _is_whole(file, *self._kept[name])
+        if not self._overwrite and changed and _is_readable(file):  # what is cut or damaged is made again
             raise ImageError(file, f"is not as hdrlab left it: somebody may have worked on it; {way_out}")
 
     def _append(self, entry: dict[str, Any]) -> None:
@@ -220,6 +221,14 @@ def _is_whole(file: Path, size: int, sha256: str) -> bool:
         return stat.S_ISREG(status.st_mode) and status.st_size == size and digest(file) == sha256
     except OSError:
         return False
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        read_image(file, sanitize=True)
+    except (HdrlabError, OSError, MemoryError):
+        return False
+    return True
 
 
 OTHER_KIND = "of the other kind (SDR or HDR)"

@@ -224,14 +224,14 @@ def _largest(trainer: pl.Trainer, value: int) -> int:
 
 
 def check_length(stored: Mapping[str, Any], max_steps: int, path: Path) -> None:
-    """Refuse to end a training where it was broken off, or before: that step was never validated.
+    """Refuse to end a training where it was broken off: that step was never validated.
 
     Raises:
-        RunError: It went as far as it is asked to, or further.
+        RunError: It went as far as it is asked to, or further, and has no scores of that.
     """
     step = int(stored["global_step"])
     validated = stored.get("callbacks", {}).get("Checkpoints", {}).get("validated_step", -1)
-    if step > max_steps or (step == max_steps and validated != step):
+    if step >= max_steps and validated != step:
         raise RunError(
             f"{path}: has come to step {step} and was broken off there; max_steps={max_steps} has to be "
             "more, or resume=never begins anew"

@@ -204,6 +204,7 @@ def test_rendered_scenes_get_sdr_images_only_where_these_are_read(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # every operator on every scene: two minutes of two cores
 def test_the_rendered_scenes_get_their_sdr_images(cache: Path) -> None:
     index = open_data(tiny_config(), cache, TONE_KEYS)
     assert len(index.images) == sum(tiny.SPLIT_SIZES.values())
