@@ -267,6 +267,17 @@ def test_a_result_that_somebody_worked_on_is_replaced_only_when_asked_for(batch:
     assert file.read_bytes() == b"made"
 
 
+def test_nothing_is_replaced_that_cannot_be_looked_at(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    batch.run()
+    batch.file(2).write_bytes(b"a panorama")
+    monkeypatch.setattr("hdrlab.inference.batch.read_image", full)
+    assert [*batch.run().failed] == [batch.plan.jobs[2].name]
+    assert batch.file(2).read_bytes() == b"a panorama"
+
+
 def test_a_photograph_that_changes_during_the_work_is_done_again(batch: Batch) -> None:
     def work(job: Job, advance: Advance) -> list[str]:
         job.source.write_bytes(b"saved anew")

@@ -224,10 +224,13 @@ def _is_whole(file: Path, size: int, sha256: str) -> bool:
 
 
 def _is_readable(file: Path) -> bool:
+    """Say whether an image is sound; also where that cannot be found out, so that nothing is lost."""
     try:
-        read_image(file, sanitize=True)
-    except (HdrlabError, OSError, MemoryError):
+        read_image(file, max_pixels=sys.maxsize, sanitize=True)
+    except ImageError:
         return False
+    except (HdrlabError, OSError, MemoryError):
+        pass
     return True
 
 

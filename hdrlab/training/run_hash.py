@@ -113,8 +113,10 @@ def what_counts(config: TrainConfig) -> dict[str, Any]:
             continue
         free = _FREE_KEYS.get(name, set()) | _as_ever(getattr(config, name))
         counted = {k: section[k] for k in section if k not in free} if free else section
-        if given := name == "trainer" and counted.pop("arguments", None):  # Lightning's
-            counted |= {"arguments": own} if (own := {k: given[k] for k in given if k not in free}) else {}
+        if name == "trainer":
+            lightnings = counted.pop("arguments", None) or {}
+            if own := {k: v for k, v in lightnings.items() if k not in free}:
+                counted["arguments"] = own
         if counted or not free:
             kept[name] = counted
     for key in config.input_files():  # they count by their content, wherever they lie

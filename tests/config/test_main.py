@@ -252,27 +252,26 @@ def test_the_last_of_several_files_that_is_none_is_asked_about(tmp_path: Path) -
         with_keys(RECONSTRUCT, [str(tmp_path / "a.jpg"), "out.xyz"])
 
 
-def test_an_interrupted_command_says_so_in_one_line() -> None:
-    code = (
-        "from hdrlab.config.cli import Command, find_command\n"
-        "def stop(*_): raise KeyboardInterrupt\n"
-        "Command._main = stop\n"
-        "find_command('reconstruct').main()"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "interrupted\n")
-
-
-def test_so_does_one_that_is_interrupted_while_it_is_loaded() -> None:
-    code = (
-        "import runpy, sys\n"
-        "from hdrlab.__main__ import main\n"
-        "def stop(*_, **__): raise KeyboardInterrupt\n"
-        "runpy.run_module, sys.argv = stop, ['hdrlab', 'doctor']\n"
-        "main()"
-    )
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(
+            "from hdrlab.config.cli import Command, find_command\n"
+            "Command._main = stop\n"
+            "find_command('reconstruct').main()",
+            id="at work",
+        ),
+        pytest.param(
+            "import runpy, sys\n"
+            "from hdrlab.__main__ import main\n"
+            "runpy.run_module, sys.argv = stop, ['hdrlab', 'doctor']\n"
+            "main()",
+            id="while it is loaded",
+        ),
+    ],
+)
+def test_an_interrupted_command_says_so_in_one_line(code: str) -> None:
+    code = f"def stop(*_, **__): raise KeyboardInterrupt\n{code}"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
